@@ -1,0 +1,60 @@
+"""A global batch as micro-batches x accumulation steps x ranks: the physical micro-batch grows first.
+
+The gradient of an update is the mean over exactly its samples. So every micro-batch's loss is weighted by its
+share of the update's samples, and how the samples are cut into pieces changes the result by rounding only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateSplit:
+    """How one update's samples are divided.
+
+    Attributes:
+        num_samples: samples of the update over all ranks.
+        micro_batches: per rank, the sizes of its micro-batches in order; every rank has as many, so that
+            collectives meet. A size of 0 means that the rank has nothing to add in that place.
+    """
+
+    num_samples: int
+    micro_batches: tuple[tuple[int, ...], ...]
+
+    @property
+    def micro_batch_size(self) -> int:
+        """The largest micro-batch."""
+        return max(max(sizes) for sizes in self.micro_batches)
+
+    @property
+    def accumulation_steps(self) -> int:
+        """Micro-batches per update and rank."""
+        return len(self.micro_batches[0])
+
+    def rank_start(self, rank: int) -> int:
+        """Where the rank's consecutive samples begin within the update."""
+        return sum(sum(sizes) for sizes in self.micro_batches[:rank])
+
+
+def _even_parts(total: int, parts: int) -> tuple[int, ...]:
+    small, larger_ones = divmod(total, parts)
+    return tuple(small + 1 if part < larger_ones else small for part in range(parts))
+
+
+def split_update(num_samples: int, world_size: int, max_micro_batch_size: int | None) -> UpdateSplit:
+    """Divide an update over ranks as evenly as possible, and each rank's share into the fewest micro-batches.
+
+    Args:
+        num_samples: samples of the update, at least 1.
+        world_size: ranks.
+        max_micro_batch_size: the cap in samples; None for no cap.
+
+    Raises:
+        ValueError: for a count below 1.
+    """
+    if num_samples < 1 or world_size < 1 or (max_micro_batch_size is not None and max_micro_batch_size < 1):
+        raise ValueError(f"cannot split {num_samples} samples over {world_size} ranks under {max_micro_batch_size}")
+    shares = _even_parts(num_samples, world_size)
+    accumulation_steps = -(-shares[0] // (max_micro_batch_size or shares[0]))
+    return UpdateSplit(num_samples, tuple(_even_parts(share, accumulation_steps) for share in shares))

@@ -1,0 +1,163 @@
+"""From ``conf/`` and overrides to a checked TrainConfig; what Hydra refuses becomes one sentence."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
+
+from adabatch.config import (
+    CONF_DIR,
+    CheckpointConfig,
+    DatasetConfig,
+    HardwareConfig,
+    NetworkConfig,
+    OptimizerConfig,
+    RampScheduleConfig,
+    StepwiseScheduleConfig,
+    TrackerConfig,
+    TrainConfig,
+)
+from adabatch.errors import ConfigError
+
+GROUPS = ("network", "dataset", "schedule", "optimizer", "hardware", "tracker")
+
+_SCHEMAS: dict[str, type[Any]] = {
+    "network/base_network": NetworkConfig,
+    "dataset/base_dataset": DatasetConfig,
+    "schedule/base_stepwise": StepwiseScheduleConfig,
+    "schedule/base_ramp": RampScheduleConfig,
+    "optimizer/base_optimizer": OptimizerConfig,
+    "hardware/base_hardware": HardwareConfig,
+    "tracker/base_tracker": TrackerConfig,
+    "checkpoint/base_checkpoint": CheckpointConfig,
+}
+
+
+@functools.cache
+def register_schemas() -> None:
+    """Make the dataclasses known to Hydra under the names that ``conf/`` lists as defaults."""
+    store = ConfigStore.instance()
+    store.store(name="base_train", node=TrainConfig)
+    for path, schema in _SCHEMAS.items():
+        group, name = path.split("/")
+        store.store(group=group, name=name, node=schema)
+
+
+def option_names(group: str, config_dir: Path | None = None) -> list[str]:
+    """Return the options of a group: the YAML files of ``conf/GROUP`` and of the user's ``config_dir``."""
+    folders = [CONF_DIR / group] + ([Path(config_dir) / group] if config_dir else [])
+    return sorted({path.stem for folder in folders for path in folder.glob("*.yaml")})
+
+
+def to_config(composed: DictConfig) -> TrainConfig:
+    """Turn what Hydra composed into plain dataclasses, checked.
+
+    Raises:
+        ConfigError: if a value is missing, of the wrong type or out of range.
+    """
+    values = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+    config = OmegaConf.to_object(values)
+    if not isinstance(config, TrainConfig):
+        raise ConfigError("the defaults list lacks base_train; the first entry of train.yaml must be base_train.")
+    return config
+
+
+@contextmanager
+def composer(config_dir: Path | None = None) -> Iterator[None]:
+    """Keep Hydra initialized for many calls of `compose`, as a sweep makes them."""
+    register_schemas()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        yield
+
+
+def compose(overrides: Sequence[str], config_dir: Path | None = None) -> TrainConfig:
+    """Compose a run's config as ``python -m adabatch OVERRIDES --config-dir CONFIG_DIR`` would.
+
+    Raises:
+        ConfigError: for an unknown option, key or value; the sentence names it and what is allowed.
+    """
+    searchpath = [] if config_dir is None else [f"hydra.searchpath=[{str(Path(config_dir).resolve())!r}]"]
+    if config_dir is not None and not Path(config_dir).is_dir():
+        raise ConfigError(f"--config-dir is {config_dir}; it must be an existing folder.")
+    with translated_errors(overrides, config_dir):
+        if GlobalHydra.instance().is_initialized():
+            return to_config(hydra_compose("train", [*searchpath, *overrides]))
+        with composer():
+            return to_config(hydra_compose("train", [*searchpath, *overrides]))
+
+
+@contextmanager
+def translated_errors(overrides: Sequence[str] = (), config_dir: Path | None = None) -> Iterator[None]:
+    """Turn the exceptions by which Hydra and OmegaConf refuse a config into ConfigError."""
+    try:
+        yield
+    except MissingConfigException as error:
+        raise ConfigError(_missing_option(error, overrides, config_dir)) from error
+    except HydraException as error:
+        cause = error.__cause__
+        if isinstance(cause, ConfigError):
+            raise cause from error
+        if isinstance(cause, OmegaConfBaseException):
+            raise ConfigError(_refused_value(cause, overrides)) from error
+        raise ConfigError(_refused_call(error, overrides)) from error
+    except OmegaConfBaseException as error:
+        raise ConfigError(_refused_value(error, overrides)) from error
+
+
+def _suggest(name: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f" Did you mean {close[0]}?" if close else ""
+
+
+def _missing_option(error: MissingConfigException, overrides: Sequence[str], config_dir: Path | None) -> str:
+    missing = error.missing_cfg_file or ""
+    group, _, name = str(missing).partition("/")
+    if group in (*GROUPS, "checkpoint") and name:
+        known = option_names(group, config_dir)
+        return f"{group} is {name}; it must be one of {', '.join(known)}.{_suggest(name, known)}"
+    return f"the config {missing or str(error).splitlines()[0]} does not exist."
+
+
+def _known_keys(schema: object) -> list[str]:
+    if isinstance(schema, type) and hasattr(schema, "__dataclass_fields__"):
+        return list(schema.__dataclass_fields__)
+    return []
+
+
+def _refused_value(error: OmegaConfBaseException, overrides: Sequence[str]) -> str:
+    key = str(error.full_key or error.key or "the config")
+    if isinstance(error, MissingMandatoryValue):
+        return f"{key} has no value; give it one with {key}=VALUE."
+    if isinstance(error, ConfigAttributeError | ConfigKeyError):
+        known = _known_keys(error.object_type)
+        return f"{key} is no known key; known are {', '.join(sorted(known))}.{_suggest(key.rsplit('.', 1)[-1], known)}"
+    value = next((given.split("=", 1)[1] for given in overrides if given.lstrip("+").split("=", 1)[0] == key), None)
+    reason = str(error.msg or error).splitlines()[0].rstrip(".")
+    return f"{key} is {value}; {reason}." if value is not None else f"{key} is wrong: {reason}."
+
+
+def _refused_call(error: HydraException, overrides: Sequence[str]) -> str:
+    first_line = str(error).splitlines()[0].rstrip(".")
+    unmatched = re.match(r"Could not override '([^']+)'", first_line)
+    if unmatched:
+        key = unmatched.group(1)
+        known = [entry for schema in (TrainConfig, *_SCHEMAS.values()) for entry in _known_keys(schema)]
+        return f"{key} is no known key of the config.{_suggest(key.rsplit('.', 1)[-1], known)} Keys: python -m adabatch --cfg job."
+    added = next((given for given in overrides if given.startswith("+")), None)
+    if added and "+" in first_line or added and "append" in first_line:
+        return f"{added} adds a key that the config does not have; only known keys can be set, without the plus sign."
+    return f"the overrides cannot be used: {first_line}."

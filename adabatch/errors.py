@@ -1,0 +1,55 @@
+"""What can go wrong, and the exit status by which a command says so."""
+
+from __future__ import annotations
+
+EXIT_DONE = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+#: sysexits' EX_TEMPFAIL: the run saved its state and asks to be started again.
+EXIT_PREEMPTED = 75
+#: The shell's convention for a process that SIGINT ended.
+EXIT_INTERRUPTED = 130
+
+
+class ConfigError(ValueError):
+    """The call or the config is wrong. The message is one sentence naming key, value and what is allowed."""
+
+
+class RunFailure(Exception):
+    """A run cannot go on. The class name is the cause that is recorded in ``FAILED`` and ``summary.json``."""
+
+
+class DataError(RunFailure):
+    """A file of the data set is truncated or corrupt; the message names it."""
+
+
+class NonFiniteLoss(RunFailure):
+    """The training loss became NaN or infinite."""
+
+
+class OutOfMemory(RunFailure):
+    """A micro-batch does not fit into the device's memory."""
+
+
+class DiskFull(RunFailure):
+    """A file of the run directory could not be written for want of space."""
+
+
+class CheckpointUnreadable(RunFailure):
+    """Neither the last checkpoint nor the one before it can be read."""
+
+
+class CheckpointMismatch(RunFailure):
+    """The checkpoint belongs to another config or to a newer version of its format."""
+
+
+class RankFailed(RunFailure):
+    """Another rank of a distributed run died or stopped answering."""
+
+
+class Preempted(Exception):
+    """A signal asked the run to stop; its state is saved and the same command continues it."""
+
+    def __init__(self, signal_name: str) -> None:
+        super().__init__(f"stopped by {signal_name} after saving a checkpoint")
+        self.signal_name = signal_name

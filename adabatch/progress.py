@@ -1,0 +1,32 @@
+"""Progress of a training, counted in samples seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a training is. ``epoch`` is the current one, from 1; the counts are of samples and updates done.
+
+    Attributes:
+        epoch: current epoch, 1-based.
+        samples_in_epoch: samples of this epoch that updates have used.
+        samples: samples that updates have used since the start.
+        updates: optimizer steps since the start.
+    """
+
+    epoch: int = 1
+    samples_in_epoch: int = 0
+    samples: int = 0
+    updates: int = 0
+
+    def after_update(self, batch_size: int) -> Progress:
+        """Return the progress after one more update of ``batch_size`` samples."""
+        return Progress(
+            self.epoch, self.samples_in_epoch + batch_size, self.samples + batch_size, self.updates + 1
+        )
+
+    def next_epoch(self) -> Progress:
+        """Return the progress at the start of the epoch that follows."""
+        return Progress(self.epoch + 1, 0, self.samples, self.updates)

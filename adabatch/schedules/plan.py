@@ -1,0 +1,74 @@
+"""What a schedule will do: the updates of an epoch, and a whole training as a table, before it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from adabatch.progress import Progress
+from adabatch.schedules.base import Schedule, Signals
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedUpdate:
+    """One update: the samples [start, start + num_samples) of the epoch's order, and the decision behind it.
+
+    ``num_samples`` is less than ``batch_size`` in an epoch's last, partial batch only.
+    """
+
+    start: int
+    num_samples: int
+    batch_size: int
+    learning_rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class EpochPlan:
+    """One epoch in figures. Batch size and learning rate are those of its last update."""
+
+    epoch: int
+    batch_size: int
+    learning_rate: float
+    num_updates: int
+    num_samples: int
+    samples_dropped: int
+
+
+def plan_updates(
+    schedule: Schedule, progress: Progress, num_samples: int, partial_batch: str, signals: Signals | None = None
+) -> Iterator[PlannedUpdate]:
+    """Yield the updates from ``progress`` to the end of its epoch.
+
+    Args:
+        num_samples: size of the training set.
+        partial_batch: ``keep`` ends the epoch with a smaller update, ``drop`` leaves its samples out.
+    """
+    while progress.samples_in_epoch < num_samples:
+        decision = schedule.decide(progress, signals)
+        count = min(decision.batch_size, num_samples - progress.samples_in_epoch)
+        if count < decision.batch_size and partial_batch == "drop":
+            return
+        yield PlannedUpdate(progress.samples_in_epoch, count, decision.batch_size, decision.learning_rate)
+        progress = progress.after_update(count)
+
+
+def tabulate(schedule: Schedule, num_epochs: int, num_samples: int, partial_batch: str) -> list[EpochPlan]:
+    """Return one row per epoch of an open-loop schedule."""
+    return [_epoch_plan(schedule, epoch, num_samples, partial_batch) for epoch in range(1, num_epochs + 1)]
+
+
+def _epoch_plan(schedule: Schedule, epoch: int, num_samples: int, partial_batch: str) -> EpochPlan:
+    start = Progress(epoch=epoch)
+    if schedule.constant_within_epoch:
+        batch_size = schedule.decide(start).batch_size
+        partial = num_samples % batch_size
+        dropped = partial if partial_batch == "drop" else 0
+        num_updates = num_samples // batch_size + (1 if partial and not dropped else 0)
+        last_start = (num_updates - 1) * batch_size
+    else:
+        updates = list(plan_updates(schedule, start, num_samples, partial_batch))
+        dropped = num_samples - sum(update.num_samples for update in updates)
+        num_updates = len(updates)
+        last_start = updates[-1].start
+    last = schedule.decide(Progress(epoch=epoch, samples_in_epoch=last_start))
+    return EpochPlan(epoch, last.batch_size, last.learning_rate, num_updates, num_samples - dropped, dropped)
