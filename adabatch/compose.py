@@ -16,7 +16,12 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+)
 
 from adabatch.config import (
     CONF_DIR,
@@ -156,8 +161,9 @@ def _refused_call(error: HydraException, overrides: Sequence[str]) -> str:
     if unmatched:
         key = unmatched.group(1)
         known = [entry for schema in (TrainConfig, *_SCHEMAS.values()) for entry in _known_keys(schema)]
-        return f"{key} is no known key of the config.{_suggest(key.rsplit('.', 1)[-1], known)} Keys: python -m adabatch --cfg job."
+        suggestion = _suggest(key.rsplit(".", 1)[-1], known)
+        return f"{key} is no known key of the config.{suggestion} Keys: python -m adabatch --cfg job."
     added = next((given for given in overrides if given.startswith("+")), None)
-    if added and "+" in first_line or added and "append" in first_line:
+    if (added and "+" in first_line) or (added and "append" in first_line):
         return f"{added} adds a key that the config does not have; only known keys can be set, without the plus sign."
     return f"the overrides cannot be used: {first_line}."

@@ -23,9 +23,7 @@ class Progress:
 
     def after_update(self, batch_size: int) -> Progress:
         """Return the progress after one more update of ``batch_size`` samples."""
-        return Progress(
-            self.epoch, self.samples_in_epoch + batch_size, self.samples + batch_size, self.updates + 1
-        )
+        return Progress(self.epoch, self.samples_in_epoch + batch_size, self.samples + batch_size, self.updates + 1)
 
     def next_epoch(self) -> Progress:
         """Return the progress at the start of the epoch that follows."""

@@ -20,9 +20,9 @@ import dataclasses
 import math
 from abc import abstractmethod
 
-from adabatch.config import RampScheduleConfig, ScheduleConfig, StepwiseScheduleConfig
 from adabatch.progress import Progress
 from adabatch.schedules.base import Decision, Schedule, Signals
+from adabatch.schedules.config import RampScheduleConfig, ScheduleConfig, StepwiseScheduleConfig
 
 
 class CoupledSchedule(Schedule):

@@ -35,7 +35,11 @@ class EpochPlan:
 
 
 def plan_updates(
-    schedule: Schedule, progress: Progress, num_samples: int, partial_batch: str, signals: Signals | None = None
+    schedule: Schedule,
+    progress: Progress,
+    num_samples: int,
+    partial_batch: str,
+    signals: Signals | None = None,
 ) -> Iterator[PlannedUpdate]:
     """Yield the updates from ``progress`` to the end of its epoch.
 

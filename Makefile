@@ -1,0 +1,33 @@
+PYTHON ?= python3
+PY := .venv/bin/python
+# Both come before anything imports torch, so that a run's own number of threads is the one that counts.
+export PYTHONUTF8 = 1
+
+.PHONY: demo test check bench clean
+
+# Ready once all packages of setup.cfg are installed in the versions of constraints.txt.
+.venv/ready: setup.cfg constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; try: make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: .venv/ready
+	$(PY) -m launch submit sweep=demo cluster=local
+	$(PY) -m analysis tables runs/demo
+	$(PY) -m analysis report runs/demo -o runs/demo/report.html
+
+# Everything but the soaks; two processes, because a test trains with one thread.
+test: .venv/ready
+	$(PY) -m pytest -n 2 --dist loadgroup
+
+check: .venv/ready
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+bench: .venv/ready
+	$(PY) -m benchmarks
+
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,135 @@
+"""What a run tells the world while it trains: rows on disk, a heartbeat, log lines, a progress bar, a tracker."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from adabatch.heartbeat import Heartbeat
+from adabatch.progress import Progress as TrainingProgress
+from adabatch.records import EpochRow, write_epochs_csv
+from adabatch.run_dir import RunDir
+from adabatch.tracking import Tracker
+
+_log = logging.getLogger(__name__)
+
+
+class Reporter:
+    """Told how a training goes; this one, for all ranks but the first, keeps it to itself.
+
+    Attributes:
+        lost_seconds: work of earlier segments that no checkpoint held.
+    """
+
+    lost_seconds = 0.0
+
+    def on_start(self, rows: list[EpochRow], seconds: Mapping[str, float]) -> None:
+        """Learn that training begins or goes on after ``rows``, with the seconds per span of earlier segments."""
+
+    def on_update(self, progress: TrainingProgress, batch_size: int, epoch_samples: int) -> None:
+        """Learn of one more update; called in the hot loop."""
+
+    def on_epoch(self, rows: list[EpochRow]) -> None:
+        """Learn of one more finished epoch, the last of ``rows``."""
+
+    def close(self) -> None:
+        """Stop reporting."""
+
+
+class MainReporter(Reporter):
+    """The first rank's reporter.
+
+    Args:
+        run_dir: whose ``epochs.csv`` and ``progress.json`` are kept.
+        num_epochs: of the whole training.
+        tracker: the mirror.
+    """
+
+    def __init__(self, run_dir: RunDir, num_epochs: int, tracker: Tracker) -> None:
+        self._run_dir = run_dir
+        self._num_epochs = num_epochs
+        self._tracker = tracker
+        self._progress = TrainingProgress()
+        self._batch_size = self._epoch_samples = 0
+        self._elapsed_seconds = self._earlier_seconds = 0.0
+        self._since = time.monotonic()
+        self._heartbeat = Heartbeat(run_dir.progress, self._beat)
+        self._wall_seconds_reached = run_dir.read_json(run_dir.progress).get("wall_seconds", 0.0)
+        self.lost_seconds = run_dir.read_json(run_dir.meta).get("lost_seconds", 0.0)
+        self._bar = _ProgressBar(num_epochs) if sys.stderr.isatty() else None
+
+    def on_start(self, rows: list[EpochRow], seconds: Mapping[str, float]) -> None:
+        self._earlier_seconds = sum(seconds.values())
+        # The heartbeat of the segment before tells how far it came; the checkpoint, how much of that is kept.
+        self.lost_seconds += max(0.0, self._wall_seconds_reached - self._earlier_seconds)
+        self._run_dir.update_meta({"lost_seconds": self.lost_seconds})
+        self._elapsed_seconds = rows[-1].elapsed_seconds if rows else 0.0
+        write_epochs_csv(self._run_dir.epochs, rows)
+        self._heartbeat.beat()
+        self._heartbeat.start()
+
+    def on_update(self, progress: TrainingProgress, batch_size: int, epoch_samples: int) -> None:
+        self._progress, self._batch_size, self._epoch_samples = progress, batch_size, epoch_samples
+        if self._bar:
+            self._bar.move(progress, epoch_samples)
+
+    def on_epoch(self, rows: list[EpochRow]) -> None:
+        row = rows[-1]
+        write_epochs_csv(self._run_dir.epochs, rows)
+        self._elapsed_seconds = row.elapsed_seconds
+        self._tracker.log(dataclasses.asdict(row))
+        line = (
+            f"epoch {row.epoch}/{self._num_epochs}  batch {row.batch_size} = {row.micro_batch_size} x "
+            f"{row.accumulation_steps} x {row.world_size}  learning rate {row.learning_rate:.4g}  "
+            f"train loss {row.train_loss:.4f}  test loss {row.test_loss:.4f}  "
+            f"test accuracy {100 * row.test_accuracy:.2f} %  {row.train_seconds:.2f} s"
+        )
+        _log.info("%s", line)
+        if self._bar:
+            self._bar.describe(row)
+
+    def close(self) -> None:
+        self._heartbeat.stop()
+        if self._bar:
+            self._bar.close()
+
+    def _beat(self) -> dict[str, Any]:
+        progress = self._progress
+        return {
+            "epoch": progress.epoch,
+            "num_epochs": self._num_epochs,
+            "updates": progress.updates,
+            "samples": progress.samples,
+            "samples_in_epoch": progress.samples_in_epoch,
+            "epoch_samples": self._epoch_samples,
+            "batch_size": self._batch_size,
+            "elapsed_seconds": self._elapsed_seconds,
+            "wall_seconds": self._earlier_seconds + time.monotonic() - self._since,
+        }
+
+
+class _ProgressBar:
+    """A bar over all epochs, on a terminal."""
+
+    def __init__(self, num_epochs: int) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+        self._progress = Progress(*columns, console=Console(stderr=True), refresh_per_second=4)
+        self._task = self._progress.add_task("training", total=num_epochs)
+        self._progress.start()
+
+    def move(self, progress: TrainingProgress, epoch_samples: int) -> None:
+        self._progress.update(self._task, completed=progress.epoch - 1 + progress.samples_in_epoch / epoch_samples)
+
+    def describe(self, row: EpochRow) -> None:
+        text = f"epoch {row.epoch}, batch {row.batch_size}, test accuracy {100 * row.test_accuracy:.2f} %"
+        self._progress.update(self._task, description=text, completed=row.epoch)
+
+    def close(self) -> None:
+        self._progress.stop()

@@ -1,0 +1,27 @@
+"""``python -m adabatch.resume RUN_DIR``: trains, or continues, the run of a directory that holds a ``config.yaml``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from adabatch.errors import EXIT_INTERRUPTED, EXIT_USAGE, ConfigError
+from adabatch.run import resume_run
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m adabatch.resume", description=__doc__)
+    parser.add_argument("run_dir", help="a folder with the config.yaml of a run")
+    try:
+        return resume_run(parser.parse_args(arguments).run_dir)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return EXIT_USAGE
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

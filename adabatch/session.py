@@ -1,0 +1,194 @@
+"""A session: one process's part in a run, from device to summary."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+from typing import Any
+
+import torch
+
+from adabatch.config import TrainConfig, config_hash, load_config, save_config, to_dict
+from adabatch.data import load_dataset
+from adabatch.distributed import ProcessGroupRanks, Ranks
+from adabatch.environment import (
+    META_FORMAT_VERSION,
+    available_cores,
+    code_version,
+    cpu_model,
+    library_versions,
+    segment,
+    utc_now,
+)
+from adabatch.errors import EXIT_DONE, EXIT_FAILED, ConfigError, RankFailed
+from adabatch.learner import DTYPES, Learner
+from adabatch.rank_place import RankPlace
+from adabatch.reporting import MainReporter, Reporter
+from adabatch.run_dir import RunDir, write_json_atomic
+from adabatch.stop_signals import StopRequest
+from adabatch.stopwatch import Stopwatch
+from adabatch.tracking import Tracker, make_tracker
+from adabatch.trainer import Trainer
+
+_log = logging.getLogger(__name__)
+
+
+def make_device(config: TrainConfig, local_rank: int = 0) -> torch.device:
+    """Return this rank's device and set threads and determinism as the config says.
+
+    Raises:
+        ConfigError: if the config wants a GPU and there is none for this rank.
+    """
+    hardware = config.hardware
+    if hardware.device == "cuda" and torch.cuda.device_count() <= local_rank:
+        raise ConfigError(
+            f"hardware.device is cuda; it must be cpu on a machine where torch finds {torch.cuda.device_count()} "
+            "GPU(s) for this run."
+        )
+    torch.set_num_threads(hardware.num_threads or max(1, available_cores() // hardware.num_devices))
+    if hardware.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+    if hardware.device == "cpu":
+        return torch.device("cpu")
+    torch.backends.cudnn.benchmark = not hardware.deterministic
+    device = torch.device("cuda", local_rank)
+    torch.cuda.set_device(device)
+    return device
+
+
+class Session:
+    """Builds what a run needs on one rank, trains, and writes how it ended.
+
+    Args:
+        config: as saved in the run directory.
+        run_dir: prepared.
+        place: of this rank; None for a run of one process.
+        stop: set by signals.
+    """
+
+    def __init__(self, config: TrainConfig, run_dir: RunDir, place: RankPlace | None, stop: StopRequest) -> None:
+        self._run_dir = run_dir
+        self._config = config
+        self._device = make_device(config, place.local_rank if place else 0)
+        self._stopwatch = Stopwatch(use_device_events=self._device.type == "cuda")
+        self.world_size = place.world_size if place else 1
+        if place is None or place.rank == 0:
+            self._settle_micro_batch_size()
+        self._ranks = (
+            ProcessGroupRanks(place, self._device, self._abandon) if place and self.world_size > 1 else Ranks()
+        )
+        if not self._ranks.is_main:
+            self._config = load_config(run_dir.config)
+        self._trainer: Trainer | None = None
+        self._tracker = Tracker()
+        self._reporter = Reporter()
+        self._meta: dict[str, Any] = {}
+        self._build(stop)
+
+    def train(self) -> None:
+        """Train to the end of the run or to a signal."""
+        assert self._trainer is not None
+        self._trainer.train()
+
+    def _settle_micro_batch_size(self) -> None:
+        """Replace ``auto`` by what this device is measured to do best, in the saved config too."""
+        if self._config.max_micro_batch_size != "auto":
+            return
+        from adabatch.micro_batch import measure_max_micro_batch_size
+
+        measured = measure_max_micro_batch_size(self._config, self._device)
+        _log.info("max_micro_batch_size is %d: %s", measured.max_micro_batch_size, measured.reason)
+        self._config = dataclasses.replace(self._config, max_micro_batch_size=measured.max_micro_batch_size)
+        save_config(self._config, self._run_dir.config)
+        self._run_dir.update_meta({"micro_batch_measurement": dataclasses.asdict(measured)})
+
+    def _build(self, stop: StopRequest) -> None:
+        config = self._config
+        hardware = config.hardware
+        dataset = load_dataset(config.dataset, self._device, hardware.channels_last, DTYPES[hardware.precision])
+        learner = Learner(config, self._device, self.world_size)
+        if self._ranks.is_main:
+            self._meta = self._write_meta(learner.num_parameters)
+            self._tracker = make_tracker(config.tracker, to_dict(config), self._meta, self._run_dir.path)
+            self._reporter = MainReporter(self._run_dir, config.num_epochs, self._tracker)
+            first = config.schedule.batch_size
+            if first > dataset.train.num_samples:
+                _log.warning(
+                    "schedule.batch_size is %d; capped to the data set's %d samples, and the learning rate with it",
+                    first,
+                    dataset.train.num_samples,
+                )
+        self._trainer = Trainer(
+            config, dataset, learner, self._ranks, self._run_dir, self._reporter, stop, self._stopwatch
+        )
+
+    def _write_meta(self, num_parameters: int) -> dict[str, Any]:
+        config = self._config
+        before = self._run_dir.read_json(self._run_dir.meta)
+        segments = [*before.get("segments", []), segment(self.world_size)]
+        is_gpu = self._device.type == "cuda"
+        return self._run_dir.update_meta(
+            {
+                "format_version": META_FORMAT_VERSION,
+                **code_version(),
+                **library_versions(),
+                "device": self._device.type,
+                "device_model": torch.cuda.get_device_name(self._device) if is_gpu else cpu_model(),
+                "host": segments[-1]["host"],
+                "num_threads": torch.get_num_threads(),
+                "world_size": self.world_size,
+                "job_ids": sorted({entry["job_id"] for entry in segments if entry["job_id"]}),
+                "restarts": len(segments) - 1,
+                "segments": segments,
+                "config_hash": config_hash(config),
+                "num_parameters": num_parameters,
+                "num_train_samples": config.dataset.num_train_samples,
+                "num_test_samples": config.dataset.num_test_samples,
+                "started_at": before.get("started_at", utc_now()),
+            }
+        )
+
+    def finish(self, state: str, cause: str | None, exit_status: int) -> int:
+        """Write ``summary.json``, mark a finished run, say farewell to the others, and return ``exit_status``."""
+        self._reporter.close()
+        if self._ranks.is_main:
+            summary = self._summary(state, cause)
+            write_json_atomic(self._run_dir.summary, summary)
+            self._tracker.finish(summary, exit_status)
+            if exit_status == EXIT_DONE:
+                self._run_dir.mark_done(f"{summary['epochs']} epochs, {utc_now()}")
+        if state != "failed":
+            self._ranks.wait_for_all()
+            self._ranks.close()
+        return exit_status
+
+    def _summary(self, state: str, cause: str | None) -> dict[str, Any]:
+        config = self._config
+        known = {
+            "state": state,
+            "cause": cause,
+            "num_epochs": config.num_epochs,
+            "restarts": self._meta.get("restarts", 0),
+            "lost_seconds": self._reporter.lost_seconds,
+            "max_micro_batch_size": config.max_micro_batch_size,
+            "batch_norm": config.batch_norm,
+            "world_size": self.world_size,
+        }
+        if self._trainer is None:
+            return known
+        try:
+            return {**known, **self._trainer.summary()}
+        except RuntimeError as error:  # a GPU that failed cannot tell its times any more
+            _log.warning("the times of this segment are lost: %s", error)
+            return known
+
+    def _abandon(self, failure: RankFailed) -> None:
+        """End this process from the monitor's thread: the main one may wait for the dead rank for ever."""
+        _log.error("RankFailed: %s", failure)
+        if not self._run_dir.failed.exists():
+            self._run_dir.mark_failed("RankFailed", str(failure), "")
+        if self._ranks.is_main:
+            write_json_atomic(self._run_dir.summary, {"state": "failed", "cause": f"RankFailed: {failure}"})
+        os._exit(EXIT_FAILED)

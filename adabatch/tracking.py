@@ -1,0 +1,118 @@
+"""Trackers mirror a run's numbers elsewhere. Disk stays the truth: a tracker can fail, never a run by it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from adabatch.config import TrackerConfig
+
+_log = logging.getLogger(__name__)
+#: How long the end of a run waits for a tracker that has not delivered yet.
+_FAREWELL_SECONDS = 20.0
+#: wandb's own default loses up to 15 s of rows when a process is killed.
+_FLUSH_SECONDS = "1"
+
+
+class Tracker:
+    """Receives a run's config, rows and summary; this one does nothing with them."""
+
+    def log(self, row: dict[str, Any]) -> None:
+        """Take one row of ``epochs.csv``; the same epoch again replaces the earlier one."""
+
+    def finish(self, summary: dict[str, Any], exit_status: int) -> None:
+        """Take the final numbers and say farewell."""
+
+
+class WandbTracker(Tracker):
+    """Mirrors a run in wandb, from a thread of its own: a server that is slow or gone costs the run nothing.
+
+    Args:
+        config: mode, project, entity.
+        run_config: logged as the wandb run's config.
+        run_id: stable over restarts, so that a resumed run goes on under the same id.
+        name: shown to people.
+        group: of runs, the sweep.
+        job_type: the arm.
+        folder: where offline runs are written.
+    """
+
+    def __init__(
+        self,
+        config: TrackerConfig,
+        run_config: dict[str, Any],
+        *,
+        run_id: str,
+        name: str,
+        group: str | None,
+        job_type: str | None,
+        folder: Path,
+    ) -> None:
+        os.environ.setdefault("WANDB_X_TRANSACTION_LOG_FLUSH_INTERVAL", _FLUSH_SECONDS)
+        self._arguments: dict[str, Any] = {
+            "mode": config.mode,
+            "project": config.project,
+            "entity": config.entity,
+            "config": run_config,
+            "id": run_id,
+            "name": name,
+            "group": group,
+            "job_type": job_type,
+            "dir": str(folder),
+            "resume": "allow",
+        }
+        self._run: Any = None
+        self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._serve, name="wandb", daemon=True)
+        self._thread.start()
+
+    def log(self, row: dict[str, Any]) -> None:
+        self._calls.put(lambda: self._run.log(row, step=row["epoch"]))
+
+    def finish(self, summary: dict[str, Any], exit_status: int) -> None:
+        self._calls.put(lambda: self._run.summary.update(summary))
+        self._calls.put(lambda: self._run.finish(exit_code=exit_status, quiet=True))
+        self._calls.put(None)
+        self._thread.join(_FAREWELL_SECONDS)
+        if self._thread.is_alive():
+            _log.warning("wandb did not take everything within %.0f s; the run directory has it", _FAREWELL_SECONDS)
+
+    def _serve(self) -> None:
+        try:
+            import wandb
+
+            settings = wandb.Settings(init_timeout=15, silent=True, console="off", x_disable_stats=True)
+            self._run = wandb.init(**self._arguments, settings=settings)
+            while (call := self._calls.get()) is not None:
+                call()
+        except Exception as error:  # whatever a tracker raises must not reach the training
+            _log.warning("wandb is given up for this run: %s", str(error).splitlines()[0] if str(error) else error)
+
+
+def make_tracker(config: TrackerConfig, run_config: dict[str, Any], meta: dict[str, Any], folder: Path) -> Tracker:
+    """Return the tracker of a config.
+
+    Args:
+        run_config: the run's config as nested plain values.
+        meta: what ``meta.json`` holds; logged under the config's key ``adabatch``.
+        folder: the run directory.
+    """
+    if config.kind == "none":
+        return Tracker()
+    launch = meta.get("launch", {})
+    labels = [launch.get(key) for key in ("cell", "arm")]
+    name = "/".join(str(label) for label in (*labels, f"seed_{run_config['seed']}") if label)
+    return WandbTracker(
+        config,
+        {**run_config, "adabatch": meta},
+        run_id=f"{meta['config_hash']}-{run_config['seed']}",
+        name=name,
+        group=launch.get("sweep"),
+        job_type=launch.get("arm"),
+        folder=folder,
+    )
