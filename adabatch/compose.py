@@ -73,11 +73,23 @@ def to_config(composed: DictConfig) -> TrainConfig:
     Raises:
         ConfigError: if a value is missing, of the wrong type or out of range.
     """
-    values = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
-    config = OmegaConf.to_object(values)
+    for key in _added_keys(composed):
+        raise ConfigError(f"{key} is no known key; only known keys can be set, and none can be added with a plus sign.")
+    config = OmegaConf.to_object(composed)
     if not isinstance(config, TrainConfig):
         raise ConfigError("the defaults list lacks base_train; the first entry of train.yaml must be base_train.")
     return config
+
+
+def _added_keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
+    """Yield the keys that ``+key=value`` added: Hydra lets them pass even where a schema refuses unknown ones."""
+    known = _known_keys(OmegaConf.get_type(node))
+    for name in node:
+        key = f"{prefix}{name}"
+        if name not in known:
+            yield key
+        elif OmegaConf.is_dict(node._get_node(name)) and not OmegaConf.is_missing(node, name):
+            yield from _added_keys(node[name], f"{key}.")
 
 
 @contextmanager

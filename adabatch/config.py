@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -198,13 +198,13 @@ class TrainConfig:
     max_micro_batch_size: Any = None
     batch_norm: str = "micro"
     ghost_batch_size: int = 32
-    network: NetworkConfig = field(default_factory=NetworkConfig)
-    dataset: DatasetConfig = field(default_factory=DatasetConfig)
-    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    hardware: HardwareConfig = field(default_factory=HardwareConfig)
-    tracker: TrackerConfig = field(default_factory=TrackerConfig)
-    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    network: NetworkConfig = MISSING
+    dataset: DatasetConfig = MISSING
+    schedule: ScheduleConfig = MISSING
+    optimizer: OptimizerConfig = MISSING
+    hardware: HardwareConfig = MISSING
+    tracker: TrackerConfig = MISSING
+    checkpoint: CheckpointConfig = MISSING
 
     def __post_init__(self) -> None:
         require(0 <= self.seed < 2**31, "seed", self.seed, "between 0 and 2147483647")

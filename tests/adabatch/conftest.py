@@ -1,0 +1,27 @@
+"""A fixture that trains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from adabatch.compose import compose
+from adabatch.run import run_config
+from adabatch.run_dir import RunDir
+from tests.adabatch.support import TINY
+
+Train = Callable[..., RunDir]
+
+
+@pytest.fixture
+def train(tmp_path: Path) -> Train:
+    """Return a function that trains in this process and gives back the run directory."""
+
+    def run(*overrides: str, name: str = "run", status: int = 0) -> RunDir:
+        run_dir = tmp_path / name
+        assert run_config(compose([*TINY, f"run_dir={run_dir}", *overrides])) == status
+        return RunDir(run_dir)
+
+    return run
