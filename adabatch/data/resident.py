@@ -1,0 +1,104 @@
+"""Data sets small enough to lie on the device as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+
+from adabatch.config import DatasetConfig
+from adabatch.data.augment import Augmentation, CropGather, draw_augmentation, to_device
+from adabatch.data.pixels import PixelNormalizer
+from adabatch.data.source import Dataset, ImageFormat
+
+#: Samples prepared in one go. Small micro-batches share the cost of the calls; more would leave the CPU's caches.
+_CHUNK_SIZE = {"cpu": 1024, "cuda": 8192}
+
+
+class ResidentSource:
+    """Images and labels on the device, as uint8, padded if they are cropped; see `Source`.
+
+    Args:
+        images: uint8 of shape (N, H, W, C).
+        labels: integers of shape (N,).
+        config: gives mean, std, and with ``augment`` the padding and mirroring.
+        image_format: of what is handed out; no copy is made for it. Everything is kept on its device.
+        white: the pixel value that stands for 1.0, before the mean is subtracted.
+        augment: whether images are cropped and mirrored at random.
+    """
+
+    def __init__(
+        self,
+        images: torch.Tensor,
+        labels: torch.Tensor,
+        config: DatasetConfig,
+        image_format: ImageFormat,
+        white: float,
+        augment: bool,
+    ) -> None:
+        device = image_format.device
+        self._device = device
+        self._normalize = PixelNormalizer(config, white, image_format)
+        self._padding = config.crop_padding if augment else 0
+        self._flip = config.horizontal_flip and augment
+        stored = images if image_format.channels_last else images.permute(0, 3, 1, 2)
+        stored = stored.to(device).contiguous()
+        self._gather: Callable[..., torch.Tensor] = stored.__getitem__
+        if self._padding or self._flip:  # then only the padded images are kept
+            self._gather = CropGather(stored, self._padding, image_format.channels_last)
+        self._labels = labels.to(device=device, dtype=torch.int64)
+
+    @property
+    def num_samples(self) -> int:
+        """The images there are."""
+        return len(self._labels)
+
+    def iterate(
+        self, epoch: int, seed: int, batches: Sequence[torch.Tensor]
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield images and labels for each batch of indices; see `Source.iterate`."""
+        if not batches:
+            return
+        on_host = torch.cat(tuple(batches))
+        indices = to_device(on_host, self._device)
+        augmentation = self._draw(epoch, seed, on_host)
+        start = 0
+        for group in _grouped([len(batch) for batch in batches], _CHUNK_SIZE[self._device.type]):
+            part = slice(start, start + sum(group))
+            start = part.stop
+            chosen = indices[part]
+            pixels = self._gather(chosen) if augmentation is None else self._gather(chosen, augmentation[part])
+            yield from zip(self._normalize(pixels).split(group), self._labels[chosen].split(group), strict=True)
+
+    def _draw(self, epoch: int, seed: int, on_host: torch.Tensor) -> Augmentation | None:
+        if not (self._padding or self._flip):
+            return None
+        drawn = draw_augmentation(self.num_samples, seed, epoch, self._padding, self._flip)
+        return drawn.of(on_host, self._device)
+
+
+def resident_dataset(
+    train: tuple[torch.Tensor, torch.Tensor],
+    test: tuple[torch.Tensor, torch.Tensor],
+    config: DatasetConfig,
+    image_format: ImageFormat,
+    white: float = 255.0,
+) -> Dataset:
+    """Return the data set of two pairs of images (N, H, W, C), uint8, and labels (N,)."""
+    return Dataset(
+        ResidentSource(*train, config, image_format, white, augment=True),
+        ResidentSource(*test, config, image_format, white, augment=False),
+    )
+
+
+def _grouped(sizes: Sequence[int], chunk_size: int) -> Iterator[list[int]]:
+    """Yield consecutive sizes in groups that reach ``chunk_size`` in sum; one may exceed it, none is split."""
+    group: list[int] = []
+    total = 0
+    for size in sizes:
+        if group and total + size > chunk_size:
+            yield group
+            group, total = [], 0
+        group.append(size)
+        total += size
+    yield group

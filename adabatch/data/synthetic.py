@@ -1,0 +1,52 @@
+"""Random images of any shape, each a coarse pattern of its class under noise, so that labels can be learnt."""
+
+from __future__ import annotations
+
+import torch
+
+from adabatch.config import DatasetConfig
+from adabatch.data.order import generator
+from adabatch.data.resident import resident_dataset
+from adabatch.data.source import Dataset, ImageFormat
+
+_GREY = 128.0
+#: Pixel values: the patterns' standard deviation, and the span of the uniform noise.
+_CONTRAST = 24.0
+_NOISE = 128
+#: Pixels per side of a pattern before it is enlarged.
+_COARSE_SIZE = 4
+#: Bytes of noise drawn in one go.
+_CHUNK_BYTES = 1 << 26
+
+
+def load(config: DatasetConfig, image_format: ImageFormat) -> Dataset:
+    """Draw the images; the same for the same sizes, whatever the run's seed. See `adabatch.data.load_dataset`."""
+    patterns = _patterns(config)
+    train = _draw(config, patterns, config.num_train_samples, "train")
+    test = _draw(config, patterns, config.num_test_samples, "test")
+    return resident_dataset(train, test, config, image_format)
+
+
+def _patterns(config: DatasetConfig) -> torch.Tensor:
+    """Return one image per class, uint8 of shape (num_classes, H, W, C), without noise."""
+    size = config.image_size
+    coarse_shape = (config.num_classes, config.num_channels, _COARSE_SIZE, _COARSE_SIZE)
+    coarse = torch.randn(coarse_shape, generator=generator("synthetic patterns"))
+    smooth = torch.nn.functional.interpolate(coarse, (size, size), mode="bilinear", align_corners=True)
+    margin = _NOISE // 2
+    pixels = (_GREY - margin + _CONTRAST * smooth).clamp(0, 255 - _NOISE + 1)
+    return pixels.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
+def _draw(
+    config: DatasetConfig, patterns: torch.Tensor, num_samples: int, split: str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return images (num_samples, H, W, C), uint8, and their labels."""
+    source = generator("synthetic", split)
+    labels = torch.randint(0, config.num_classes, (num_samples,), generator=source)
+    images = torch.empty((num_samples, *patterns.shape[1:]), dtype=torch.uint8)
+    step = max(1, _CHUNK_BYTES // patterns[0].numel())
+    for start in range(0, num_samples, step):
+        chunk = images[start : start + step]
+        chunk.random_(0, _NOISE, generator=source).add_(patterns[labels[start : start + step]])
+    return images, labels

@@ -1,0 +1,259 @@
+"""Over which samples BatchNorm normalises: a micro-batch, ghost batches, or the batch of all ranks.
+
+The modes differ in training only; all keep the parameters, buffers and state-dict names of
+``torch.nn.BatchNorm2d``, so that a network's weights load whatever the mode.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+import torch.distributed
+from torch import nn
+
+from adabatch.checks import require, require_choice
+
+BATCH_NORM_MODES = ("micro", "ghost", "sync")
+
+
+def set_batch_norm_mode(
+    module: nn.Module,
+    mode: str,
+    ghost_batch_size: int,
+    process_group: torch.distributed.ProcessGroup | None = None,
+) -> nn.Module:
+    """Replace every ``BatchNorm2d`` below ``module`` by the one for the mode, with the same tensors.
+
+    Args:
+        module: changed in place.
+        mode: ``micro`` leaves torch's, over the samples of one forward; ``ghost``: `GhostBatchNorm2d`;
+            ``sync``: `SyncBatchNorm2d`.
+        ghost_batch_size: samples per ghost batch, for ``ghost``.
+        process_group: ranks that share statistics, for ``sync``; None for all.
+
+    Returns:
+        ``module``, or its replacement where it is a ``BatchNorm2d`` itself.
+
+    Raises:
+        ConfigError: for an unknown mode or a ghost batch of fewer than 2 samples.
+    """
+    require_choice("batch_norm", mode, BATCH_NORM_MODES)
+    require(ghost_batch_size >= 2, "ghost_batch_size", ghost_batch_size, "at least 2 samples")
+    if mode == "micro":
+        return module
+    if type(module) is nn.BatchNorm2d:
+        if mode == "ghost":
+            return GhostBatchNorm2d(module, ghost_batch_size)
+        return SyncBatchNorm2d(module, process_group)
+    for name, child in module.named_children():
+        replacement = set_batch_norm_mode(child, mode, ghost_batch_size, process_group)
+        if replacement is not child:
+            setattr(module, name, replacement)
+    return module
+
+
+class _BatchNorm2dFrom(nn.BatchNorm2d):
+    """A ``BatchNorm2d`` that takes over the settings and tensors of another one."""
+
+    def __init__(self, source: nn.BatchNorm2d) -> None:
+        super().__init__(source.num_features, source.eps, source.momentum, source.affine, source.track_running_stats)
+        self.weight, self.bias = source.weight, source.bias
+        self.running_mean, self.running_var = source.running_mean, source.running_var
+        self.num_batches_tracked = source.num_batches_tracked
+        self.training = source.training
+
+    @property
+    def _uses_running_statistics(self) -> bool:
+        return not self.training and self.running_mean is not None
+
+    @torch.no_grad()
+    def _track(self, mean: torch.Tensor, unbiased_var: torch.Tensor) -> None:
+        """Move the running statistics, (C,) each, towards those of this batch, as torch does."""
+        if not self.training or self.running_mean is None or self.running_var is None:
+            return
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked.add_(1)
+        if self.momentum is None:  # a cumulative average
+            momentum: float | torch.Tensor = 1.0 / self.num_batches_tracked.to(mean.dtype)
+        else:
+            momentum = self.momentum
+        self.running_mean.add_((mean.to(self.running_mean.dtype) - self.running_mean) * momentum)
+        self.running_var.add_((unbiased_var.to(self.running_var.dtype) - self.running_var) * momentum)
+
+
+class GhostBatchNorm2d(_BatchNorm2dFrom):
+    """Normalises each chunk of ``ghost_batch_size`` consecutive samples by itself; the last may be smaller.
+
+    The running statistics move once per forward, towards the chunks' mean and unbiased variance averaged
+    with their numbers of samples as weights. A last chunk of one value per channel has variance 0. From
+    Hoffer et al., arXiv 1705.08741, algorithm 1, but with one move instead of one per chunk.
+
+    Args:
+        source: the BatchNorm to take the place of.
+        ghost_batch_size: samples per chunk.
+    """
+
+    def __init__(self, source: nn.BatchNorm2d, ghost_batch_size: int) -> None:
+        super().__init__(source)
+        self.ghost_batch_size = ghost_batch_size
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """Return the normalised maps (n, C, h, w)."""
+        num_samples, size = len(maps), self.ghost_batch_size
+        if self._uses_running_statistics or num_samples <= size:
+            return super().forward(maps)
+        num_whole = num_samples - num_samples % size
+        outputs, means, variances = [], [], []
+        for chunks in (maps[:num_whole].unflatten(0, (-1, size)), maps[None, num_whole:]):
+            if chunks.shape[1] == 0:
+                continue
+            output, mean, var = _normalize(chunks, self.weight, self.bias, self.eps, None)
+            values = chunks.shape[1] * chunks.shape[3] * chunks.shape[4]
+            chunk_weight = chunks.shape[1] / num_samples
+            outputs.append(output.flatten(0, 1))
+            means.append(mean.sum(0) * chunk_weight)
+            variances.append(var.sum(0) * (chunk_weight * values / max(1, values - 1)))
+        self._track(sum(means[1:], means[0]), sum(variances[1:], variances[0]))
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, ghost_batch_size={self.ghost_batch_size}"
+
+
+class SyncBatchNorm2d(_BatchNorm2dFrom):
+    """Normalises over the samples of all ranks, as if they were one batch; on CPU and GPU.
+
+    Ranks may hold different numbers of samples, also none. Every rank must make the same forwards and
+    backwards, because each is a collective. Alone, this is torch's BatchNorm.
+
+    Args:
+        source: the BatchNorm to take the place of.
+        process_group: the ranks; None for all.
+    """
+
+    def __init__(self, source: nn.BatchNorm2d, process_group: torch.distributed.ProcessGroup | None) -> None:
+        super().__init__(source)
+        self.process_group = process_group
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """Return the normalised maps (n, C, h, w)."""
+        if self._uses_running_statistics or self._world_size() == 1:
+            return super().forward(maps)
+        return self._normalize_over_ranks(maps)
+
+    @torch.compiler.disable  # torch.compile has no graph for a collective inside an autograd.Function
+    def _normalize_over_ranks(self, maps: torch.Tensor) -> torch.Tensor:
+        reduction = _Reduction(self.process_group)
+        output, mean, var = _normalize(maps[None], self.weight, self.bias, self.eps, reduction)
+        # On the device, so that nothing waits for the number of values of the other ranks.
+        values = reduction.values
+        self._track(mean[0], var[0] * (values / (values - 1).clamp(min=1)))
+        return output[0]
+
+    def _world_size(self) -> int:
+        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+            return 1
+        return torch.distributed.get_world_size(self.process_group)
+
+
+class _Reduction:
+    """Sums over the ranks; ``values`` is the number of values per channel that went into the statistics."""
+
+    def __init__(self, process_group: torch.distributed.ProcessGroup | None) -> None:
+        self._process_group = process_group
+        self.values = torch.zeros(())
+
+    def sum(self, tensor: torch.Tensor) -> torch.Tensor:
+        torch.distributed.all_reduce(tensor, group=self._process_group)
+        return tensor
+
+    def mean_and_var(self, mean: torch.Tensor, var: torch.Tensor, values: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return mean and biased variance over the ranks, from those of this rank over its ``values``.
+
+        Count, sums and sums of squares travel in float64, where the subtraction costs no accuracy.
+        """
+        if values == 0:
+            mean, var = torch.zeros_like(mean), torch.zeros_like(var)
+        mean64, var64 = mean.double(), var.double()
+        count = mean64.new_full((*mean64.shape[:-1], 1), float(values))
+        packed = torch.cat((count, values * mean64, values * (var64 + mean64.square())), dim=-1)
+        count, sums, squares = self.sum(packed).split((1, mean.shape[-1], mean.shape[-1]), dim=-1)
+        self.values = count[0, 0]
+        mean64 = sums / count
+        var64 = (squares / count - mean64.square()).clamp_(min=0)
+        return mean64.to(mean.dtype), var64.to(mean.dtype)
+
+
+def _normalize(
+    chunks: torch.Tensor,
+    weight: torch.Tensor | None,
+    bias: torch.Tensor | None,
+    eps: float,
+    reduction: _Reduction | None,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Normalise chunks (k, m, C, h, w), each by itself; with a reduction, over the ranks too.
+
+    Returns:
+        The chunks, with weight and bias (C,) applied; mean and biased variance, (k, C) each, without gradient.
+    """
+    result = _Normalize.apply(chunks, weight, bias, eps, reduction)
+    return cast(tuple[torch.Tensor, torch.Tensor, torch.Tensor], result)
+
+
+class _Normalize(torch.autograd.Function):
+    """Written out, rather than left to autograd, for one collective per direction and one saved map."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        chunks: torch.Tensor,
+        weight: torch.Tensor | None,
+        bias: torch.Tensor | None,
+        eps: float,
+        reduction: _Reduction | None,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        values = chunks.shape[1] * chunks.shape[3] * chunks.shape[4]
+        wide = _widen(chunks)
+        mean = wide.mean((1, 3, 4))
+        var = (wide - _spread(mean)).square_().mean((1, 3, 4))
+        if reduction is not None:
+            mean, var = reduction.mean_and_var(mean, var, values)
+        inverse_std = (var + eps).rsqrt()
+        scale = inverse_std if weight is None else inverse_std * weight
+        shift = -mean * scale if bias is None else bias - mean * scale
+        output = (wide * _spread(scale)).add_(_spread(shift)).to(chunks.dtype)
+        ctx.save_for_backward(chunks, weight, mean, inverse_std)
+        ctx.values, ctx.reduction, ctx.has_bias = values, reduction, bias is not None
+        ctx.mark_non_differentiable(mean, var)
+        ctx.set_materialize_grads(False)
+        return output, mean, var
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        chunks, weight, mean, inverse_std = ctx.saved_tensors
+        reduction: _Reduction | None = ctx.reduction
+        gradient = _widen(gradients[0])
+        normalized = (_widen(chunks) - _spread(mean)).mul_(_spread(inverse_std))
+        gradient_sum = gradient.sum((1, 3, 4))
+        product_sum = (gradient * normalized).sum((1, 3, 4))
+        weight_gradient = None if weight is None else product_sum.sum(0)
+        bias_gradient = gradient_sum.sum(0) if ctx.has_bias else None
+        values: int | torch.Tensor = ctx.values
+        if reduction is not None:
+            gradient_sum, product_sum = reduction.sum(torch.stack((gradient_sum, product_sum)))
+            values = reduction.values
+        scale = inverse_std if weight is None else inverse_std * weight
+        through_mean, through_var = gradient_sum / values, product_sum / values
+        output = (gradient - _spread(through_mean)).sub_(normalized.mul_(_spread(through_var))).mul_(_spread(scale))
+        return output.to(chunks.dtype), weight_gradient, bias_gradient, None, None
+
+
+def _widen(tensor: torch.Tensor) -> torch.Tensor:
+    """Return the tensor in at least float32, in which statistics are computed."""
+    return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
+
+
+def _spread(per_chunk: torch.Tensor) -> torch.Tensor:
+    """Return (k, C) as (k, 1, C, 1, 1), to go with chunks."""
+    return per_chunk[:, None, :, None, None]

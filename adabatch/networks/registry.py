@@ -1,0 +1,102 @@
+"""The names of the networks, and how each is built. Free of torch until a network is built."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib
+import importlib.util
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from adabatch.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_TORCHVISION = "torchvision."
+_REGISTERED = re.compile(r"^@register_model\(\)\n(?:@.*\n)*def (\w+)\(", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A class of a module of this package, and its arguments besides channels and classes."""
+
+    module: str
+    class_name: str
+    arguments: dict[str, int | bool] = field(default_factory=dict)
+
+
+_NETWORKS: dict[str, _Entry] = {
+    "alexnet": _Entry("alexnet", "AlexNet"),
+    **{f"vgg{depth}": _Entry("vgg", "VGG", {"depth": depth, "batch_norm": False}) for depth in (11, 13, 16, 19)},
+    **{f"vgg{depth}_bn": _Entry("vgg", "VGG", {"depth": depth, "batch_norm": True}) for depth in (11, 13, 16, 19)},
+    **{f"resnet{depth}": _Entry("resnet", "ResNet", {"depth": depth}) for depth in (14, 20, 32, 44, 56, 110)},
+    **{f"preresnet{depth}": _Entry("preresnet", "PreResNet", {"depth": depth}) for depth in (20, 110)},
+    "resnext29_8x64d": _Entry("resnext", "ResNeXt", {"depth": 29, "cardinality": 8, "base_width": 64}),
+    "wrn16_4": _Entry("wide_resnet", "WideResNet", {"depth": 16, "widen_factor": 4}),
+    "wrn28_10": _Entry("wide_resnet", "WideResNet", {"depth": 28, "widen_factor": 10}),
+    "densenet_bc_100_12": _Entry("densenet", "DenseNetBC", {"depth": 100, "growth_rate": 12}),
+    "tiny_cnn": _Entry("tiny_cnn", "TinyCNN"),
+}
+
+
+def network_names() -> list[str]:
+    """Return the names of this package's own networks; ``torchvision.NAME`` is allowed besides."""
+    return list(_NETWORKS)
+
+
+@functools.cache
+def torchvision_names() -> tuple[str, ...]:
+    """Return the classification models of the installed torchvision, sorted, each as ``torchvision.NAME``.
+
+    Read from its source files, because importing torchvision imports torch, and names are checked where
+    thousands of configs are composed.
+    """
+    spec = importlib.util.find_spec("torchvision")
+    folders = [Path(folder) for folder in (spec.submodule_search_locations or [])] if spec else []
+    files = [file for folder in folders for file in (folder / "models").glob("*.py")]
+    found = {name for file in files for name in _REGISTERED.findall(file.read_text(encoding="utf-8"))}
+    return tuple(sorted(_TORCHVISION + name for name in found))
+
+
+def check_network_name(name: str) -> None:
+    """Refuse a name that `build_network` does not know.
+
+    Raises:
+        ConfigError: with the nearest known name.
+    """
+    is_torchvision = name.startswith(_TORCHVISION)
+    known = torchvision_names() if is_torchvision else tuple(_NETWORKS)
+    if name in known:
+        return
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f" Did you mean {close[0]}?" if close else ""
+    own = "a classification model of the installed torchvision"
+    allowed = own if is_torchvision else f"one of {', '.join(known)}, or torchvision.NAME for {own}"
+    raise ConfigError(f"network.name is {name}; it must be {allowed}.{hint}")
+
+
+def build_network(name: str, num_channels: int, num_classes: int, image_size: int) -> nn.Module:
+    """Build a network with fresh weights, drawn from torch's global CPU generator.
+
+    Args:
+        name: one of `network_names`, or ``torchvision.NAME``.
+        num_channels: C of the images (n, C, image_size, image_size) it takes.
+        num_classes: columns of the logits (n, num_classes) it returns.
+        image_size: height and width in pixels.
+
+    Raises:
+        ConfigError: for an unknown name, or for images that the network cannot take.
+    """
+    check_network_name(name)
+    if name.startswith(_TORCHVISION):
+        from adabatch.networks.from_torchvision import build_from_torchvision
+
+        return build_from_torchvision(name.removeprefix(_TORCHVISION), num_channels, num_classes, image_size)
+    entry = _NETWORKS[name]
+    network_class = getattr(importlib.import_module(f"adabatch.networks.{entry.module}"), entry.class_name)
+    network: nn.Module = network_class(num_channels=num_channels, num_classes=num_classes, **entry.arguments)
+    return network
