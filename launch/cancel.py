@@ -1,0 +1,51 @@
+"""Stops what is left of a sweep."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+from adabatch.errors import ConfigError
+from launch.bookkeeping import LAUNCH_FOLDER, LaunchFolder
+from launch.processes import is_alive
+from launch.slurm import Queue, SlurmError, call
+from launch.states import State
+from launch.status import find_runs, latest_submissions, status_of
+
+_IDS_PER_CALL = 200
+
+
+def cancel(folder: Path) -> int:
+    """Cancel the queued and running jobs of a sweep's folder; return how many there were.
+
+    Raises:
+        ConfigError: if there is no such sweep, or SLURM refuses.
+    """
+    if not (folder / LAUNCH_FOLDER).is_dir():
+        raise ConfigError(f"{folder} is no folder of a submitted sweep; cancel takes runs/SWEEP.")
+    launch = LaunchFolder(folder)
+    with launch.locked(lambda: print("a submission of this sweep is at work; waiting for it", flush=True)):
+        return _cancel_jobs(launch) + _stop_queues(launch)
+
+
+def _cancel_jobs(launch: LaunchFolder) -> int:
+    job_ids = {record["job_id"] for record in latest_submissions(launch.records()).values()} - {None}
+    queue = Queue.ask(job_ids)
+    if job_ids and not queue.reached:
+        raise SlurmError("squeue does not answer; nothing was cancelled.")
+    live = sorted(job_id for job_id in job_ids if queue.is_live(job_id))
+    for start in range(0, len(live), _IDS_PER_CALL):
+        call(["scancel", *live[start : start + _IDS_PER_CALL]])
+    return len(live)
+
+
+def _stop_queues(launch: LaunchFolder) -> int:
+    """Ask the queues of this machine to stop; their trainers save their state first."""
+    queues = {record["pid"] for record in launch.records() if record.get("event") == "local" and is_alive(record)}
+    if not queues:
+        return 0
+    statuses = status_of(find_runs(launch.sweep_folder), launch.sweep_folder)
+    for pid in queues:
+        os.kill(pid, signal.SIGTERM)
+    return sum(status.state in (State.RUNNING, State.PENDING) for status in statuses)

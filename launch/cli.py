@@ -1,0 +1,213 @@
+"""The commands: plan, submit, status, cancel."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+
+from adabatch.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, ConfigError
+from launch.cancel import cancel
+from launch.config import ClusterConfig, SweepConfig, load_cluster, load_sweep
+from launch.expand import Expansion, expand
+from launch.lint import Finding, check_codes, lint
+from launch.plan import make_plan
+from launch.plan_text import findings_text, plan_text, print_renderable
+from launch.states import FAILURES, RETRY_WORDS, SETTLED, states_to_submit
+from launch.status import read_status, status_of
+from launch.status_text import status_text
+from launch.submit import Request, refuse_errors, submit
+
+_PROGRAM = "python -m launch"
+_WORDS_HELP = "sweep=NAME, sweep.KEY=VALUE, and overrides of training keys, which hold for all runs"
+
+
+@dataclass(frozen=True)
+class _Words:
+    """The ``key=value`` words of a call, told apart."""
+
+    names: dict[str, str]
+    sweep: dict[str, str]
+    cluster: dict[str, str]
+    overrides: list[str]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit status: 0 done, 1 a run failed, 2 the call or the config is wrong."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    commands: dict[str, Callable[[list[str]], int]] = {
+        "plan": _plan,
+        "submit": _submit,
+        "status": _status,
+        "cancel": _cancel,
+    }
+    if not given or given[0] not in commands:
+        return _no_command(given)
+    logging.getLogger("submitit").setLevel(logging.WARNING)
+    try:
+        return commands[given[0]](given[1:])
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return EXIT_USAGE
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return EXIT_DONE
+
+
+def _no_command(given: list[str]) -> int:
+    usage = (
+        f"usage: {_PROGRAM} COMMAND ...\n\n"
+        "  plan sweep=NAME [KEY=VALUE ...]     show the runs, their stages and what lint finds; nothing runs\n"
+        "  submit sweep=NAME cluster=NAME ...  submit what is missing or failed\n"
+        "  status DIR                          state, cause and progress of every run\n"
+        "  cancel DIR                          stop what is left\n\n"
+        f"{_PROGRAM} COMMAND --help tells more."
+    )
+    wants_help = bool(given) and given[0] in ("-h", "--help", "help")
+    if given and not wants_help:
+        print(f"{given[0]} is no command; it must be one of plan, submit, status, cancel.\n", file=sys.stderr)
+    print(usage, file=sys.stdout if wants_help else sys.stderr)
+    return EXIT_DONE if wants_help else EXIT_USAGE
+
+
+def _parser(command: str, description: str) -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(prog=f"{_PROGRAM} {command}", description=description)
+
+
+def _add_sweep_arguments(parser: argparse.ArgumentParser, words_help: str) -> None:
+    parser.add_argument("words", nargs="*", metavar="KEY=VALUE", help=words_help)
+    parser.add_argument("--config-dir", type=Path, help="a folder of your own options, sweeps and clusters")
+    parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="the folder that holds the sweeps' folders")
+    parser.add_argument(
+        "--allow", action="append", default=[], metavar="CODE", help="a lint code that may pass; recorded in every run"
+    )
+
+
+def _split_words(words: Sequence[str], groups: Sequence[str]) -> _Words:
+    split = _Words({}, {}, {}, [])
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals and not word.startswith("~"):
+            raise ConfigError(f"{word} is no key=value word; a sweep is named by sweep=NAME.")
+        group, _, rest = key.partition(".")
+        if key in ("sweep", "cluster") and key not in groups:
+            raise ConfigError(f"{word} has no meaning here; plan takes a sweep alone.")
+        if key in groups:
+            split.names[key] = value
+        elif group == "sweep" and rest:
+            split.sweep[rest] = value
+        elif group == "cluster" and rest:
+            split.cluster[rest] = value
+        else:
+            split.overrides.append(word)
+    return split
+
+
+def _expand(options: argparse.Namespace, words: _Words) -> tuple[Expansion, list[Finding]]:
+    if options.config_dir is not None and not options.config_dir.is_dir():
+        raise ConfigError(f"--config-dir is {options.config_dir}; it must be an existing folder.")
+    sweep: SweepConfig = load_sweep(words.names.get("sweep", "(not given)"), words.sweep, options.config_dir)
+    expansion = expand(sweep, words.overrides, options.runs_dir, options.config_dir)
+    return expansion, lint(expansion)
+
+
+def _codes(options: argparse.Namespace) -> list[str]:
+    return check_codes([code for text in options.allow for code in text.split(",") if code])
+
+
+def _plan(arguments: list[str]) -> int:
+    parser = _parser("plan", "Shows what a sweep would run, stage by stage, and what lint finds.")
+    _add_sweep_arguments(parser, _WORDS_HELP)
+    parser.add_argument("--format", choices=("text", "json"), default="text")
+    options = parser.parse_intermixed_args(arguments)
+    words = _split_words(options.words, ("sweep",))
+    expansion, findings = _expand(options, words)
+    statuses = status_of([run.run_dir for run in expansion.runs], expansion.folder)
+    plan = make_plan(expansion, statuses, findings)
+    if options.format == "json":
+        print(plan.as_json())
+    else:
+        print_renderable(plan_text(plan, _codes(options)))
+    return EXIT_DONE
+
+
+def _submit(arguments: list[str]) -> int:
+    parser = _parser(
+        "submit", "Submits the runs of a sweep that are missing or failed; never one that is done or queued."
+    )
+    _add_sweep_arguments(parser, _WORDS_HELP + "; cluster=NAME, cluster.KEY=VALUE")
+    parser.add_argument("--jobs", type=int, metavar="N", help="cluster=local: so many jobs side by side")
+    parser.add_argument("--detach", action="store_true", help="cluster=local: return at once")
+    parser.add_argument(
+        "--retry",
+        metavar="STATES",
+        help=f"besides missing runs start those in these states only: {','.join(RETRY_WORDS)}",
+    )
+    options = parser.parse_intermixed_args(arguments)
+    words = _split_words(options.words, ("sweep", "cluster"))
+    cluster_name = words.names.get("cluster", "local")
+    cluster = _cluster(options, cluster_name, words)
+    allowed = _codes(options)
+    states = states_to_submit(None if options.retry is None else options.retry.split(","))
+    expansion, findings = _expand(options, words)
+    if findings:
+        print_renderable(findings_text(findings, allowed))
+    refuse_errors(findings, allowed)
+    return submit(Request(expansion, cluster, cluster_name, words.overrides, allowed, states, options.detach))
+
+
+def _cluster(options: argparse.Namespace, name: str, words: _Words) -> ClusterConfig:
+    cluster = load_cluster(name, words.cluster, options.config_dir)
+    if cluster.kind == "slurm" and (options.jobs is not None or options.detach):
+        raise ConfigError(
+            "--jobs and --detach are for cluster=local; SLURM has cluster.max_concurrent_jobs, and never waits."
+        )
+    return cluster if options.jobs is None else replace(cluster, jobs=options.jobs)
+
+
+def _status(arguments: list[str]) -> int:
+    parser = _parser("status", "Shows the state of every run at or below a folder. Exit status 1 if one failed.")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="a sweep's folder, a part of it, or a run directory")
+    parser.add_argument(
+        "--watch", nargs="?", type=float, const=2.0, metavar="SECONDS", help="look again until all is settled"
+    )
+    parser.add_argument("--format", choices=("text", "json"), default="text")
+    options = parser.parse_args(arguments)
+    if options.watch is not None:
+        return _watch(options.folder, options.watch)
+    statuses = read_status(options.folder)
+    if options.format == "json":
+        print(json.dumps([status.as_dict() for status in statuses], indent=2))
+    else:
+        print_renderable(status_text(statuses, options.folder))
+    return EXIT_FAILED if any(status.state in FAILURES for status in statuses) else EXIT_DONE
+
+
+def _watch(folder: Path, seconds: float) -> int:
+    """Show the status again and again until no run is pending or running."""
+    console = Console(highlight=False)
+    statuses = read_status(folder)
+    with Live(status_text(statuses, folder), console=console, auto_refresh=False) as live:
+        while any(status.state in SETTLED[1:] for status in statuses):
+            time.sleep(max(0.2, seconds))
+            statuses = read_status(folder)
+            live.update(status_text(statuses, folder), refresh=True)
+    return EXIT_FAILED if any(status.state in FAILURES for status in statuses) else EXIT_DONE
+
+
+def _cancel(arguments: list[str]) -> int:
+    parser = _parser("cancel", "Stops what is queued or running; repeating the submission continues it.")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="the folder of a submitted sweep")
+    stopped = cancel(parser.parse_args(arguments).folder)
+    print(f"{stopped} queued or running runs are being stopped")
+    return EXIT_DONE

@@ -1,0 +1,262 @@
+"""Sweeps and clusters: the YAML files that only launch reads, their types and the checks on them."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from omegaconf import MISSING, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
+from yaml import YAMLError
+
+from adabatch.checks import require, require_choice
+from adabatch.config import CONF_DIR
+from adabatch.errors import ConfigError
+
+#: What may name a sweep, an arm or an option: a folder of that name stays where it is put.
+SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
+_SAFE_NAME_WORDS = "letters, digits and _ . + -, beginning with a letter, digit or _"
+_TWIN = re.compile(r"\s*twin\(\s*([^()\s]+)\s*\)\s*")
+Words = Mapping[str, str]
+
+
+@dataclass
+class SweepConfig:
+    """Arms x grid x seeds. ``overrides`` hold for all runs, an arm's own for its runs, grid values for their cells.
+
+    An arm is a list of overrides, or ``twin(ARM)``: that arm with its schedule replaced by the fixed-batch twin.
+    """
+
+    name: str = MISSING
+    overrides: list[str] = field(default_factory=list)
+    grid: dict[str, Any] = field(default_factory=dict)
+    seeds: list[int] = field(default_factory=lambda: [0])
+    baseline: str = MISSING
+    arms: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        require_safe_name("sweep.name", self.name)
+        require(len(self.seeds) > 0, "sweep.seeds", self.seeds, "a list of at least one seed")
+        require(len(set(self.seeds)) == len(self.seeds), "sweep.seeds", self.seeds, "a list without repetitions")
+        require(len(self.arms) > 0, "sweep.arms", "empty", "a mapping of at least one arm to its overrides")
+        for arm, overrides in self.arms.items():
+            require_safe_name("sweep.arms' name", arm)
+            self._check_arm(arm, overrides)
+        known = ", ".join(self.arms)
+        require(self.baseline in self.arms, "sweep.baseline", self.baseline, f"one of the arms {known}")
+        for key, values in self.grid.items():
+            require(
+                isinstance(values, list) and len(values) > 0,
+                f"sweep.grid.{key}",
+                values,
+                "a list of at least one value",
+            )
+            require(
+                len({str(value) for value in values}) == len(values), f"sweep.grid.{key}", values, "without repetitions"
+            )
+
+    def _check_arm(self, arm: str, overrides: object) -> None:
+        source = twin_source(overrides)
+        if source is not None:
+            arms = ", ".join(name for name, other in self.arms.items() if twin_source(other) is None)
+            is_arm = source in self.arms and twin_source(self.arms[source]) is None
+            require(
+                is_arm, f"sweep.arms.{arm}", overrides, f"the twin of an arm that has overrides of its own ({arms})"
+            )
+            return
+        is_list = isinstance(overrides, list) and all(isinstance(word, str) for word in overrides)
+        require(is_list, f"sweep.arms.{arm}", overrides, "a list of overrides such as [schedule=fixed], or twin(ARM)")
+
+
+def twin_source(overrides: object) -> str | None:
+    """Return ARM of ``twin(ARM)``; None for an arm with overrides of its own."""
+    match = _TWIN.fullmatch(overrides) if isinstance(overrides, str) else None
+    return match.group(1) if match else None
+
+
+@dataclass
+class ClusterConfig:
+    """Where runs run. ``local`` is this machine; ``slurm`` takes the keys that sbatch knows.
+
+    Attributes:
+        jobs: local only: how many jobs run side by side.
+        runs_per_job: runs that share one job's devices at the same time; their times are marked as such.
+        max_retries: how often one job is requeued after a time limit or a preemption.
+        timeout_min: time limit of a job in minutes; null on a local machine: none.
+        signal_delay_s: how long before the limit a job is told to save its state and requeue.
+        max_concurrent_jobs: cap on the jobs of this sweep that run at once; null: none.
+        gpus_per_node: null: one per rank and node where hardware.device is cuda, else none.
+        cpus_per_task: cores of one rank; null: the cluster's default.
+        memory_gb: memory of one node; null: the cluster's default.
+        setup: shell lines that a job runs before Python, such as ``module load cuda``.
+        python: the command that starts Python on the nodes; null: the one that submits.
+    """
+
+    kind: str = MISSING
+    jobs: int = 1
+    runs_per_job: int = 1
+    max_retries: int = 3
+    timeout_min: int | None = None
+    signal_delay_s: int = 120
+    max_concurrent_jobs: int | None = None
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    gpus_per_node: int | None = None
+    cpus_per_task: int | None = None
+    memory_gb: float | None = None
+    setup: list[str] = field(default_factory=list)
+    python: str | None = None
+
+    def __post_init__(self) -> None:
+        require_choice("cluster.kind", self.kind, ("local", "slurm"))
+        for key in ("jobs", "runs_per_job"):
+            value = getattr(self, key)
+            require(value >= 1, f"cluster.{key}", value, "at least 1")
+        require(self.max_retries >= 0, "cluster.max_retries", self.max_retries, "at least 0")
+        for key in ("timeout_min", "max_concurrent_jobs", "cpus_per_task"):
+            value = getattr(self, key)
+            require(value is None or value >= 1, f"cluster.{key}", value, "null or at least 1")
+        gpus, memory = self.gpus_per_node, self.memory_gb
+        require(gpus is None or gpus >= 0, "cluster.gpus_per_node", gpus, "null or at least 0")
+        require(memory is None or memory > 0, "cluster.memory_gb", memory, "null or more than 0")
+        for key in ("partition", "account", "qos", "constraint", "python"):
+            self._check_word(key, getattr(self, key))
+        for line in self.setup:
+            require(
+                "\n" not in line and line.strip() != "", "cluster.setup", self.setup, "a list of single shell lines"
+            )
+        self._check_kind()
+
+    @staticmethod
+    def _check_word(key: str, value: str | None) -> None:
+        allowed = "null or one line of printable characters"
+        require(
+            value is None or (value.strip() == value != "" and value.isprintable()),
+            f"cluster.{key}",
+            repr(value),
+            allowed,
+        )
+
+    def _check_kind(self) -> None:
+        defaults = {entry.name: entry.default for entry in dataclasses.fields(self) if entry.name != "setup"}
+        if self.kind == "slurm":
+            require(
+                self.jobs == 1,
+                "cluster.jobs",
+                self.jobs,
+                "1 on SLURM, where cluster.max_concurrent_jobs caps the jobs at once",
+            )
+            require(self.timeout_min is not None, "cluster.timeout_min", None, "a number of minutes on SLURM")
+            limit = 60 * (self.timeout_min or 0)
+            allowed = f"between 10 and less than the time limit of {limit} seconds"
+            require(10 <= self.signal_delay_s < limit, "cluster.signal_delay_s", self.signal_delay_s, allowed)
+            return
+        for key in (
+            "partition",
+            "account",
+            "qos",
+            "constraint",
+            "gpus_per_node",
+            "cpus_per_task",
+            "memory_gb",
+            "max_concurrent_jobs",
+        ):
+            value = getattr(self, key)
+            require(value == defaults[key], f"cluster.{key}", value, "left out where cluster.kind is local")
+
+
+Group = TypeVar("Group", SweepConfig, ClusterConfig)
+
+
+def require_safe_name(key: str, name: object) -> None:
+    """Raise ConfigError unless ``name`` can be a folder's name and stays within its parent."""
+    is_safe = isinstance(name, str) and SAFE_NAME.fullmatch(name) is not None
+    require(is_safe, key, name, f"a name of {_SAFE_NAME_WORDS}, so that its folder stays within the runs folder")
+
+
+def load_sweep(name: str, words: Words, config_dir: Path | None = None) -> SweepConfig:
+    """Read ``sweep/NAME.yaml`` and set the keys of ``words`` (``seeds`` -> ``[0,1]``, ``grid.network`` -> ...).
+
+    Raises:
+        ConfigError: for an unknown sweep, key or value.
+    """
+    return _load(SweepConfig, "sweep", name, words, config_dir)
+
+
+def load_cluster(name: str, words: Words, config_dir: Path | None = None) -> ClusterConfig:
+    """Read ``cluster/NAME.yaml`` and set the keys of ``words`` (``timeout_min`` -> ``60``).
+
+    Raises:
+        ConfigError: for an unknown cluster, key or value.
+    """
+    return _load(ClusterConfig, "cluster", name, words, config_dir)
+
+
+def option_path(group: str, name: str, config_dir: Path | None) -> Path:
+    """Return the YAML file of a sweep or cluster; the user's folder comes before ours."""
+    folders = [folder / group for folder in (config_dir, CONF_DIR) if folder is not None]
+    for folder in folders:
+        if SAFE_NAME.fullmatch(name) and (folder / f"{name}.yaml").is_file():
+            return folder / f"{name}.yaml"
+    known = sorted({path.stem for folder in folders for path in folder.glob("*.yaml")})
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f" Did you mean {close[0]}?" if close else ""
+    raise ConfigError(f"{group} is {name}; it must be one of {', '.join(known)}.{hint}")
+
+
+def _load(schema: type[Group], group: str, name: str, words: Words, config_dir: Path | None) -> Group:
+    path = option_path(group, name, config_dir)
+    try:
+        given = OmegaConf.load(path)
+    except YAMLError as error:
+        raise ConfigError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}.") from error
+    if not OmegaConf.is_dict(given):
+        raise ConfigError(f"{path} holds no mapping; it must hold the keys and values of a {group}.")
+    values: dict[str, Any] = OmegaConf.to_container(given)  # type: ignore[assignment]
+    known = [entry.name for entry in dataclasses.fields(schema)]
+    for key, text in words.items():
+        _set(values, group, known, key, text)
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(schema), values)
+        return OmegaConf.to_object(merged)  # type: ignore[return-value]
+    except OmegaConfBaseException as error:
+        raise ConfigError(_refusal(error, group, known)) from error
+
+
+def _set(values: dict[str, Any], group: str, known: Sequence[str], key: str, text: str) -> None:
+    """Set ``key`` to the YAML value ``text``. What follows ``grid.`` and ``arms.`` is one key, dots and all."""
+    first, _, rest = key.partition(".")
+    if first not in known or (rest and first not in ("grid", "arms")):
+        raise ConfigError(_unknown_key(f"{group}.{key}", first, group, known))
+    try:
+        value = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))["value"]  # type: ignore[index,call-overload]
+    except YAMLError as error:
+        raise ConfigError(f"{group}.{key} is {text}; it must be a YAML value.") from error
+    if rest:
+        values[first] = {**(values.get(first) or {}), rest: value}
+    else:
+        values[first] = value
+
+
+def _unknown_key(full_key: str, name: str, group: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f" Did you mean {group}.{close[0]}?" if close else ""
+    return f"{full_key} is no known key; known are {', '.join(known)}.{hint}"
+
+
+def _refusal(error: OmegaConfBaseException, group: str, known: Sequence[str]) -> str:
+    key = str(error.full_key or error.key or "")
+    full_key = f"{group}.{key}" if key else group
+    if isinstance(error, MissingMandatoryValue):
+        return f"{full_key} has no value; give it one with {full_key}=VALUE."
+    if isinstance(error, ConfigAttributeError | ConfigKeyError):
+        return _unknown_key(full_key, key, group, known)
+    reason = str(error.msg or error).splitlines()[0].rstrip(".")
+    return f"{full_key} is wrong: {reason}."

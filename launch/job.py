@@ -1,0 +1,215 @@
+"""What a job does: it trains one run, or several side by side, each in a process of its own.
+
+The job itself stays small: it starts ``python -m adabatch.resume RUN_DIR``, hands signals on, and writes down when
+each attempt began and how it ended. Time limits and preemption end in an exact resume: the signal that submitit
+turns into `TrainJob.checkpoint` goes to the trainer, which saves its state; then the job is requeued.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from submitit.helpers import DelayedSubmission
+
+from adabatch.config import CONF_DIR
+from adabatch.errors import EXIT_DONE, EXIT_PREEMPTED
+from launch.bookkeeping import ATTEMPTS_FILE, append_line
+from launch.processes import this_process
+
+_POLL_SECONDS = 0.1
+_SIGNAL_AGAIN_SECONDS = 2.0
+_LOCK_PATIENCE_SECONDS = 60.0
+_PR_SET_PDEATHSIG = 1
+#: What a time limit and a preemption are called in the records and in ``status``.
+TIME_LIMIT = "time limit"
+PREEMPTION = "preemption"
+
+
+class RunsFailed(Exception):
+    """At least one run of a job failed; the batch system then shows the job as failed."""
+
+
+class RetriesUsedUp(Exception):
+    """The job was stopped once more than ``cluster.max_retries`` allows."""
+
+
+class TrainJob:
+    """The callable that submitit runs on the node.
+
+    Args:
+        run_dirs: prepared run directories; more than one run side by side.
+        max_retries: how often the job may be requeued.
+        time_limit_seconds: after so long a stop is a time limit, before a preemption; None: never.
+        environment: variables set for the trainers.
+    """
+
+    def __init__(
+        self,
+        run_dirs: Sequence[str],
+        max_retries: int,
+        time_limit_seconds: float | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._run_dirs = list(run_dirs)
+        self._max_retries = max_retries
+        self._time_limit_seconds = time_limit_seconds
+        self._environment = dict(environment or {})
+        self._requeues = 0
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._recorded: set[str] = set()
+        self._started = 0.0
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_children": {}, "_recorded": set()}
+
+    def __call__(self) -> dict[str, int]:
+        """Train; return the exit status by run directory.
+
+        Raises:
+            RunsFailed: if a run failed. Runs that were preempted have saved their state and are no failure.
+        """
+        self._started = time.monotonic()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._pass_on)
+        for run_dir in self._run_dirs:
+            self._start(run_dir)
+        statuses = self._wait()
+        failed = [
+            f"{run_dir} ({status})" for run_dir, status in statuses.items() if status not in (EXIT_DONE, EXIT_PREEMPTED)
+        ]
+        if failed:
+            raise RunsFailed("failed, with exit status: " + ", ".join(failed))
+        return statuses
+
+    def checkpoint(self) -> DelayedSubmission:
+        """Stop the trainers after they saved their state; return what is left to do. submitit requeues that.
+
+        Raises:
+            RetriesUsedUp: if this was one stop too many.
+        """
+        limit = self._time_limit_seconds
+        timed_out = limit is not None and time.monotonic() - self._started >= limit
+        cause = TIME_LIMIT if timed_out else PREEMPTION
+        sent_at = -_SIGNAL_AGAIN_SECONDS
+        while any(_exit_status(child) is None for child in self._children.values()):
+            if time.monotonic() - sent_at >= _SIGNAL_AGAIN_SECONDS:
+                sent_at = time.monotonic()
+                self._send(signal.SIGUSR2)
+            time.sleep(_POLL_SECONDS)
+        statuses = {run_dir: _exit_status(child) for run_dir, child in self._children.items()}
+        left = [run_dir for run_dir, status in statuses.items() if status == EXIT_PREEMPTED]
+        gives_up = bool(left) and self._requeues >= self._max_retries
+        for run_dir, status in statuses.items():
+            self._record_end(run_dir, status, cause if run_dir in left else None, gives_up and run_dir in left)
+        if gives_up:
+            raise RetriesUsedUp(
+                f"stopped by a {cause} after {self._requeues} retries; cluster.max_retries allows no more"
+            )
+        self._run_dirs = left
+        self._requeues += 1
+        return DelayedSubmission(self)
+
+    __submitit_checkpoint__ = checkpoint
+
+    def _start(self, run_dir: str) -> None:
+        if _is_main_rank():
+            _wait_until_free(Path(run_dir))
+            append_line(Path(run_dir) / ATTEMPTS_FILE, {"event": "start", "job_id": _job_id(), **this_process()})
+        self._children[run_dir] = subprocess.Popen(
+            [sys.executable, "-m", "adabatch.resume", run_dir],
+            env={**_trainer_environment(), **self._environment},
+            stdin=subprocess.DEVNULL,
+            # Away from the terminal's Ctrl-C; within a SLURM job the trainers stay in the job's process group.
+            start_new_session=not _on_slurm(),
+            preexec_fn=_prepare_child,
+        )
+
+    def _wait(self) -> dict[str, int]:
+        statuses: dict[str, int] = {}
+        while len(statuses) < len(self._children):
+            time.sleep(_POLL_SECONDS)
+            for run_dir, child in self._children.items():
+                status = _exit_status(child)
+                if status is not None and run_dir not in statuses:
+                    statuses[run_dir] = status
+                    self._record_end(run_dir, status, None, False)
+        return statuses
+
+    def _record_end(self, run_dir: str, status: int | None, cause: str | None, gave_up: bool) -> None:
+        if _is_main_rank() and run_dir not in self._recorded:
+            self._recorded.add(run_dir)
+            record = {"event": "end", "exit_status": status, "stopped_by": cause, "gave_up": gave_up}
+            append_line(Path(run_dir) / ATTEMPTS_FILE, record)
+
+    def _pass_on(self, number: int, frame: FrameType | None) -> None:
+        self._send(signal.SIGTERM)
+
+    def _send(self, number: signal.Signals) -> None:
+        for child in self._children.values():
+            if _exit_status(child) is None:
+                os.kill(child.pid, number)
+
+
+def _exit_status(child: subprocess.Popen[bytes]) -> int | None:
+    """Return a child's exit status, negative for a signal, or None while it runs.
+
+    It is looked at, not fetched: this is also called by signal handlers that interrupt this very function.
+    """
+    ended = os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    if ended is None:
+        return None
+    return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+
+
+def _prepare_child() -> None:
+    """Runs in the child before the trainer: signals that come before it can handle them must not end it."""
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        # If the job is killed, its trainer saves its state and ends, too.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _on_slurm() -> bool:
+    return os.environ.get("SUBMITIT_EXECUTOR") == "slurm"
+
+
+def _trainer_environment() -> dict[str, str]:
+    """Return this environment with our import path first; a local job in a SLURM allocation is no rank of that."""
+    path = os.pathsep.join(filter(None, [str(CONF_DIR.parent), os.environ.get("PYTHONPATH")]))
+    kept = {key: value for key, value in os.environ.items() if _on_slurm() or not key.startswith("SLURM_")}
+    return {**kept, "PYTHONPATH": path}
+
+
+def _is_main_rank() -> bool:
+    return not _on_slurm() or os.environ.get("SLURM_PROCID", "0") == "0"
+
+
+def _job_id() -> str | None:
+    if not _on_slurm():
+        return None
+    if "SLURM_ARRAY_JOB_ID" in os.environ:
+        return f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+    return os.environ.get("SLURM_JOB_ID")
+
+
+def _wait_until_free(run_dir: Path) -> None:
+    """Give a trainer of an earlier attempt the time to save its state and let go of the run directory."""
+    deadline = time.monotonic() + _LOCK_PATIENCE_SECONDS
+    with open(run_dir / ".lock", "a", encoding="utf-8") as lock:
+        while time.monotonic() < deadline:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                time.sleep(_POLL_SECONDS)

@@ -1,0 +1,223 @@
+"""This machine as a cluster: jobs of submitit's local executor, so many side by side, until none is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import submitit
+
+from adabatch.config import CONF_DIR, TrainConfig, load_config
+from adabatch.run_dir import RunDir, write_json_atomic
+from launch.config import ClusterConfig
+from launch.display import Display, PlainDisplay, make_display
+from launch.job import TrainJob
+from launch.processes import start_time
+from launch.status import status_of
+
+_POLL_SECONDS = 0.2
+_SIGNAL_AGAIN_SECONDS = 2.0
+#: Where no time limit is asked for; submitit's local executor wants one.
+_NO_LIMIT_MINUTES = 60 * 24 * 365
+
+
+class Stopped(Exception):
+    """Ctrl-C, or ``cancel``."""
+
+
+class LocalQueue:
+    """Runs jobs side by side.
+
+    Args:
+        root: the sweep's folder; runs are shown by their place below it.
+        groups: the run directories of each job.
+        cluster: how many jobs side by side, time limit, retries, setup lines.
+        logs: folder of the jobs' logs.
+        display: shown how it goes.
+    """
+
+    def __init__(
+        self, root: Path, groups: Sequence[Sequence[Path]], cluster: ClusterConfig, logs: Path, display: Display
+    ) -> None:
+        self._root = root
+        self._waiting = [list(group) for group in groups]
+        self._cluster = cluster
+        self._display = display
+        self._active: dict[int, tuple[submitit.Job[Any], list[Path]]] = {}
+        minutes = cluster.timeout_min or _NO_LIMIT_MINUTES
+        self._executor = submitit.LocalExecutor(folder=logs, max_num_timeout=10**6)
+        self._executor.update_parameters(
+            timeout_min=minutes, signal_delay_s=cluster.signal_delay_s, setup=cluster.setup
+        )
+        self._limit_seconds = 60.0 * minutes - cluster.signal_delay_s
+
+    def run(self) -> None:
+        """Return when every job has ended.
+
+        Raises:
+            Stopped: after Ctrl-C or SIGTERM, when the trainers have saved their state and ended.
+        """
+        with _stop_on_signals(), self._display:
+            try:
+                while self._waiting or self._active:
+                    self._start_jobs()
+                    time.sleep(_POLL_SECONDS)
+                    self._collect()
+            except Stopped:
+                self._stop()
+                raise
+
+    def _start_jobs(self) -> None:
+        free = [slot for slot in range(self._cluster.jobs) if slot not in self._active]
+        for slot in free[: len(self._waiting)]:
+            group = self._waiting.pop(0)
+            config = load_config(RunDir(group[0]).config)
+            job = TrainJob(
+                [str(path.resolve()) for path in group],
+                self._cluster.max_retries,
+                self._limit_seconds,
+                _visible_devices(config, slot),
+            )
+            with _children_ignore_ctrl_c(), _import_path():
+                self._active[slot] = (self._executor.submit(job), group)
+            for path in group:
+                self._display.started(path)
+
+    def _collect(self) -> None:
+        self._display.refresh()
+        for slot, (job, group) in list(self._active.items()):
+            if job.done():
+                del self._active[slot]
+                for status in status_of(group, self._root):
+                    self._display.ended(status)
+
+    def _stop(self) -> None:
+        """Ask every job to stop, again and again until it has: the first time it may not be listening yet."""
+        self._waiting.clear()
+        sent_at = -_SIGNAL_AGAIN_SECONDS
+        while self._active:
+            if time.monotonic() - sent_at >= _SIGNAL_AGAIN_SECONDS:
+                sent_at = time.monotonic()
+                for job, _ in self._active.values():
+                    _send(int(job.job_id), signal.SIGTERM)
+            time.sleep(_POLL_SECONDS)
+            self._collect()
+
+
+def _send(pid: int, number: signal.Signals) -> None:
+    if start_time(pid) is not None:
+        os.kill(pid, number)
+
+
+@contextmanager
+def _stop_on_signals() -> Iterator[None]:
+    """Within the block the first SIGINT or SIGTERM raises Stopped; later ones do nothing."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        for one in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(one, signal.SIG_IGN)
+        raise Stopped(signal.Signals(number).name)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _children_ignore_ctrl_c() -> Iterator[None]:
+    """Processes started within the block leave a terminal's Ctrl-C to this one, which stops them gently."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _import_path() -> Iterator[None]:
+    """Let processes started within the block import this package, from whatever folder it was called."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(CONF_DIR.parent), before]))
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
+
+
+def _visible_devices(config: TrainConfig, slot: int) -> dict[str, str]:
+    """Return which GPUs the job in a slot sees: different ones as long as there are enough."""
+    if config.hardware.device != "cuda":
+        return {}
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    devices = given.split(",") if given else _all_devices()
+    count = config.hardware.num_devices
+    if not devices:
+        return {"CUDA_VISIBLE_DEVICES": ",".join(map(str, range(count)))}
+    chosen = dict.fromkeys(devices[(slot * count + rank) % len(devices)] for rank in range(count))
+    return {"CUDA_VISIBLE_DEVICES": ",".join(chosen)}
+
+
+def _all_devices() -> list[str]:
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return [str(index) for index, line in enumerate(listed.splitlines()) if line.startswith("GPU ")]
+
+
+def start_detached(root: Path, groups: Sequence[Sequence[Path]], cluster: ClusterConfig, logs: Path) -> int:
+    """Start a queue that outlives this shell; return its process id. What it says goes to ``logs/queue.txt``."""
+    logs.mkdir(parents=True, exist_ok=True)
+    order = {
+        "root": str(root.resolve()),
+        "groups": [[str(path.resolve()) for path in group] for group in groups],
+        "cluster": asdict(cluster),
+        "logs": str(logs.resolve()),
+    }
+    write_json_atomic(logs / "queue.json", order)
+    with open(logs / "queue.txt", "ab") as output, _import_path():
+        process = subprocess.Popen(
+            [sys.executable, "-m", "launch.local_queue", str((logs / "queue.json").resolve())],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    return process.pid
+
+
+def main(order_file: Path) -> None:
+    """Work off a queue that `start_detached` wrote down."""
+    order = json.loads(order_file.read_text(encoding="utf-8"))
+    groups = [[Path(path) for path in group] for group in order["groups"]]
+    display = PlainDisplay(Path(order["root"]), sum(map(len, groups)))
+    queue = LocalQueue(Path(order["root"]), groups, ClusterConfig(**order["cluster"]), Path(order["logs"]), display)
+    try:
+        queue.run()
+    except Stopped as signal_name:
+        print(f"stopped by {signal_name}; repeating the submission continues the runs", flush=True)
+
+
+def foreground_queue(root: Path, groups: Sequence[Sequence[Path]], cluster: ClusterConfig, logs: Path) -> LocalQueue:
+    """Return a queue that shows its progress on this terminal."""
+    return LocalQueue(root, groups, cluster, logs, make_display(root, sum(map(len, groups))))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

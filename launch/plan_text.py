@@ -1,0 +1,118 @@
+"""Plans for reading: tables that fit 80 columns, and lose nothing where the output is piped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from launch.lint import ERROR, Finding
+from launch.plan import ArmPlan, Estimate, Plan, Stage
+
+_SHOWN_CELLS = 4
+
+
+def print_renderable(content: RenderableType) -> None:
+    """Print to stdout; as wide as the content needs where that is no terminal."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        needed = console.measure(content, options=console.options.update(width=2000)).maximum
+        console = Console(highlight=False, width=max(80, needed), soft_wrap=False)
+    console.print(content)
+
+
+def plan_text(plan: Plan, allowed: Sequence[str]) -> RenderableType:
+    """Return the plan as text and tables."""
+    states = ", ".join(f"{count} {state}" for state, count in plan.states.items())
+    parts: list[RenderableType] = [Text(f"sweep {plan.sweep} in {plan.folder}: {plan.num_runs} runs ({states})")]
+    for arm in plan.arms:
+        parts += [Text(""), Text(_arm_title(arm), style="bold"), _stage_table(arm.stages)]
+    parts += [Text(""), Text(f"{plan.updates:,} updates in all runs. {_estimate_text(plan.estimate)}")]
+    parts += [Text(""), findings_text(plan.findings, allowed)]
+    return Group(*parts)
+
+
+def _arm_title(arm: ArmPlan) -> str:
+    cells = ", ".join(arm.cells[:_SHOWN_CELLS])
+    more = len(arm.cells) - _SHOWN_CELLS
+    cells += f" and {more} more cells" if more > 0 else ""
+    dropped = f", {arm.samples_dropped:,} samples dropped" if arm.samples_dropped else ""
+    runs = "1 run" if arm.num_runs == 1 else f"{arm.num_runs} runs"
+    return f"{arm.arm}: {runs} of {arm.num_epochs} epochs on {cells}; each {arm.updates:,} updates{dropped}"
+
+
+def _stage_table(stages: Sequence[Stage]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    headers = (
+        "epochs",
+        "batch",
+        "micro x\nacc x ranks",
+        "learning\nrate",
+        "rate per\nsample",
+        "updates\nper epoch",
+        "dropped\nper epoch",
+    )
+    for header in headers:
+        table.add_column(header, justify="right", overflow="fold")
+    for stage in stages:
+        table.add_row(
+            _range((stage.first_epoch, stage.last_epoch), "-"),
+            _range(stage.batch_size),
+            _split(stage),
+            _range(stage.learning_rate, digits=8),
+            _range(stage.rate_per_sample, digits=6),
+            _range(stage.updates_per_epoch),
+            _range(stage.samples_dropped),
+        )
+    return table
+
+
+def _range(pair: tuple[Any, Any], between: str = " > ", digits: int = 0) -> str:
+    first, last = (f"{value:.{digits}g}" if digits else str(value) for value in pair)
+    if first == last:
+        return first
+    if digits:
+        first, last = (f"{value:.4g}" for value in pair)
+    return f"{first}{between}{last}"
+
+
+def _split(stage: Stage) -> str:
+    if stage.micro_batch_size is None or stage.accumulation_steps is None:
+        return f"auto x {stage.world_size}"
+    return f"{_range(stage.micro_batch_size)} x {_range(stage.accumulation_steps)} x {stage.world_size}"
+
+
+def _estimate_text(estimate: Estimate) -> str:
+    if estimate.total_hours is None or estimate.left_hours is None:
+        return f"{estimate.device}-hours are unknown until every cell has a finished run."
+    return (
+        f"About {estimate.total_hours:.3g} {estimate.device}-hours, {estimate.left_hours:.3g} of them left, "
+        f"judging by {estimate.finished_runs} finished runs."
+    )
+
+
+def findings_text(findings: Sequence[Finding], allowed: Sequence[str]) -> RenderableType:
+    """Return the findings of lint as text."""
+    if not findings:
+        return Text("lint: nothing found")
+    lines: list[RenderableType] = [Text(f"lint: {_count(findings, allowed)}")]
+    for finding in findings:
+        is_allowed = finding.code in allowed
+        level = "allowed" if is_allowed and finding.level == ERROR else finding.level
+        style = {"error": "red", "allowed": "yellow"}.get(level, "")
+        where = f" {finding.arm}" if finding.arm else ""
+        cells = f" [{', '.join(finding.cells[:_SHOWN_CELLS])}{', ...' if len(finding.cells) > _SHOWN_CELLS else ''}]"
+        lines.append(
+            Text(f"  {level} {finding.code}{where}: {finding.sentence}{cells if finding.cells else ''}", style=style)
+        )
+        lines.append(Text(f"    {finding.remedy}", style="dim"))
+    return Group(*lines)
+
+
+def _count(findings: Sequence[Finding], allowed: Sequence[str]) -> str:
+    errors = sum(finding.level == ERROR and finding.code not in allowed for finding in findings)
+    return f"{errors} errors, {len(findings) - errors} others" if errors else f"no errors, {len(findings)} notes"

@@ -1,0 +1,159 @@
+"""What SLURM knows about jobs: squeue, and for those that are gone sacct or scontrol."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from adabatch.errors import ConfigError
+
+_TIMEOUT_SECONDS = 30
+_IDS_PER_CALL = 200
+_WAITING = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD", "SPECIAL_EXIT")
+_WORKING = ("RUNNING", "COMPLETING", "STAGE_OUT", "SIGNALING", "RESIZING", "STOPPED", "SUSPENDED")
+
+
+@dataclass(frozen=True)
+class JobState:
+    """SLURM's word on a job: its state in capitals, the reason why it waits or ended, the exit code."""
+
+    state: str
+    reason: str | None = None
+    exit_code: str | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether the job is in the queue."""
+        return self.state in _WAITING
+
+    @property
+    def works(self) -> bool:
+        """Whether the job is on a node."""
+        return self.state in _WORKING
+
+
+class SlurmError(ConfigError):
+    """A SLURM program is missing, refuses, or does not answer."""
+
+
+def call(command: Sequence[str]) -> str:
+    """Run a SLURM program and return what it printed.
+
+    Raises:
+        SlurmError: one sentence with the program's own words.
+    """
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS)
+    except FileNotFoundError as error:
+        raise SlurmError(
+            f"{command[0]} is missing; run this on a machine from which SLURM jobs can be submitted."
+        ) from error
+    except subprocess.TimeoutExpired as error:
+        raise SlurmError(
+            f"{command[0]} did not answer within {_TIMEOUT_SECONDS} seconds; the controller may be down."
+        ) from error
+    if answer.returncode != 0:
+        words = " ".join((answer.stderr or answer.stdout).split())
+        raise SlurmError(f"{command[0]} refused: {words or f'exit status {answer.returncode}'}")
+    return answer.stdout
+
+
+@dataclass
+class Queue:
+    """The states of some jobs at one moment; ``reached`` says whether squeue answered."""
+
+    reached: bool = True
+    states: dict[str, JobState] = field(default_factory=dict)
+
+    @staticmethod
+    def ask(job_ids: Iterable[str]) -> Queue:
+        """Ask for the jobs, array elements one by one. A silent controller gives an empty answer."""
+        wanted = set(job_ids)
+        queue = Queue()
+        if not wanted:
+            return queue
+        if shutil.which("squeue") is None:
+            queue.reached = False
+            return queue
+        try:
+            queue.states.update({job: state for job, state in _squeue().items() if job in wanted})
+        except SlurmError:
+            queue.reached = False
+            return queue
+        gone = wanted - queue.states.keys()
+        if gone:
+            queue.states.update({job: state for job, state in _ended(gone).items() if job in gone})
+        return queue
+
+    def is_live(self, job_id: str) -> bool:
+        """Return whether a job waits or works."""
+        state = self.state(job_id)
+        return state.waits or state.works
+
+    def state(self, job_id: str) -> JobState:
+        """Return a job's state, ``UNKNOWN`` where SLURM has forgotten it or does not answer."""
+        return self.states.get(job_id, JobState("UNKNOWN"))
+
+
+def _squeue() -> dict[str, JobState]:
+    states = {}
+    for line in call(["squeue", "--noheader", "--array", "--states=all", "--me", "--format=%i|%T|%r"]).splitlines():
+        job_id, state, reason = line.split("|", 2)
+        states[job_id.strip()] = JobState(state, None if reason in ("None", "") else reason)
+    # Jobs that ended a moment ago are listed, too; what sacct says of them is more exact.
+    return {job: state for job, state in states.items() if state.waits or state.works}
+
+
+def jobs_named(name: str, since: float) -> list[str]:
+    """Return the ids (without array indices) of this user's jobs of a name, submitted after a time in Unix seconds.
+
+    Raises:
+        SlurmError: if the controller does not answer.
+    """
+    listed = call(["squeue", "--noheader", "--array", "--states=all", "--me", f"--name={name}", "--format=%i"])
+    found = {line.strip().split("_")[0] for line in listed.splitlines() if line.strip()}
+    if not found:
+        start = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(since - 60))
+        try:
+            listed = call(["sacct", "-X", "-n", "-P", f"--name={name}", "-S", start, "-o", "JobID"])
+        except SlurmError:  # no accounting: the controller's word alone has to do
+            listed = ""
+        found = {line.split("_")[0] for line in listed.splitlines() if line}
+    return sorted(found)
+
+
+def _ended(job_ids: set[str]) -> dict[str, JobState]:
+    """Return how jobs ended: from the accounting, or from what the controller still remembers."""
+    main_ids = sorted({job_id.split("_")[0] for job_id in job_ids})
+    states: dict[str, JobState] = {}
+    try:
+        for start in range(0, len(main_ids), _IDS_PER_CALL):
+            ids = ",".join(main_ids[start : start + _IDS_PER_CALL])
+            lines = call(["sacct", "-X", "-n", "-P", "-j", ids, "-o", "JobID,State,ExitCode"]).splitlines()
+            for job_id, state, exit_code in (line.split("|") for line in lines if line.count("|") == 2):
+                states[job_id] = JobState(state.split()[0], exit_code=exit_code)
+    except SlurmError:
+        states = {}
+    if job_ids - states.keys():
+        states = {**_remembered(job_ids - states.keys()), **states}
+    return states
+
+
+def _remembered(job_ids: set[str]) -> dict[str, JobState]:
+    states = {}
+    for main_id in sorted({job_id.split("_")[0] for job_id in job_ids}):
+        try:
+            text = call(["scontrol", "--oneliner", "show", "job", main_id])
+        except SlurmError:
+            continue
+        for line in text.splitlines():
+            values = dict(re.findall(r"(\w+)=(\S+)", line))
+            job_id = values.get("JobId", "")
+            if "ArrayTaskId" in values:
+                job_id = f"{values['ArrayJobId']}_{values['ArrayTaskId']}"
+            states[job_id] = JobState(values.get("JobState", "UNKNOWN"), exit_code=values.get("ExitCode"))
+    return states

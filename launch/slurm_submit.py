@@ -1,0 +1,248 @@
+"""Hands runs to SLURM as job arrays, through submitit."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import itertools
+import re
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import submitit
+from submitit.core.utils import FailedJobError, FailedSubmissionError
+from submitit.helpers import CommandFunction
+
+from adabatch.config import CONF_DIR, TrainConfig
+from adabatch.errors import EXIT_DONE, ConfigError
+from launch.bookkeeping import LaunchFolder, Record
+from launch.config import ClusterConfig
+from launch.expand import Expansion, Run
+from launch.job import TrainJob
+from launch.slurm import Queue, SlurmError, call, jobs_named
+
+_ALL_AT_ONCE = 100_000
+#: SLURM may send the signal so much earlier than asked for.
+_EARLY_SECONDS = 65
+_POLL_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What the arrays of one call of ``submit`` share.
+
+    Attributes:
+        logs: folder of the jobs' logs; a new one each time, since job ids can come back.
+        token: part of the jobs' names, by which a submission is found again if its answer was lost.
+    """
+
+    expansion: Expansion
+    folder: LaunchFolder
+    cluster: ClusterConfig
+    logs: Path
+    token: str
+
+
+def require_programs() -> None:
+    """Raise SlurmError unless SLURM's programs are there."""
+    for program in ("sbatch", "srun", "squeue", "scontrol"):
+        if shutil.which(program) is None:
+            raise SlurmError(
+                f"{program} is missing; cluster.kind=slurm needs a machine from which SLURM jobs can be submitted."
+            )
+
+
+def max_array_size() -> int:
+    """Return how many jobs the cluster takes in one array; 1 where it takes none."""
+    match = re.search(r"^MaxArraySize\s*=\s*(\d+)", call(["scontrol", "show", "config"]), re.MULTILINE)
+    return max(1, int(match.group(1))) if match else 1
+
+
+def check_shape(cluster: ClusterConfig, config: TrainConfig) -> None:
+    """Raise ConfigError if a run's ranks do not go with the cluster's keys."""
+    if cluster.runs_per_job > 1 and config.hardware.world_size > 1:
+        raise ConfigError(f"cluster.runs_per_job is {cluster.runs_per_job}; it must be 1 for runs of several ranks.")
+    gpus = cluster.gpus_per_node
+    if config.hardware.device == "cuda" and gpus is not None and gpus < config.hardware.num_devices:
+        raise ConfigError(
+            f"cluster.gpus_per_node is {gpus}; it must be at least hardware.num_devices={config.hardware.num_devices}."
+        )
+
+
+def submit_to_slurm(submission: Submission, groups: Sequence[Sequence[Run]]) -> int:
+    """Submit the runs of each group as one job, in as few arrays as the cluster allows; return the exit status.
+
+    Raises:
+        SlurmError: if a request is refused; what was accepted before is written down.
+    """
+    largest = max_array_size()
+    chunks: list[list[Sequence[Run]]] = []
+    for _, alike in itertools.groupby(sorted(groups, key=_shape), key=_shape):
+        jobs = list(alike)
+        chunks += [jobs[start : start + largest] for start in range(0, len(jobs), largest)]
+    capped = submission.cluster.max_concurrent_jobs is not None
+    # A cap holds within one array. Arrays wait for one another, so that it holds for the sweep.
+    before = _queued_jobs(submission.folder) if capped else []
+    accepted = 0
+    for number, chunk in enumerate(chunks):
+        try:
+            job_id = _submit_array(submission, f"{submission.token}{number:02d}", chunk, before)
+        except SlurmError as error:
+            raise SlurmError(
+                f"{error} {accepted} of {len(groups)} jobs had been accepted before; "
+                "repeating the command submits the others."
+            ) from error
+        accepted += len(chunk)
+        before = [job_id] if capped else []
+        print(f"SLURM job {job_id}: {len(chunk)} jobs", flush=True)
+    print(f"see: python -m launch status {submission.expansion.folder}", flush=True)
+    return EXIT_DONE
+
+
+def _shape(group: Sequence[Run]) -> tuple[int, int, str]:
+    hardware = group[0].config.hardware
+    return hardware.num_nodes, hardware.num_devices, hardware.device
+
+
+def _queued_jobs(folder: LaunchFolder) -> list[str]:
+    """Return the jobs of earlier submissions that are still queued or running."""
+    job_ids = {job_id for record in folder.records() if record.get("event") == "accepted" for job_id in record["jobs"]}
+    queue = Queue.ask(job_ids)
+    return sorted({job_id.split("_")[0] for job_id in job_ids if queue.is_live(job_id)})
+
+
+def _submit_array(submission: Submission, token: str, chunk: Sequence[Sequence[Run]], after: Sequence[str]) -> str:
+    """Submit one array and write down what the cluster answered, before anything else; return the job's id."""
+    folder = submission.folder
+    name = f"{submission.expansion.sweep.name}-{token}"
+    names = [[run.name for run in group] for group in chunk]
+    intent = {"event": "intent", "token": token, "job_name": name, "groups": names, "logs": submission.logs.name}
+    folder.append(intent)
+    config = chunk[0][0].config
+    executor = _executor(submission.cluster, config, submission.logs, name)
+    if after:
+        executor.update_parameters(slurm_dependency="afterany:" + ":".join(after))
+    limit = 60.0 * (submission.cluster.timeout_min or 0) - submission.cluster.signal_delay_s - _EARLY_SECONDS
+    jobs = [
+        TrainJob([str(run.run_dir.resolve()) for run in group], submission.cluster.max_retries, max(0.0, limit))
+        for group in chunk
+    ]
+    try:
+        # On refusal submitit prints sbatch's words and raises them; once is enough.
+        with contextlib.redirect_stderr(io.StringIO()), executor.batch():
+            submitted = [executor.submit(job) for job in jobs]
+        job_ids = [str(job.job_id) for job in submitted]
+    except (FailedJobError, FailedSubmissionError, OSError) as error:
+        reason = " ".join(str(error).split())
+        if not recover(folder, intent):
+            raise SlurmError(f"sbatch refused: {reason.rstrip('.')}.") from error
+        job_ids = list(_accepted_jobs(folder, token))
+    else:
+        folder.append(_acceptance(intent, job_ids))
+    return job_ids[0].split("_")[0]
+
+
+def _acceptance(intent: Record, job_ids: Sequence[str]) -> Record:
+    jobs = dict(zip(job_ids, intent["groups"], strict=True))
+    return {"event": "accepted", "token": intent["token"], "jobs": jobs, "logs": intent["logs"]}
+
+
+def _accepted_jobs(folder: LaunchFolder, token: str) -> dict[str, list[str]]:
+    found = [
+        record["jobs"] for record in folder.records() if record.get("event") == "accepted" and record["token"] == token
+    ]
+    return found[-1] if found else {}
+
+
+def settle_intents(folder: LaunchFolder) -> None:
+    """Find out about submissions whose answer was lost: the caller died, or the controller did not answer.
+
+    Raises:
+        SlurmError: if SLURM cannot be asked; a run might else be submitted twice.
+    """
+    records = folder.records()
+    settled = {record["token"] for record in records if record.get("event") in ("accepted", "refused")}
+    for record in records:
+        if record.get("event") == "intent" and record["token"] not in settled:
+            recover(folder, record)
+
+
+def recover(folder: LaunchFolder, intent: Record) -> bool:
+    """Look for an intended job by its name; write down that it was accepted, or that it was not.
+
+    Raises:
+        SlurmError: if SLURM does not answer; then nothing is written down, and the next submission asks again.
+    """
+    found = jobs_named(intent["job_name"], intent["time"])
+    if not found:
+        folder.append({"event": "refused", "token": intent["token"]})
+        return False
+    count = len(intent["groups"])
+    job_ids = [found[0]] if count == 1 else [f"{found[0]}_{index}" for index in range(count)]
+    folder.append({**_acceptance(intent, job_ids), "recovered": True})
+    return True
+
+
+def _executor(cluster: ClusterConfig, config: TrainConfig, logs: Path, name: str) -> submitit.AutoExecutor:
+    """Return submitit's executor for jobs of a config's shape."""
+    hardware = config.hardware
+    gpus = cluster.gpus_per_node
+    if gpus is None:
+        gpus = hardware.num_devices if hardware.device == "cuda" else 0
+    # Since SLURM 22.05 srun does not take over the job's cores per task by itself.
+    srun_args = ["--kill-on-bad-exit=1"] + (
+        [f"--cpus-per-task={cluster.cpus_per_task}"] if cluster.cpus_per_task else []
+    )
+    parameters: dict[str, Any] = {
+        "name": name,
+        "timeout_min": cluster.timeout_min,
+        "nodes": hardware.num_nodes,
+        "tasks_per_node": hardware.num_devices,
+        "cpus_per_task": cluster.cpus_per_task,
+        "gpus_per_node": gpus or None,
+        "mem_gb": cluster.memory_gb,
+        "slurm_partition": cluster.partition,
+        "slurm_account": cluster.account,
+        "slurm_qos": cluster.qos,
+        "slurm_constraint": cluster.constraint,
+        "slurm_signal_delay_s": cluster.signal_delay_s,
+        "slurm_array_parallelism": cluster.max_concurrent_jobs or _ALL_AT_ONCE,
+        "slurm_setup": [
+            *cluster.setup,
+            f"export PYTHONPATH={shlex.quote(str(CONF_DIR.parent))}${{PYTHONPATH:+:$PYTHONPATH}}",
+        ],
+        "slurm_srun_args": srun_args,
+        "slurm_additional_parameters": {"requeue": True},
+    }
+    # The jobs count their retries themselves: submitit does not count preemptions.
+    executor = submitit.AutoExecutor(
+        folder=logs, cluster="slurm", slurm_max_num_timeout=10**6, slurm_python=cluster.python
+    )
+    executor.update_parameters(**{key: value for key, value in parameters.items() if value is not None})
+    return executor
+
+
+def run_command_on_slurm(words: Sequence[str], config: TrainConfig, cluster: ClusterConfig, logs: Path) -> str:
+    """Run Python with ``words`` as a job of one task, wait for its end, and return its error log.
+
+    Raises:
+        SlurmError: if the job is refused.
+    """
+    alone = dataclasses.replace(config, hardware=dataclasses.replace(config.hardware, num_nodes=1, num_devices=1))
+    executor = _executor(cluster, alone, logs, "adabatch-micro-batch")
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            job = executor.submit(CommandFunction([cluster.python or sys.executable, *words]))
+    except (FailedJobError, FailedSubmissionError) as error:
+        raise SlurmError(f"sbatch refused: {' '.join(str(error).split()).rstrip('.')}.") from error
+    print(f"waiting for SLURM job {job.job_id}", flush=True)
+    while Queue.ask({str(job.job_id)}).is_live(str(job.job_id)):
+        time.sleep(_POLL_SECONDS)
+    return job.stderr() or ""

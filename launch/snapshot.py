@@ -1,0 +1,56 @@
+"""What a submission ran: the resolved sweep, and the code with its uncommitted changes."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from adabatch.config import CONF_DIR
+from adabatch.environment import code_version
+from adabatch.run_dir import write_text_atomic
+from launch.bookkeeping import LaunchFolder
+from launch.expand import Expansion
+
+_LARGEST_DIFF_BYTES = 10_000_000
+
+
+def write_sweep(expansion: Expansion, call_overrides: list[str]) -> None:
+    """Write ``sweep.yaml``: the sweep as it was resolved, the overrides of the call among its own."""
+    values = asdict(expansion.sweep)
+    values["overrides"] = [*values["overrides"], *call_overrides]
+    write_text_atomic(expansion.folder / "sweep.yaml", yaml.safe_dump(values, sort_keys=False))
+
+
+def snapshot_code(folder: LaunchFolder) -> dict[str, Any]:
+    """Keep the difference to the last commit in the sweep's folder; return version, commit and the file's name."""
+    version = code_version()
+    diff = _uncommitted(CONF_DIR.parent) if version["git_sha"] else ""
+    version["git_dirty"] = bool(diff) if version["git_sha"] else None
+    if not diff:
+        return {**version, "git_diff": None}
+    name = f"git_{hashlib.sha256(diff.encode()).hexdigest()[:12]}.diff"
+    if not (folder.path / name).exists():
+        write_text_atomic(folder.path / name, diff)
+    return {**version, "git_diff": name}
+
+
+def _uncommitted(root: Path) -> str:
+    diff = _git(root, "diff", "HEAD", "--binary")
+    for name in _git(
+        root, "ls-files", "--others", "--exclude-standard", "-z", "--", "adabatch", "launch", "conf"
+    ).split("\0"):
+        # git answers with 1, "they differ", for a file that it does not know.
+        diff += _git(root, "diff", "--no-index", "--binary", "--", "/dev/null", name, allowed=(0, 1)) if name else ""
+    return (
+        diff if len(diff) <= _LARGEST_DIFF_BYTES else f"{diff[:_LARGEST_DIFF_BYTES]}\n(cut here: larger than 10 MB)\n"
+    )
+
+
+def _git(root: Path, *words: str, allowed: tuple[int, ...] = (0,)) -> str:
+    answer = subprocess.run(["git", "-C", str(root), *words], capture_output=True, timeout=60)
+    return answer.stdout.decode("utf-8", errors="replace") if answer.returncode in allowed else ""

@@ -1,0 +1,76 @@
+"""Statuses for reading."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from launch.states import FAILURES, SETTLED, State
+from launch.status import RunStatus
+
+_LISTED_DONE = 40
+
+
+def status_text(statuses: Sequence[RunStatus], folder: Path) -> RenderableType:
+    """Return a table of the runs, and below it the causes and logs of those that did not end well."""
+    counts = Counter(status.state for status in statuses)
+    line = ", ".join(f"{counts[state]} {state.value}" for state in State if counts[state])
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("run", overflow="fold")
+    table.add_column("state", no_wrap=True)
+    for header in ("epoch", "tries", "left", "job"):
+        table.add_column(header, justify="right", no_wrap=True)
+    shortens = len(statuses) > _LISTED_DONE
+    listed = [status for status in statuses if not (shortens and status.state in (State.DONE, State.PENDING))]
+    for status in listed:
+        table.add_row(
+            status.name,
+            Text(status.state.value, style=_style(status.state)),
+            _epoch(status),
+            str(status.attempts or ""),
+            duration(status.eta_seconds),
+            status.job_id or "",
+        )
+    parts: list[RenderableType] = [Text(f"{folder}: {len(statuses)} runs: {line}")]
+    parts += [Text(""), table] if listed else []
+    hidden = len(statuses) - len(listed)
+    parts += [Text(f"({hidden} done or pending runs are not listed; --format json lists all)")] if hidden else []
+    return Group(*parts, *_causes(statuses))
+
+
+def _causes(statuses: Sequence[RunStatus]) -> list[RenderableType]:
+    lines: list[RenderableType] = []
+    for status in statuses:
+        waits_for = status.state is State.PENDING and status.cause not in (None, "Priority", "Resources")
+        if (status.cause and status.state not in SETTLED) or waits_for:
+            lines.append(Text(f"{status.name}: {status.cause}", style=_style(status.state)))
+            if status.log is not None and status.state not in SETTLED:
+                lines.append(Text(f"    see {status.log}", style="dim"))
+    return [Text(""), *lines] if lines else []
+
+
+def _style(state: State) -> str:
+    if state in FAILURES:
+        return "red"
+    return {State.DONE: "green", State.RUNNING: "cyan"}.get(state, "yellow")
+
+
+def _epoch(status: RunStatus) -> str:
+    return "" if status.epoch is None else f"{status.epoch}/{status.num_epochs or '?'}"
+
+
+def duration(seconds: float | None) -> str:
+    """Return a duration as ``2 h 05 min``, ``3 min 20 s`` or ``12 s``; nothing for an unknown one."""
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -1,0 +1,146 @@
+"""Submits what a sweep still lacks, to this machine or to SLURM, and never a run twice."""
+
+from __future__ import annotations
+
+import datetime
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from adabatch.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, ConfigError
+from launch.bookkeeping import LaunchFolder
+from launch.config import ClusterConfig
+from launch.expand import Expansion, Run
+from launch.lint import ERROR, Finding
+from launch.local_queue import Stopped, foreground_queue, start_detached
+from launch.prepare import Selection, concurrent_runs, resolved, select, write_run
+from launch.probe import fix_micro_batch
+from launch.processes import start_time, this_process
+from launch.slurm import Queue, SlurmError
+from launch.slurm_submit import Submission, check_shape, require_programs, settle_intents, submit_to_slurm
+from launch.snapshot import snapshot_code, write_sweep
+from launch.states import FAILURES, State
+from launch.status import status_of
+
+
+@dataclass(frozen=True)
+class Request:
+    """One call of ``submit``.
+
+    Attributes:
+        overrides: of the call, for all runs.
+        allowed: lint codes that may pass.
+        states: the states whose runs are to be started.
+        detach: local only: do not wait for the runs.
+    """
+
+    expansion: Expansion
+    cluster: ClusterConfig
+    cluster_name: str
+    overrides: list[str]
+    allowed: list[str]
+    states: set[State]
+    detach: bool
+
+
+def refuse_errors(findings: Sequence[Finding], allowed: Sequence[str]) -> None:
+    """Raise ConfigError if lint found an error that is not allowed."""
+    codes = sorted({finding.code for finding in findings if finding.level == ERROR} - set(allowed))
+    if codes:
+        raise ConfigError(
+            f"the sweep is not submitted, for lint found {', '.join(codes)} (see above); "
+            f"change the sweep, or let it pass with --allow {','.join(codes)}, which every result will show."
+        )
+
+
+def submit(request: Request) -> int:
+    """Submit what is missing or failed; return the exit status.
+
+    Raises:
+        ConfigError: if a folder holds another config, or the cluster refuses.
+    """
+    expansion = request.expansion
+    folder = LaunchFolder(expansion.folder)
+    with folder.locked(lambda: print("another submission of this sweep is at work; waiting for it", flush=True)):
+        if request.cluster.kind == "slurm":
+            require_programs()
+            for run in expansion.runs:
+                check_shape(request.cluster, run.config)
+        settle_intents(folder)
+        _require_queue(folder)
+        statuses = status_of([run.run_dir for run in expansion.runs], expansion.folder)
+        selection = select(expansion, statuses, request.states)
+        print(_selection_text(selection, expansion.folder), flush=True)
+        if not selection.chosen:
+            return EXIT_DONE
+        token = uuid.uuid4().hex[:8]
+        logs = folder.logs / f"{datetime.datetime.now():%Y%m%d-%H%M%S}-{token}"
+        groups = _write(request, selection.chosen, folder)
+        if request.cluster.kind == "slurm":
+            return submit_to_slurm(Submission(expansion, folder, request.cluster, logs, token), groups)
+        paths = [[run.run_dir for run in group] for group in groups]
+        record = {"event": "local", "runs": [run.name for run in selection.chosen], "logs": logs.name}
+        if request.detach:
+            pid = start_detached(folder.sweep_folder, paths, request.cluster, logs)
+            folder.append({**record, **this_process(), "pid": pid, "pid_start": start_time(pid)})
+            print(f"process {pid} works on them; see: python -m launch status {folder.sweep_folder} --watch")
+            return EXIT_DONE
+        folder.append({**record, **this_process()})
+    # The lock covers the decision, not the hours of training.
+    return _work(request, paths, logs)
+
+
+def _require_queue(folder: LaunchFolder) -> None:
+    """Raise SlurmError if runs of the sweep went to SLURM and it does not say what became of them."""
+    jobs = {job_id for record in folder.records() if record.get("event") == "accepted" for job_id in record["jobs"]}
+    if jobs and not Queue.ask(jobs).reached:
+        raise SlurmError(
+            "squeue does not answer, so that nobody knows what is still queued; repeat the command when it does."
+        )
+
+
+def _selection_text(selection: Selection, folder: Path) -> str:
+    counts = [(selection.done, "done"), (selection.active, "at work or queued"), (selection.left, "left alone")]
+    others = ", ".join(f"{count} {what}" for count, what in counts if count)
+    if not selection.chosen:
+        return f"{folder}: nothing to submit ({others})"
+    return f"{folder}: submitting {len(selection.chosen)} runs" + (f" ({others})" if others else "")
+
+
+def _write(request: Request, chosen: Sequence[Run], folder: LaunchFolder) -> list[list[Run]]:
+    """Write what the jobs will read: the sweep, the code, and each run's config; return the runs by job."""
+    cluster, sweep = request.cluster, request.expansion.sweep
+    settled = fix_micro_batch(chosen, request.expansion, cluster)
+    configs = [resolved(run, cluster) for run in settled]
+    code = snapshot_code(folder)
+    write_sweep(request.expansion, request.overrides)
+    meta: dict[str, Any] = {
+        "sweep": sweep.name,
+        "varied": list(sweep.grid),
+        "lint_allowed": request.allowed,
+        "cluster": request.cluster_name,
+        "concurrent_runs": concurrent_runs(cluster, len(chosen)),
+        "runs_per_job": cluster.runs_per_job,
+        "code": code,
+    }
+    for run, config in zip(chosen, configs, strict=True):
+        write_run(run, config, meta)
+    size = cluster.runs_per_job
+    runs = list(chosen)
+    return [runs[start : start + size] for start in range(0, len(runs), size)]
+
+
+def _work(request: Request, groups: Sequence[Sequence[Path]], logs: Path) -> int:
+    """Work off the groups on this machine and show how it goes."""
+    root = request.expansion.folder
+    try:
+        foreground_queue(root, groups, request.cluster, logs).run()
+    except Stopped as signal_name:
+        print(f"stopped by {signal_name}; repeating the command continues the runs", flush=True)
+        return EXIT_INTERRUPTED
+    states = [status.state for status in status_of([path for group in groups for path in group], root)]
+    failed = sum(state in FAILURES for state in states)
+    print(f"{root}: {states.count(State.DONE)} of {len(states)} runs done, {failed} failed", flush=True)
+    return EXIT_DONE if states.count(State.DONE) == len(states) else EXIT_FAILED
