@@ -84,7 +84,7 @@ def to_config(composed: DictConfig) -> TrainConfig:
 def _added_keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
     """Yield the keys that ``+key=value`` added: Hydra lets them pass even where a schema refuses unknown ones."""
     known = _known_keys(OmegaConf.get_type(node))
-    for name in node:
+    for name in map(str, node):
         key = f"{prefix}{name}"
         if name not in known:
             yield key

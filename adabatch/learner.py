@@ -55,7 +55,7 @@ class Learner:
         layout = torch.channels_last if config.hardware.channels_last else torch.contiguous_format
         self.device = device
         self.dtype = DTYPES[config.hardware.precision]
-        self.network = network.to(device=device, dtype=self.dtype, memory_format=layout)
+        self.network = network.to(device=device, dtype=self.dtype).to(memory_format=layout)
         self.optimizer = build_optimizer(config.optimizer, self.network.parameters())
         self._world_size = world_size
         self._autocast = config.hardware.precision == "bf16"

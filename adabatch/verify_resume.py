@@ -94,8 +94,9 @@ def _start_and_kill(run_dir: RunDir, after_seconds: float) -> bool:
 def differences(one: RunDir, other: RunDir) -> list[str]:
     """Name what differs between the ends of two runs: rows (but for seconds), ledger, network, optimizer."""
     found = []
-    for number, (first, second) in enumerate(zip(_rows(one), _rows(other), strict=False), 1):
-        found += [f"epoch {number}: {key} is {first[key]} and {second[key]}" for key in first if first[key] != second[key]]
+    for first, second in zip(_rows(one), _rows(other), strict=False):
+        differing = [key for key in first if first[key] != second[key]]
+        found += [f"epoch {first['epoch']}: {key} is {first[key]} and {second[key]}" for key in differing]
     if len(_rows(one)) != len(_rows(other)):
         found.append(f"{len(_rows(one))} rows and {len(_rows(other))} rows")
     if one.read_json(one.summary).get("ledger") != other.read_json(other.summary).get("ledger"):
