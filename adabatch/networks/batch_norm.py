@@ -111,7 +111,8 @@ class GhostBatchNorm2d(_BatchNorm2dFrom):
             output, mean, var = _normalize(chunks, self.weight, self.bias, self.eps, None)
             values = chunks.shape[1] * chunks.shape[3] * chunks.shape[4]
             chunk_weight = chunks.shape[1] / num_samples
-            outputs.append(output.flatten(0, 1))
+            # Flattening one chunk of one sample would lose its memory format.
+            outputs.append(output[0] if len(output) == 1 else output.flatten(0, 1))
             means.append(mean.sum(0) * chunk_weight)
             variances.append(var.sum(0) * (chunk_weight * values / max(1, values - 1)))
         self._track(sum(means[1:], means[0]), sum(variances[1:], variances[0]))
