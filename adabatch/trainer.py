@@ -22,6 +22,7 @@ from adabatch.errors import NonFiniteLoss, Preempted
 from adabatch.evaluation import Metrics, MetricSums, evaluate
 from adabatch.learner import Learner
 from adabatch.ledger import SampleLedger
+from adabatch.profiling import UpdateProfiler
 from adabatch.progress import Progress
 from adabatch.records import EpochRow, rows_from_state, rows_to_state, summarize
 from adabatch.reporting import Reporter
@@ -80,6 +81,8 @@ class Trainer:
         self._seconds_at_epoch = dict.fromkeys(SPANS, 0.0)
         self._saved_at = time.monotonic()
         self._warm_shapes: set[int] = set()
+        traced = config.hardware.profile and ranks.is_main
+        self._profiler = UpdateProfiler(run_dir.path / "trace.json", learner.device) if traced else None
 
     def train(self) -> None:
         """Run what is left of the epochs, from the last checkpoint if there is one.
@@ -93,6 +96,8 @@ class Trainer:
         while self.progress.epoch <= self.config.num_epochs:
             last_update = self._train_epoch()
             self._finish_epoch(last_update)
+        if self._profiler:
+            self._profiler.close()
         self._save()
 
     def seconds(self) -> dict[str, float]:
@@ -118,6 +123,8 @@ class Trainer:
             self._make_update(update, parts, batches)
             self.progress = self.progress.after_update(update.num_samples)
             self._reporter.on_update(self.progress, update.batch_size, samples)
+            if self._profiler:
+                self._profiler.on_update()
             self._between_updates()
         return updates[-1] if updates else self._last_update_of_epoch()
 

@@ -1,0 +1,46 @@
+"""Switches of the hardware: they change speed and rounding, and what they cost is written down."""
+
+import json
+import time
+
+import pytest
+from tests.adabatch.support import assert_equal_bits, largest_difference, read_rows, read_summary
+
+
+@pytest.mark.timeout(600)
+def test_compiling_is_charged_to_the_epoch_that_needs_it(train):
+    """With a capped micro-batch growth is accumulation, so the growing batch compiles nothing new."""
+    words = ("dataset.num_train_samples=64", "max_micro_batch_size=8", "hardware.precision=fp64")
+    plain = train(*words, name="plain")
+    compiled = train(*words, "hardware.compile=true", name="compiled")
+    assert largest_difference(plain, compiled) < 1e-10
+    rows = read_rows(compiled)
+    assert [row["accumulation_steps"] for row in rows] == ["1", "2", "4"]
+    assert float(rows[0]["growth_seconds"]) > 0
+    assert [float(row["growth_seconds"]) for row in rows[1:]] == [0, 0]
+    elapsed = sum(float(row["train_seconds"]) + float(row["growth_seconds"]) for row in rows)
+    assert float(rows[-1]["elapsed_seconds"]) == pytest.approx(elapsed, rel=0.01)
+
+
+def test_a_profile_is_a_trace_of_a_few_updates(train):
+    traced, plain = train("hardware.profile=true", name="traced"), train(name="plain")
+    trace = json.loads((traced.path / "trace.json").read_text())
+    names = {event.get("name") for event in trace["traceEvents"]}
+    assert any("conv" in str(name) for name in names)
+    assert_equal_bits(traced, plain)
+
+
+def test_a_profile_of_a_run_shorter_than_its_trace(train):
+    run_dir = train("hardware.profile=true", "num_epochs=1", "schedule.batch_size=15")
+    assert run_dir.done.exists()
+
+
+def test_the_spans_add_up_to_the_wall_clock(train):
+    started = time.perf_counter()
+    run_dir = train("num_epochs=60", "schedule=fixed", "schedule.every_epochs=100")
+    wall = time.perf_counter() - started
+    summary = read_summary(run_dir)
+    spans = ("setup", "data", "forward", "backward", "update", "growth", "test", "save")
+    assert summary["wall_seconds"] == pytest.approx(sum(summary[f"{span}_seconds"] for span in spans), rel=1e-9)
+    # Composing the config and writing DONE lie outside.
+    assert summary["wall_seconds"] == pytest.approx(wall, rel=0.01, abs=0.3)
