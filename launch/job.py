@@ -124,7 +124,7 @@ class TrainJob:
     def _start(self, run_dir: str) -> None:
         if _is_main_rank():
             _wait_until_free(Path(run_dir))
-            append_line(Path(run_dir) / ATTEMPTS_FILE, {"event": "start", "job_id": _job_id(), **this_process()})
+            append_line(Path(run_dir) / ATTEMPTS_FILE, {"event": "start", **_job_ids(), **this_process()})
         self._children[run_dir] = subprocess.Popen(
             [sys.executable, "-m", "adabatch.resume", run_dir],
             env={**_trainer_environment(), **self._environment},
@@ -195,12 +195,14 @@ def _is_main_rank() -> bool:
     return not _on_slurm() or os.environ.get("SLURM_PROCID", "0") == "0"
 
 
-def _job_id() -> str | None:
+def _job_ids() -> dict[str, str | None]:
+    """Return SLURM's id of this job, and the id in the names of submitit's logs."""
     if not _on_slurm():
-        return None
+        return {"job_id": None, "log_id": os.environ.get("SUBMITIT_LOCAL_JOB_ID")}
+    job_id = os.environ["SLURM_JOB_ID"]
     if "SLURM_ARRAY_JOB_ID" in os.environ:
-        return f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
-    return os.environ.get("SLURM_JOB_ID")
+        job_id = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+    return {"job_id": job_id, "log_id": job_id}
 
 
 def _wait_until_free(run_dir: Path) -> None:

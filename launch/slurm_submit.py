@@ -123,7 +123,7 @@ def _submit_array(submission: Submission, token: str, chunk: Sequence[Sequence[R
     folder = submission.folder
     name = f"{submission.expansion.sweep.name}-{token}"
     names = [[run.name for run in group] for group in chunk]
-    intent = {"event": "intent", "token": token, "job_name": name, "groups": names, "logs": submission.logs.name}
+    intent = {"event": "intent", "time": time.time(), "token": token, "job_name": name, "groups": names, "logs": submission.logs.name}
     folder.append(intent)
     config = chunk[0][0].config
     executor = _executor(submission.cluster, config, submission.logs, name)

@@ -248,7 +248,7 @@ def _job_end(item: _Evidence, job: JobState) -> tuple[State, str | None]:
     state = _JOB_ENDS.get(job.state)
     if state is not None:
         return state, f"SLURM: {job.state}" + (f" ({job.reason})" if job.reason else "")
-    log = _slurm_log(item)
+    log = _job_log(item)
     tail = _tail(log) if log is not None else ""
     if any(word in tail for word in _MEMORY_WORDS):
         return State.OUT_OF_MEMORY, _last_line(tail, _MEMORY_WORDS)
@@ -287,7 +287,7 @@ def _attempt_end(item: _Evidence, last: Record) -> tuple[State, str | None]:
         return State.PREEMPTED, str(item.json("summary.json").get("cause") or "stopped by a signal")
     if isinstance(status, int) and status < 0:
         return State.FAILED, f"the trainer was ended by {signal.Signals(-status).name}"
-    log = _slurm_log(item)
+    log = _job_log(item)
     return State.FAILED, _last_line(_tail(log) if log else "") or f"the trainer exited with {status}"
 
 
@@ -315,19 +315,20 @@ def _eta_seconds(progress: Record) -> float | None:
         return None
 
 
-def _slurm_log(item: _Evidence) -> Path | None:
-    """Return the job's error log."""
+def _job_log(item: _Evidence) -> Path | None:
+    """Return the error log of the run's last job, on SLURM or on this machine."""
     sweep = _sweep_folder(item.path)
-    starts = item.starts
-    job_id = item.job_id or (starts[-1].get("log_id") if starts else None)
-    path = None if sweep is None or job_id is None else LaunchFolder(sweep).logs / f"{job_id}_0_log.err"
-    return path if path is not None and path.exists() else None
+    job_id = item.job_id or (item.starts[-1].get("log_id") if item.starts else None)
+    if sweep is None or job_id is None or item.submission is None:
+        return None
+    path = LaunchFolder(sweep).logs / str(item.submission["logs"]) / f"{job_id}_0_log.err"
+    return path if path.exists() else None
 
 
 def _log(item: _Evidence, state: State) -> Path | None:
     if state in (State.FAILED, State.OUT_OF_MEMORY) and "FAILED" in item.files:
         return item.path / "FAILED"
-    return item.path / "log.txt" if "log.txt" in item.files else _slurm_log(item)
+    return item.path / "log.txt" if "log.txt" in item.files else _job_log(item)
 
 
 def _tail(path: Path, size: int = 8192) -> str:

@@ -1,0 +1,61 @@
+"""Sweeps of the user's own, a way to call the commands, and a real SLURM cluster."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.launch.support import LONG, ONE_ARM, TWO_ARMS, Launch, write_sweep
+from tests.slurm.cluster import Cluster, clean_environment, missing_requirement
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Launch:
+    """The commands, with a folder of options that holds the sweeps ``one``, ``two`` and ``long``, and one for the runs."""
+    calls = Launch(tmp_path / "conf", tmp_path / "runs")
+    write_sweep(calls.config_dir, "one", ONE_ARM)
+    write_sweep(calls.config_dir, "two", TWO_ARMS)
+    write_sweep(calls.config_dir, "long", LONG)
+    return calls
+
+
+@pytest.fixture(scope="session")
+def running_cluster() -> Iterator[Cluster]:
+    """A SLURM cluster for all tests of the session. One that a killed session left behind is taken over."""
+    reason = missing_requirement()
+    if reason is not None:
+        if os.environ.get("CI"):
+            pytest.fail(f"CI must run the tests with SLURM: {reason}")
+        pytest.skip(f"tests with a real SLURM cluster: {reason}")
+    lock = open(Path(tempfile.gettempdir()) / "adabatch-slurm-test.lock", "w")  # noqa: SIM115
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        folder = Path(tempfile.gettempdir()) / "adabatch-slurm-test"
+    except BlockingIOError:
+        folder = Path(tempfile.mkdtemp(prefix="adabatch-slurm-"))
+    cluster = Cluster(folder)
+    if folder.exists():
+        cluster.stop()
+        shutil.rmtree(folder)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+        shutil.rmtree(folder)
+        lock.close()
+
+
+@pytest.fixture
+def cluster(running_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    """The session's cluster, as this process's own."""
+    for name in os.environ.keys() - clean_environment().keys():
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("SLURM_CONF", str(running_cluster.config))
+    return running_cluster

@@ -1,0 +1,119 @@
+"""Small sweeps, and the commands as functions."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from adabatch.config import CONF_DIR
+from adabatch.run_dir import RunDir
+from launch.cli import main
+
+#: Runs of a few tenths of a second besides the start of the process.
+TINY = (
+    "[network=tiny_cnn, dataset=synthetic, dataset.num_train_samples=60, dataset.num_test_samples=20,"
+    " dataset.image_size=8, dataset.num_channels=1, dataset.num_classes=3, num_epochs=2, schedule.every_epochs=1,"
+    " hardware.num_threads=1]"
+)
+ONE_ARM = f"""
+name: one
+overrides: {TINY}
+seeds: [0]
+baseline: adaptive
+arms: {{adaptive: [schedule=adabatch, schedule.batch_size=8]}}
+"""
+TWO_ARMS = f"""
+name: two
+overrides: {TINY}
+seeds: [0, 1]
+baseline: fixed
+arms:
+  fixed: [schedule=fixed, schedule.batch_size=8]
+  adaptive: [schedule=adabatch, schedule.batch_size=8]
+"""
+#: Some seconds of training, in which a test can act.
+LONG = """
+name: long
+overrides: [dataset=digits, network=tiny_cnn, num_epochs=16, schedule.every_epochs=4, hardware.num_threads=1]
+seeds: [0]
+baseline: adaptive
+arms: {adaptive: [schedule=adabatch, schedule.batch_size=16]}
+"""
+
+
+def write_sweep(config_dir: Path, name: str, text: str) -> None:
+    (config_dir / "sweep").mkdir(parents=True, exist_ok=True)
+    (config_dir / "sweep" / f"{name}.yaml").write_text(text)
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class Launch:
+    """``python -m launch`` with the test's own options and runs."""
+
+    config_dir: Path
+    runs_dir: Path
+
+    def options(self, command: str) -> list[str]:
+        if command in ("plan", "submit"):
+            return ["--config-dir", str(self.config_dir), "--runs-dir", str(self.runs_dir)]
+        return []
+
+    def __call__(self, command: str, *words: str) -> Answer:
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            status = main([command, *words, *self.options(command)])
+        return Answer(status, out.getvalue(), err.getvalue())
+
+    def process(self, command: str, *words: str, **keywords: Any) -> subprocess.Popen[str]:
+        """Start the command as a user's shell would."""
+        call = [sys.executable, "-m", "launch", command, *words, *self.options(command)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            call, cwd=CONF_DIR.parent, env=environment, stdout=pipe, stderr=pipe, text=True, **keywords
+        )
+
+    def states(self, sweep: str) -> dict[str, dict[str, Any]]:
+        """Return ``status --format json`` by run."""
+        answer = self("status", str(self.runs_dir / sweep), "--format", "json")
+        return {run["name"]: run for run in json.loads(answer.out)}
+
+    def only(self, sweep: str) -> dict[str, Any]:
+        """Return the status of a sweep's single run."""
+        (run,) = self.states(sweep).values()
+        return run
+
+    def run_dir(self, sweep: str) -> RunDir:
+        """Return the run directory of a sweep's single run."""
+        return RunDir(self.only(sweep)["run_dir"])
+
+    def submissions(self, sweep: str) -> list[dict[str, Any]]:
+        path = self.runs_dir / sweep / ".launch" / "submissions.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 120.0) -> Any:
+    """Wait until a condition is true and return its value; the limit only ends a test that hangs."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < deadline, "the test hangs"
+        time.sleep(0.1)

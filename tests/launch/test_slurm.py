@@ -1,0 +1,272 @@
+"""Sweeps on a real SLURM cluster; see tests/slurm/cluster.py."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adabatch.config import load_config, save_config
+from adabatch.run import resume_run
+from adabatch.run_dir import RunDir
+from tests.adabatch.support import assert_equal_bits, read_rows, read_summary, without_seconds
+from tests.launch.support import Launch, wait_until
+from tests.slurm.cluster import Cluster
+
+pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
+
+QUICK = ("cluster=slurm", "cluster.timeout_min=30", "cluster.cpus_per_task=1")
+NEVER_ENDING = ("num_epochs=100000", "schedule.every_epochs=100000")
+
+
+def submit_one(launch: Launch, name: str, *words: str, sweep: str = "one") -> str:
+    """Submit a sweep of one run under a name and return its job's id."""
+    answer = launch("submit", f"sweep={sweep}", f"sweep.name={name}", *QUICK, *words)
+    assert answer.status == 0, answer.err
+    return job_ids(launch, name)[-1]
+
+
+def job_ids(launch: Launch, name: str) -> list[str]:
+    return [job for record in launch.submissions(name) if record["event"] == "accepted" for job in record["jobs"]]
+
+
+def wait_for_epoch(launch: Launch, name: str, epoch: int) -> None:
+    def has_come_there() -> bool:
+        run = launch.only(name)
+        assert run["state"] in ("pending", "running"), run
+        return (run["epoch"] or 0) >= epoch
+
+    wait_until(has_come_there)
+
+
+def wait_for_state(launch: Launch, name: str, *states: str) -> dict[str, Any]:
+    """Wait until a sweep's single run is in one of the states, and return its status."""
+    return wait_until(lambda: launch.only(name) if launch.only(name)["state"] in states else None)
+
+
+def undisturbed(run_dir: RunDir, folder: Path) -> RunDir:
+    """Train the run of a directory once more, in this process and in one go."""
+    folder.mkdir()
+    save_config(dataclasses.replace(load_config(run_dir.config), run_dir=str(folder)), folder / "config.yaml")
+    assert resume_run(folder) == 0
+    return RunDir(folder)
+
+
+def cancel_queued(cluster: Cluster) -> None:
+    cluster.run("scancel", "--user=root")
+    wait_until(lambda: not cluster.run("squeue", "--noheader"))
+
+
+def test_array_of_the_demo_sweep(cluster, launch):
+    """Nine runs, at most two at once, in arrays of at most six."""
+    words = ("sweep=demo", "num_epochs=1", "schedule.every_epochs=1", "hardware.num_threads=1")
+    submit = ("submit", *words, *QUICK, "cluster.max_concurrent_jobs=2")
+    assert launch(*submit).status == 0
+    accepted = [record for record in launch.submissions("demo") if record["event"] == "accepted"]
+    assert [len(record["jobs"]) for record in accepted] == [6, 3]
+    assert "9 at work or queued" in launch(*submit).out
+    most = 0
+
+    def is_settled() -> bool:
+        nonlocal most
+        states = [run["state"] for run in launch.states("demo").values()]
+        most = max(most, len(cluster.run("squeue", "--noheader", "--states=R,CG", "--array").splitlines()))
+        return not {"running", "pending"} & set(states)
+
+    wait_until(is_settled, 240)
+    assert most == 2
+    assert {run["state"] for run in launch.states("demo").values()} == {"done"}
+    assert "nothing to submit (9 done)" in launch(*submit).out
+    meta = json.loads((launch.runs_dir / "demo/digits-tiny_cnn/adaptive/seed_0/meta.json").read_text())
+    assert meta["launch"]["concurrent_runs"] == 1
+    assert meta["job_ids"] == [next(iter(accepted[0]["jobs"])).split("_")[0] + "_1"]
+
+
+def test_disturbed_runs_end_as_undisturbed_ones(cluster, launch, tmp_path):
+    """Preempted, requeued by an operator, and killed: the same weights, the same rows."""
+    jobs = {name: submit_one(launch, name, sweep="long") for name in ("preempted", "requeued", "killed")}
+    for name in jobs:
+        wait_for_epoch(launch, name, 2)
+    cluster.run("scancel", "--signal=USR2", jobs["preempted"])
+    cluster.run("scontrol", "requeue", jobs["requeued"])
+    start = json.loads((launch.run_dir("killed").path / "attempts.jsonl").read_text().splitlines()[0])
+    os.kill(start["pid"], signal.SIGKILL)
+    killed = wait_for_state(launch, "killed", "failed")
+    assert "SLURM: FAILED" in killed["cause"]
+    assert Path(killed["log"]).exists()
+    assert launch("status", str(launch.runs_dir / "killed")).status == 1
+    submit_one(launch, "killed", sweep="long")
+    reference = undisturbed(launch.run_dir("killed"), tmp_path / "reference")
+    for name in jobs:
+        assert wait_for_state(launch, name, "done")["attempts"] == 2
+        run_dir = launch.run_dir(name)
+        assert without_seconds(run_dir) == without_seconds(reference)
+        assert_equal_bits(run_dir, reference)
+        assert read_summary(run_dir)["restarts"] == 1
+    assert job_ids(launch, "preempted") == [jobs["preempted"]]
+
+
+def test_time_limit_goes_on_until_the_retries_are_used_up(cluster, launch, tmp_path):
+    """A job's time is up twice: after the first time it goes on where it was, after the second it may not."""
+    words = (*NEVER_ENDING, "cluster.timeout_min=1", "cluster.signal_delay_s=20", "cluster.max_retries=1")
+    submit_one(launch, "limited", *words, sweep="long")
+    run_dir = launch.run_dir("limited")
+    attempts = run_dir.path / "attempts.jsonl"
+    first_end = wait_until(lambda: attempts.exists() and '"end"' in attempts.read_text() and read_rows(run_dir))
+    status = wait_for_state(launch, "limited", "timed out")
+    assert status["attempts"] == 2
+    assert status["cause"] == "stopped by a time limit, 1 retries used up"
+    rows = without_seconds(run_dir)
+    assert [int(row["epoch"]) for row in rows] == list(range(1, len(rows) + 1))
+    assert len(rows) > len(first_end)
+    config = load_config(run_dir.config)
+    reference = tmp_path / "reference"
+    reference.mkdir()
+    shorter = dataclasses.replace(config, num_epochs=len(first_end) + 2, run_dir=str(reference))
+    save_config(shorter, reference / "config.yaml")
+    assert resume_run(reference) == 0
+    assert rows[: len(first_end) + 2] == without_seconds(RunDir(reference))
+    assert "nothing to submit" in launch("submit", "sweep=long", "sweep.name=limited", *QUICK, *words, "--retry", "failed").out
+
+
+def test_exception_is_told_with_its_cause(cluster, launch):
+    submit_one(launch, "broken", "optimizer.learning_rate=1e30")
+    status = wait_for_state(launch, "broken", "failed")
+    assert status["cause"].startswith("NonFiniteLoss: ")
+    assert Path(status["log"]).name == "FAILED"
+    answer = launch("status", str(launch.runs_dir / "broken"))
+    assert answer.status == 1
+    assert "NonFiniteLoss" in answer.out
+
+
+def test_memory_kill_is_told_apart(cluster, launch):
+    submit_one(launch, "large", *NEVER_ENDING, "cluster.memory_gb=0.15", sweep="long")
+    status = wait_for_state(launch, "large", "out of memory")
+    assert "memory" in status["cause"]
+
+
+def test_node_failure_moves_the_run(cluster, launch):
+    """A node that goes down takes its job with it; SLURM starts it anew on the other one."""
+    job = submit_one(launch, "moved", sweep="long")
+    wait_for_epoch(launch, "moved", 2)
+    node = cluster.run("squeue", "--noheader", f"--jobs={job}", "--format=%N").strip()
+    cluster.run("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
+    try:
+        status = wait_for_state(launch, "moved", "done")
+    finally:
+        cluster.run("scontrol", "update", f"NodeName={node}", "State=RESUME")
+    assert status["attempts"] == 2
+
+
+def test_cancel_ends_running_and_waiting_jobs(cluster, launch):
+    words = ("sweep=long", "sweep.name=stopped", "sweep.seeds=[0,1,2,3]", *NEVER_ENDING)
+    assert launch("submit", *words, *QUICK, "cluster.max_concurrent_jobs=1").status == 0
+    folder = str(launch.runs_dir / "stopped")
+    wait_until(lambda: any(run["epoch"] for run in launch.states("stopped").values()))
+    assert "4 queued or running" in launch("cancel", folder).out
+    wait_until(lambda: {run["state"] for run in launch.states("stopped").values()} == {"cancelled"})
+    assert launch("status", folder).status == 0
+    assert not cluster.run("squeue", "--noheader")
+
+
+def test_four_ranks_on_two_nodes_equal_one_process(cluster, launch):
+    words = ("hardware.precision=fp64", "batch_norm=sync")
+    submit_one(launch, "spread", *words, "hardware.num_nodes=2", "hardware.num_devices=2")
+    submit_one(launch, "alone", *words)
+    for name in ("spread", "alone"):
+        wait_for_state(launch, name, "done")
+    spread, alone = read_rows(launch.run_dir("spread")), read_rows(launch.run_dir("alone"))
+    assert [row["world_size"] for row in spread] == ["4", "4"]
+    assert [row["updates"] for row in spread] == [row["updates"] for row in alone]
+    for one, other in zip(spread, alone, strict=True):
+        for column in ("train_loss", "test_loss", "learning_rate"):
+            assert float(one[column]) == pytest.approx(float(other[column]), rel=1e-9)
+
+
+def test_runs_packed_into_one_job(cluster, launch):
+    answer = launch("submit", "sweep=two", "sweep.name=packed", *QUICK, "cluster.runs_per_job=4", "cluster.cpus_per_task=4")
+    assert answer.status == 0
+    assert len(job_ids(launch, "packed")) == 1
+    wait_until(lambda: {run["state"] for run in launch.states("packed").values()} == {"done"})
+    for run in launch.states("packed").values():
+        meta = json.loads((Path(run["run_dir"]) / "meta.json").read_text())
+        assert meta["launch"]["runs_per_job"] == meta["launch"]["concurrent_runs"] == 4
+        assert meta["num_threads"] == 1
+
+
+@pytest.fixture
+def held(cluster):
+    """A partition that takes jobs and starts none."""
+    cluster.run("scontrol", "update", "PartitionName=low", "State=DOWN")
+    yield "cluster.partition=low"
+    cancel_queued(cluster)
+    cluster.run("scontrol", "update", "PartitionName=low", "State=UP")
+
+
+def test_two_shells_submit_every_run_once(cluster, launch, held):
+    words = ("submit", "sweep=two", "sweep.seeds=[0,1,2,3]", *QUICK, held)
+    shells = [launch.process(*words) for _ in range(3)]
+    outputs = [shell.communicate(timeout=120)[0] for shell in shells]
+    assert [shell.returncode for shell in shells] == [0, 0, 0]
+    assert sum("submitting 8 runs" in output for output in outputs) == 1
+    assert sum("nothing to submit (8 at work or queued)" in output for output in outputs) == 2
+    queued = cluster.run("squeue", "--noheader", "--array", "--format=%i").split()
+    assert sorted(queued) == sorted(job_ids(launch, "two"))
+    assert len(queued) == 8
+
+
+def test_lost_answer_is_found_again(cluster, launch, held):
+    """The shell dies between sbatch's yes and writing it down: the next one asks SLURM for the job's name."""
+    words = ("submit", "sweep=two", *QUICK, held)
+    assert launch(*words).status == 0
+    path = launch.runs_dir / "two" / ".launch" / "submissions.jsonl"
+    intent, accepted = path.read_text().splitlines(keepends=True)
+    path.write_text(intent)
+    assert "nothing to submit (4 at work or queued)" in launch(*words).out
+    assert launch.submissions("two")[1]["jobs"] == json.loads(accepted)["jobs"]
+    path.write_text(json.dumps({**json.loads(intent), "job_name": "never-submitted", "token": "other"}) + "\n")
+    cancel_queued(cluster)
+    assert "submitting 4 runs" in launch(*words).out
+
+
+def test_refusals_are_sentences(cluster, launch, monkeypatch, tmp_path):
+    wrong_partition = launch("submit", "sweep=two", *QUICK, "cluster.partition=nowhere")
+    assert wrong_partition.status == 2
+    assert "invalid partition" in wrong_partition.err.lower()
+    assert "0 of 4 jobs had been accepted" in wrong_partition.err
+    too_much = launch("submit", "sweep=two", *QUICK, "cluster.gpus_per_node=9")
+    assert too_much.status == 2
+    assert "sbatch refused" in too_much.err
+    assert {run["state"] for run in launch.states("two").values()} == {"missing"}
+
+    elsewhere = tmp_path / "slurm.conf"
+    lines = cluster.config.read_text().splitlines()
+    elsewhere.write_text("\n".join("SlurmctldPort=9" if line.startswith("SlurmctldPort") else line for line in lines))
+    monkeypatch.setenv("SLURM_CONF", str(elsewhere))
+    lost = launch("submit", "sweep=two", *QUICK)
+    assert lost.status == 2
+    assert "refused" in lost.err
+    monkeypatch.setenv("PATH", str(tmp_path))
+    absent = launch("submit", "sweep=two", *QUICK)
+    assert absent.status == 2
+    assert "sbatch is missing" in absent.err
+
+
+def test_gpus_are_asked_for(cluster, launch, held):
+    job = submit_one(launch, "gpus", held, "hardware=gpu", "hardware.num_devices=2")
+    shown = cluster.run("scontrol", "show", "job", job)
+    assert "gpu:2" in shown
+    assert "NumTasks=2" in shown
+
+
+def test_cluster_script_says_what_it_needs():
+    script = Path(__file__).parents[1] / "slurm" / "cluster.py"
+    answer = subprocess.run(["python3", str(script)], capture_output=True, text=True)
+    assert answer.returncode == 2
+    assert "start FOLDER" in answer.stderr
