@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -13,6 +14,8 @@ from adabatch.errors import ConfigError
 
 _TIMEOUT_SECONDS = 30
 _IDS_PER_CALL = 200
+#: From here on an array's index means "none".
+_NO_INDEX = 0xFFFFFFF0
 _WAITING = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD", "SPECIAL_EXIT")
 _WORKING = ("RUNNING", "COMPLETING", "STAGE_OUT", "SIGNALING", "RESIZING", "STOPPED", "SUSPENDED")
 
@@ -47,7 +50,9 @@ def call(command: Sequence[str]) -> str:
         SlurmError: one sentence with the program's own words.
     """
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS)
+        # The variable keeps SLURM from shortening the index lists of arrays.
+        environment = {**os.environ, "SLURM_BITSTR_LEN": "0"}
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, env=environment)
     except FileNotFoundError as error:
         raise SlurmError(
             f"{command[0]} is missing; run this on a machine from which SLURM jobs can be submitted."
@@ -114,8 +119,10 @@ def jobs_named(name: str, since: float) -> list[str]:
     Raises:
         SlurmError: if the controller does not answer.
     """
-    listed = call(["squeue", "--noheader", "--array", "--states=all", "--me", f"--name={name}", "--format=%i"])
-    found = {line.strip().split("_")[0] for line in listed.splitlines() if line.strip()}
+    listed = call(["squeue", "--noheader", "--array", "--states=all", "--me", f"--name={name}", "--format=%i|%r"])
+    lines = [line.strip() for line in listed.splitlines() if line.strip()]
+    # The controller also remembers for a while what it refused.
+    found = {line.split("|")[0].split("_")[0] for line in lines if not line.endswith("|BadConstraints")}
     if not found:
         start = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(since - 60))
         try:
@@ -134,8 +141,9 @@ def _ended(job_ids: set[str]) -> dict[str, JobState]:
         for start in range(0, len(main_ids), _IDS_PER_CALL):
             ids = ",".join(main_ids[start : start + _IDS_PER_CALL])
             lines = call(["sacct", "-X", "-n", "-P", "-j", ids, "-o", "JobID,State,ExitCode"]).splitlines()
-            for job_id, state, exit_code in (line.split("|") for line in lines if line.count("|") == 2):
-                states[job_id] = JobState(state.split()[0], exit_code=exit_code)
+            for listed, state, exit_code in (line.split("|") for line in lines if line.count("|") == 2):
+                for job_id in expand_job_id(listed):
+                    states[job_id] = JobState(state.split()[0], exit_code=exit_code)
     except SlurmError:
         states = {}
     if job_ids - states.keys():
@@ -152,8 +160,28 @@ def _remembered(job_ids: set[str]) -> dict[str, JobState]:
             continue
         for line in text.splitlines():
             values = dict(re.findall(r"(\w+)=(\S+)", line))
-            job_id = values.get("JobId", "")
-            if "ArrayTaskId" in values:
-                job_id = f"{values['ArrayJobId']}_{values['ArrayTaskId']}"
-            states[job_id] = JobState(values.get("JobState", "UNKNOWN"), exit_code=values.get("ExitCode"))
+            state = JobState(values.get("JobState", "UNKNOWN"), exit_code=values.get("ExitCode"))
+            index = values.get("ArrayTaskId")
+            if index is None:
+                states[values.get("JobId", "")] = state
+            elif index.isdigit() and int(index) < _NO_INDEX:
+                states[f"{main_id}_{index}"] = state
+            else:  # what is left of the array: the elements that never became jobs of their own
+                rest = (job_id for job_id in job_ids if job_id.startswith(f"{main_id}_"))
+                states = {**dict.fromkeys(rest, state), **states}
     return states
+
+
+def expand_job_id(listed: str) -> list[str]:
+    """Return the single jobs of an id as sacct lists it: ``12``, ``12_3``, or ``12_[0-2,5%4]`` for those that wait."""
+    main_id, bracket, ranges = listed.partition("_[")
+    if not bracket:
+        return [listed]
+    job_ids = []
+    for part in ranges.rstrip("]").split("%")[0].split(","):
+        match = re.fullmatch(r"(\d+)(?:-(\d+)(?::(\d+))?)?", part)
+        if match:
+            first, last, step = (int(number) if number else None for number in match.groups())
+            last = first if last is None else last
+            job_ids += [f"{main_id}_{index}" for index in range(first or 0, (last or 0) + 1, step or 1)]
+    return job_ids

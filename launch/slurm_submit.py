@@ -32,6 +32,8 @@ _ALL_AT_ONCE = 100_000
 #: SLURM may send the signal so much earlier than asked for.
 _EARLY_SECONDS = 65
 _POLL_SECONDS = 2.0
+#: Parts of sbatch's words by which it does not refuse, but has lost sight of the controller.
+_LOST_ANSWER_WORDS = ("contact", "timed out", "Zero Bytes", "Communication", "connection", "Connection")
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,14 @@ def _submit_array(submission: Submission, token: str, chunk: Sequence[Sequence[R
     folder = submission.folder
     name = f"{submission.expansion.sweep.name}-{token}"
     names = [[run.name for run in group] for group in chunk]
-    intent = {"event": "intent", "time": time.time(), "token": token, "job_name": name, "groups": names, "logs": submission.logs.name}
+    intent = {
+        "event": "intent",
+        "time": time.time(),
+        "token": token,
+        "job_name": name,
+        "groups": names,
+        "logs": submission.logs.name,
+    }
     folder.append(intent)
     config = chunk[0][0].config
     executor = _executor(submission.cluster, config, submission.logs, name)
@@ -141,6 +150,10 @@ def _submit_array(submission: Submission, token: str, chunk: Sequence[Sequence[R
         job_ids = [str(job.job_id) for job in submitted]
     except (FailedJobError, FailedSubmissionError, OSError) as error:
         reason = " ".join(str(error).split())
+        # Where the answer was lost, the job may exist all the same.
+        if not any(word in reason for word in _LOST_ANSWER_WORDS):
+            folder.append({"event": "refused", "token": token, "reason": reason})
+            raise SlurmError(f"sbatch refused: {reason.rstrip('.')}.") from error
         if not recover(folder, intent):
             raise SlurmError(f"sbatch refused: {reason.rstrip('.')}.") from error
         job_ids = list(_accepted_jobs(folder, token))

@@ -17,7 +17,7 @@ from tests.slurm.cluster import Cluster, clean_environment, missing_requirement
 
 @pytest.fixture
 def launch(tmp_path: Path) -> Launch:
-    """The commands, with a folder of options that holds the sweeps ``one``, ``two`` and ``long``, and one for the runs."""
+    """The commands, with options of the user's own (the sweeps ``one``, ``two``, ``long``) and a folder for runs."""
     calls = Launch(tmp_path / "conf", tmp_path / "runs")
     write_sweep(calls.config_dir, "one", ONE_ARM)
     write_sweep(calls.config_dir, "two", TWO_ARMS)
@@ -53,9 +53,10 @@ def running_cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def cluster(running_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Cluster:
-    """The session's cluster, as this process's own."""
+def cluster(running_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    """The session's cluster, as this process's own; no job outlives its test."""
     for name in os.environ.keys() - clean_environment().keys():
         monkeypatch.delenv(name)
     monkeypatch.setenv("SLURM_CONF", str(running_cluster.config))
-    return running_cluster
+    yield running_cluster
+    running_cluster.cancel_all()

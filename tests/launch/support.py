@@ -43,7 +43,7 @@ arms:
 #: Some seconds of training, in which a test can act.
 LONG = """
 name: long
-overrides: [dataset=digits, network=tiny_cnn, num_epochs=16, schedule.every_epochs=4, hardware.num_threads=1]
+overrides: [dataset=digits, network=tiny_cnn, num_epochs=64, schedule.every_epochs=16, hardware.num_threads=1]
 seeds: [0]
 baseline: adaptive
 arms: {adaptive: [schedule=adabatch, schedule.batch_size=16]}

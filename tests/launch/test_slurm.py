@@ -17,7 +17,6 @@ from adabatch.run import resume_run
 from adabatch.run_dir import RunDir
 from tests.adabatch.support import assert_equal_bits, read_rows, read_summary, without_seconds
 from tests.launch.support import Launch, wait_until
-from tests.slurm.cluster import Cluster
 
 pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
 
@@ -56,11 +55,6 @@ def undisturbed(run_dir: RunDir, folder: Path) -> RunDir:
     save_config(dataclasses.replace(load_config(run_dir.config), run_dir=str(folder)), folder / "config.yaml")
     assert resume_run(folder) == 0
     return RunDir(folder)
-
-
-def cancel_queued(cluster: Cluster) -> None:
-    cluster.run("scancel", "--user=root")
-    wait_until(lambda: not cluster.run("squeue", "--noheader"))
 
 
 def test_array_of_the_demo_sweep(cluster, launch):
@@ -132,7 +126,10 @@ def test_time_limit_goes_on_until_the_retries_are_used_up(cluster, launch, tmp_p
     save_config(shorter, reference / "config.yaml")
     assert resume_run(reference) == 0
     assert rows[: len(first_end) + 2] == without_seconds(RunDir(reference))
-    assert "nothing to submit" in launch("submit", "sweep=long", "sweep.name=limited", *QUICK, *words, "--retry", "failed").out
+    assert (
+        "nothing to submit"
+        in launch("submit", "sweep=long", "sweep.name=limited", *QUICK, *words, "--retry", "failed").out
+    )
 
 
 def test_exception_is_told_with_its_cause(cluster, launch):
@@ -160,7 +157,7 @@ def test_node_failure_moves_the_run(cluster, launch):
     try:
         status = wait_for_state(launch, "moved", "done")
     finally:
-        cluster.run("scontrol", "update", f"NodeName={node}", "State=RESUME")
+        cluster.heal()
     assert status["attempts"] == 2
 
 
@@ -190,7 +187,9 @@ def test_four_ranks_on_two_nodes_equal_one_process(cluster, launch):
 
 
 def test_runs_packed_into_one_job(cluster, launch):
-    answer = launch("submit", "sweep=two", "sweep.name=packed", *QUICK, "cluster.runs_per_job=4", "cluster.cpus_per_task=4")
+    answer = launch(
+        "submit", "sweep=two", "sweep.name=packed", *QUICK, "cluster.runs_per_job=4", "cluster.cpus_per_task=4"
+    )
     assert answer.status == 0
     assert len(job_ids(launch, "packed")) == 1
     wait_until(lambda: {run["state"] for run in launch.states("packed").values()} == {"done"})
@@ -205,7 +204,7 @@ def held(cluster):
     """A partition that takes jobs and starts none."""
     cluster.run("scontrol", "update", "PartitionName=low", "State=DOWN")
     yield "cluster.partition=low"
-    cancel_queued(cluster)
+    cluster.cancel_all()
     cluster.run("scontrol", "update", "PartitionName=low", "State=UP")
 
 
@@ -231,7 +230,7 @@ def test_lost_answer_is_found_again(cluster, launch, held):
     assert "nothing to submit (4 at work or queued)" in launch(*words).out
     assert launch.submissions("two")[1]["jobs"] == json.loads(accepted)["jobs"]
     path.write_text(json.dumps({**json.loads(intent), "job_name": "never-submitted", "token": "other"}) + "\n")
-    cancel_queued(cluster)
+    cluster.cancel_all()
     assert "submitting 4 runs" in launch(*words).out
 
 

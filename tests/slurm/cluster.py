@@ -103,6 +103,7 @@ class Cluster:
             RuntimeError: if a process of the cluster survives.
         """
         if self._alive("slurmctld"):
+            # Two calls: the first lets go of waiting jobs, the second does not ask running ones.
             self._quietly("scancel", "--user=root")
             self._quietly("scancel", "--user=root", "--signal=KILL", "--full")
             _until(lambda: not self._strays(jobs_only=True), 5)
@@ -127,6 +128,18 @@ class Cluster:
         hosts = str(self.folder / "etc" / "hosts")
         own_name = ["unshare", "--mount", "--uts", "--propagation", "slave", "bash", "-c", script, "-", node, hosts]
         self._start(f"slurmd-{node}", [*own_name, "slurmd", "-D", "-N", node, "-f", str(self.config)])
+
+    def cancel_all(self) -> None:
+        """Cancel every job and wait until the queue is empty."""
+        if self.run("squeue", "--noheader"):
+            self.run("scancel", "--user=root")
+            if not _until(lambda: not self.run("squeue", "--noheader"), _START_SECONDS):
+                raise RuntimeError("a job of the test cluster cannot be cancelled")
+
+    def heal(self) -> None:
+        """Take nodes that are down or drained back into service and wait until they are idle."""
+        if not _until(self._nodes_idle, _START_SECONDS):
+            raise RuntimeError("a node of the test cluster stays down")
 
     # -- configuration
 
