@@ -100,8 +100,9 @@ class DecodedSource:
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=device.type == "cuda",
+            generator=torch.Generator(),  # else it would draw from the global one, on which dropout depends
             multiprocessing_context=_worker_context() if workers else None,
-            worker_init_fn=_ignore_signals if workers else None,
+            worker_init_fn=_leave_stopping_to_the_trainer if workers else None,
         )
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
@@ -169,15 +170,15 @@ class _ImageFiles(TorchDataset[_Piece]):
     def __len__(self) -> int:
         return len(self._paths)
 
-    def __getitems__(self, keys: Sequence[_Key]) -> _Piece | DataError:
-        """Return pixels, uint8 of shape (n, H, W, C), and labels, or the first file's error.
+    def __getitems__(self, keys: Sequence[_Key]) -> _Piece | str:
+        """Return pixels, uint8 of shape (n, H, W, C), and labels, or what is wrong with a file.
 
-        It is returned, not raised, because raising in a worker would bury the sentence in a traceback.
+        That is returned, not raised, because raising in a worker would bury the sentence in a traceback.
         """
         try:
             images = [self._read(index, seed) for index, seed in keys]
         except DataError as error:
-            return error
+            return str(error)
         return torch.stack(images), self._labels[[index for index, _ in keys]]
 
     def _read(self, index: int, seed: int) -> torch.Tensor:
@@ -204,9 +205,9 @@ def _as_it_is(piece: Any) -> Any:
     return piece
 
 
-def _checked(piece: _Piece | DataError) -> _Piece:
-    if isinstance(piece, DataError):
-        raise piece
+def _checked(piece: _Piece | str) -> _Piece:
+    if isinstance(piece, str):
+        raise DataError(piece)
     return piece
 
 
@@ -219,8 +220,12 @@ def _worker_context() -> BaseContext:
     return context
 
 
-def _ignore_signals(worker: int) -> None:
-    """Leave stopping to the trainer: a scheduler's signal reaches every process, and its save needs its workers."""
-    for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2"):
+def _leave_stopping_to_the_trainer(worker: int) -> None:
+    """Ignore the signals by which a scheduler stops every process at once: the trainer's save needs its workers.
+
+    A second SIGTERM ends the worker; the loader sends it to those that do not leave by themselves.
+    """
+    for name in ("SIGINT", "SIGUSR1", "SIGUSR2"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
