@@ -4,6 +4,7 @@ import json
 import time
 
 import pytest
+
 from tests.adabatch.support import assert_equal_bits, largest_difference, read_rows, read_summary
 
 

@@ -140,7 +140,7 @@ def test_torchvision_models_return_logits(name):
 @pytest.mark.parametrize(
     ("name", "parts"),
     [
-        ("resnext29", ["network.name is resnext29;", "Did you mean resnext29_8x64d?"]),
+        ("resnet_20", ["network.name is resnet_20;", "Did you mean resnet20?"]),
         ("torchvision.resnet51", ["network.name is torchvision.resnet51", "Did you mean torchvision.resnet50?"]),
         ("torchvision.fasterrcnn_resnet50_fpn", ["must be a classification model"]),
         ("Something", ["must be one of alexnet, "]),
