@@ -79,6 +79,12 @@ class LaunchFolder:
         """Return all that was written down, oldest first."""
         return read_lines(self.submissions)
 
+    def queues(self) -> list[Record]:
+        """Return the local queues that have not come to their end, dead or alive, oldest first."""
+        records = self.records()
+        ended = {record["logs"] for record in records if record.get("event") == "local_end"}
+        return [record for record in records if record.get("event") == "local" and record["logs"] not in ended]
+
     @contextmanager
     def locked(self, on_wait: Callable[[], None]) -> Iterator[None]:
         """Hold the sweep's lock; only one shell at a time decides what to submit.

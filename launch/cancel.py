@@ -7,10 +7,10 @@ import signal
 from pathlib import Path
 
 from adabatch.errors import ConfigError
-from launch.bookkeeping import LAUNCH_FOLDER, LaunchFolder
+from launch.bookkeeping import ATTEMPTS_FILE, LAUNCH_FOLDER, LaunchFolder, read_lines
 from launch.processes import is_alive
 from launch.slurm import Queue, SlurmError, call
-from launch.states import State
+from launch.states import SETTLED
 from launch.status import find_runs, latest_submissions, status_of
 
 _IDS_PER_CALL = 200
@@ -26,7 +26,7 @@ def cancel(folder: Path) -> int:
         raise ConfigError(f"{folder} is no folder of a submitted sweep; cancel takes runs/SWEEP.")
     launch = LaunchFolder(folder)
     with launch.locked(lambda: print("a submission of this sweep is at work; waiting for it", flush=True)):
-        return _cancel_jobs(launch) + _stop_queues(launch)
+        return _cancel_jobs(launch) + stop_queues(launch)
 
 
 def _cancel_jobs(launch: LaunchFolder) -> int:
@@ -40,12 +40,15 @@ def _cancel_jobs(launch: LaunchFolder) -> int:
     return len(live)
 
 
-def _stop_queues(launch: LaunchFolder) -> int:
-    """Ask the queues of this machine to stop; their trainers save their state first."""
-    queues = {record["pid"] for record in launch.records() if record.get("event") == "local" and is_alive(record)}
-    if not queues:
-        return 0
-    statuses = status_of(find_runs(launch.sweep_folder), launch.sweep_folder)
-    for pid in queues:
+def stop_queues(launch: LaunchFolder) -> int:
+    """Ask the queues and jobs of this machine to stop; trainers save their state first."""
+    runs = find_runs(launch.sweep_folder)
+    stopped = sum(
+        status.job_id is None and status.state in SETTLED[1:] for status in status_of(runs, launch.sweep_folder)
+    )
+    # A job whose queue was killed works on; it is known by its last attempt.
+    attempts = [read_lines(run / ATTEMPTS_FILE)[-1:] for run in runs]
+    jobs = [last for lines in attempts for last in lines if last.get("event") == "start" and last.get("job_id") is None]
+    for pid in {record["pid"] for record in [*launch.queues(), *jobs] if is_alive(record)}:
         os.kill(pid, signal.SIGTERM)
-    return sum(status.state in (State.RUNNING, State.PENDING) for status in statuses)
+    return stopped

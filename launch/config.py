@@ -30,6 +30,7 @@ class SweepConfig:
     """Arms x grid x seeds. ``overrides`` hold for all runs, an arm's own for its runs, grid values for their cells.
 
     An arm is a list of overrides, or ``twin(ARM)``: that arm with its schedule replaced by the fixed-batch twin.
+    ``exceptions`` are overrides of an arm in the cells of one grid value: ``{network=alexnet: {ARM: [...]}}``.
     """
 
     name: str = MISSING
@@ -38,6 +39,7 @@ class SweepConfig:
     seeds: list[int] = field(default_factory=lambda: [0])
     baseline: str = MISSING
     arms: dict[str, Any] = field(default_factory=dict)
+    exceptions: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         require_safe_name("sweep.name", self.name)
@@ -59,6 +61,18 @@ class SweepConfig:
             require(
                 len({str(value) for value in values}) == len(values), f"sweep.grid.{key}", values, "without repetitions"
             )
+
+        for condition, exceptions in self.exceptions.items():
+            self._check_exceptions(f"sweep.exceptions.{condition}", exceptions)
+
+    def _check_exceptions(self, key: str, exceptions: object) -> None:
+        own = [arm for arm, overrides in self.arms.items() if twin_source(overrides) is None]
+        allowed = f"a mapping of arms with overrides of their own ({', '.join(own)}) to lists of overrides"
+        require(isinstance(exceptions, dict) and set(exceptions) <= set(own), key, exceptions, allowed)
+        if isinstance(exceptions, dict):
+            for arm, overrides in exceptions.items():
+                is_list = isinstance(overrides, list) and all(isinstance(word, str) for word in overrides)
+                require(is_list, f"{key}.{arm}", overrides, "a list of overrides")
 
     def _check_arm(self, arm: str, overrides: object) -> None:
         source = twin_source(overrides)
@@ -231,9 +245,9 @@ def _load(schema: type[Group], group: str, name: str, words: Words, config_dir: 
 
 
 def _set(values: dict[str, Any], group: str, known: Sequence[str], key: str, text: str) -> None:
-    """Set ``key`` to the YAML value ``text``. What follows ``grid.`` and ``arms.`` is one key, dots and all."""
+    """Set ``key`` to the YAML value ``text``. What follows ``grid.``, ``arms.``, ``exceptions.`` is one key."""
     first, _, rest = key.partition(".")
-    if first not in known or (rest and first not in ("grid", "arms")):
+    if first not in known or (rest and first not in ("grid", "arms", "exceptions")):
         raise ConfigError(_unknown_key(f"{group}.{key}", first, group, known))
     try:
         value = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))["value"]  # type: ignore[index,call-overload]

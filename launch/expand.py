@@ -91,6 +91,10 @@ def expand(sweep: SweepConfig, overrides: Sequence[str], runs_dir: Path, config_
 def _check_keys(sweep: SweepConfig, overrides: Sequence[str]) -> None:
     arms = [(f"sweep.arms.{name}", words) for name, words in sweep.arms.items() if twin_source(words) is None]
     groups = [("the call", list(overrides)), ("sweep.overrides", sweep.overrides), *arms]
+    for condition, exceptions in sweep.exceptions.items():
+        if condition not in {_override(key, value) for key, values in sweep.grid.items() for value in values}:
+            raise ConfigError(f"sweep.exceptions holds {condition}; it must be key=value of a value in the grid.")
+        groups += [(f"sweep.exceptions.{condition}.{arm}", words) for arm, words in exceptions.items()]
     for where, words in [*groups, ("sweep.grid", [f"{key}=" for key in sweep.grid])]:
         for word in words:
             if "=" not in word and not word.startswith("~"):
@@ -110,7 +114,7 @@ def _expand_cell(
     grid = [_override(key, value) for key, value in swept.items()]
     suffix = "".join(f",{word}" for word in grid if key_of(word) not in ("network", "dataset"))
     words = {
-        arm: last_of_each_key([*sweep.overrides, *grid, *own, *call])
+        arm: last_of_each_key([*sweep.overrides, *grid, *own, *_exceptions(sweep, arm, grid), *call])
         for arm, own in sweep.arms.items()
         if twin_source(own) is None
     }
@@ -130,6 +134,11 @@ def _expand_cell(
         config = dataclasses.replace(config, seed=seed, run_dir=str(run_dir))
         runs.append(Run(level, cell, seed, swept, sweep.baseline + suffix, config, run_dir))
     return runs
+
+
+def _exceptions(sweep: SweepConfig, arm: str, grid: Sequence[str]) -> list[str]:
+    """Return the overrides that an arm has at this point of the grid only."""
+    return [word for condition, arms in sweep.exceptions.items() if condition in grid for word in arms.get(arm, [])]
 
 
 def _compose_arm(arm: str, words: Sequence[str], composer: SweepComposer) -> TrainConfig:
@@ -160,8 +169,10 @@ def _override(key: str, value: object) -> str:
 
 def _option(group: str, words: Sequence[str], config: TrainConfig) -> str:
     """Return the chosen option's name; where none was chosen, the name that the default option gives."""
+    name = str(getattr(config, group).name)
     chosen = [word.split("=", 1)[1].strip() for word in words if key_of(word) == group]
-    return chosen[-1] if chosen else str(getattr(config, group).name)
+    is_family = bool(chosen) and name.startswith(f"{chosen[-1]}.")  # network=torchvision stands for many
+    return chosen[-1] if chosen and not is_family else name
 
 
 def _safe_level(name: str) -> str:

@@ -22,7 +22,7 @@ from typing import Any
 from submitit.helpers import DelayedSubmission
 
 from adabatch.config import CONF_DIR
-from adabatch.errors import EXIT_DONE, EXIT_PREEMPTED
+from adabatch.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_PREEMPTED
 from launch.bookkeeping import ATTEMPTS_FILE, append_line
 from launch.processes import this_process
 
@@ -33,6 +33,8 @@ _PR_SET_PDEATHSIG = 1
 #: What a time limit and a preemption are called in the records and in ``status``.
 TIME_LIMIT = "time limit"
 PREEMPTION = "preemption"
+#: Exit statuses of a trainer that was asked to stop; the last one's while it was still starting.
+STOPPED = (EXIT_PREEMPTED, EXIT_INTERRUPTED, -signal.SIGTERM)
 
 
 class RunsFailed(Exception):
@@ -85,7 +87,7 @@ class TrainJob:
             self._start(run_dir)
         statuses = self._wait()
         failed = [
-            f"{run_dir} ({status})" for run_dir, status in statuses.items() if status not in (EXIT_DONE, EXIT_PREEMPTED)
+            f"{run_dir} ({status})" for run_dir, status in statuses.items() if status not in (EXIT_DONE, *STOPPED)
         ]
         if failed:
             raise RunsFailed("failed, with exit status: " + ", ".join(failed))
@@ -107,7 +109,7 @@ class TrainJob:
                 self._send(signal.SIGUSR2)
             time.sleep(_POLL_SECONDS)
         statuses = {run_dir: _exit_status(child) for run_dir, child in self._children.items()}
-        left = [run_dir for run_dir, status in statuses.items() if status == EXIT_PREEMPTED]
+        left = [run_dir for run_dir, status in statuses.items() if status in STOPPED]
         gives_up = bool(left) and self._requeues >= self._max_retries
         for run_dir, status in statuses.items():
             self._record_end(run_dir, status, cause if run_dir in left else None, gives_up and run_dir in left)

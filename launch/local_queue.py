@@ -29,6 +29,8 @@ _POLL_SECONDS = 0.2
 _SIGNAL_AGAIN_SECONDS = 2.0
 #: Where no time limit is asked for; submitit's local executor wants one.
 _NO_LIMIT_MINUTES = 60 * 24 * 365
+#: Queues that outlive this process, and are not waited for.
+_DETACHED: list[subprocess.Popen[bytes]] = []
 
 
 class Stopped(Exception):
@@ -199,6 +201,7 @@ def start_detached(root: Path, groups: Sequence[Sequence[Path]], cluster: Cluste
             stderr=output,
             start_new_session=True,
         )
+    _DETACHED.append(process)
     return process.pid
 
 

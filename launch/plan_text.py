@@ -63,8 +63,8 @@ def _stage_table(stages: Sequence[Stage]) -> Table:
             _range((stage.first_epoch, stage.last_epoch), "-"),
             _range(stage.batch_size),
             _split(stage),
-            _range(stage.learning_rate, digits=8),
-            _range(stage.rate_per_sample, digits=6),
+            _range(stage.learning_rate, "\n> ", digits=8),
+            _range(stage.rate_per_sample, "\n> ", digits=6),
             _range(stage.updates_per_epoch),
             _range(stage.samples_dropped),
         )
@@ -115,4 +115,6 @@ def findings_text(findings: Sequence[Finding], allowed: Sequence[str]) -> Render
 
 def _count(findings: Sequence[Finding], allowed: Sequence[str]) -> str:
     errors = sum(finding.level == ERROR and finding.code not in allowed for finding in findings)
-    return f"{errors} errors, {len(findings) - errors} others" if errors else f"no errors, {len(findings)} notes"
+    others = len(findings) - errors
+    notes = f"{others} note{'s' if others != 1 else ''}"
+    return f"{errors} error{'s' if errors != 1 else ''}, {notes}" if errors else f"no errors, {notes}"

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adabatch.errors import EXIT_PREEMPTED, ConfigError
+from adabatch.errors import ConfigError
 from launch.bookkeeping import ATTEMPTS_FILE, LAUNCH_FOLDER, LaunchFolder, Record, read_lines
-from launch.job import TIME_LIMIT
+from launch.job import STOPPED, TIME_LIMIT
 from launch.processes import is_alive
 from launch.slurm import JobState, Queue
 from launch.states import State
@@ -139,6 +139,9 @@ def latest_submissions(records: list[Record]) -> dict[str, Record]:
         if record.get("event") == "accepted":
             for job_id, names in record["jobs"].items():
                 latest.update({name: {**record, "job_id": job_id} for name in names})
+        elif record.get("event") == "local_end":
+            for submission in latest.values():
+                submission["ended"] = submission.get("ended") or submission["logs"] == record["logs"]
         elif record.get("event") == "local":
             latest.update({name: {**record, "job_id": None} for name in record["runs"]})
     return latest
@@ -223,7 +226,7 @@ def _belongs_to_living(item: _Evidence) -> bool:
 
 def _waits_in_local_queue(item: _Evidence) -> bool:
     submission = item.submission
-    if submission is None or submission.get("event") != "local" or not is_alive(submission):
+    if submission is None or submission.get("event") != "local" or submission.get("ended") or not is_alive(submission):
         return False
     return not any(record["time"] >= submission["time"] for record in item.attempts)
 
@@ -283,7 +286,7 @@ def _attempt_end(item: _Evidence, last: Record) -> tuple[State, str | None]:
         return state, f"stopped by a {stopped_by}{used_up}"
     if "FAILED" in item.files:
         return _failed(item)
-    if status == EXIT_PREEMPTED:
+    if status in STOPPED:
         return State.PREEMPTED, str(item.json("summary.json").get("cause") or "stopped by a signal")
     if isinstance(status, int) and status < 0:
         return State.FAILED, f"the trainer was ended by {signal.Signals(-status).name}"

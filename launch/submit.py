@@ -140,6 +140,8 @@ def _work(request: Request, groups: Sequence[Sequence[Path]], logs: Path) -> int
     except Stopped as signal_name:
         print(f"stopped by {signal_name}; repeating the command continues the runs", flush=True)
         return EXIT_INTERRUPTED
+    finally:
+        LaunchFolder(root).append({"event": "local_end", "logs": logs.name})
     states = [status.state for status in status_of([path for group in groups for path in group], root)]
     failed = sum(state in FAILURES for state in states)
     print(f"{root}: {states.count(State.DONE)} of {len(states)} runs done, {failed} failed", flush=True)
