@@ -16,13 +16,14 @@ from tests.slurm.cluster import Cluster, clean_environment, missing_requirement
 
 
 @pytest.fixture
-def launch(tmp_path: Path) -> Launch:
+def launch(tmp_path: Path) -> Iterator[Launch]:
     """The commands, with options of the user's own (the sweeps ``one``, ``two``, ``long``) and a folder for runs."""
     calls = Launch(tmp_path / "conf", tmp_path / "runs")
     write_sweep(calls.config_dir, "one", ONE_ARM)
     write_sweep(calls.config_dir, "two", TWO_ARMS)
     write_sweep(calls.config_dir, "long", LONG)
-    return calls
+    yield calls
+    calls.stop_everything()
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,11 @@ from typing import Any
 
 from adabatch.config import CONF_DIR
 from adabatch.run_dir import RunDir
+from launch.bookkeeping import LaunchFolder
+from launch.cancel import stop_queues
 from launch.cli import main
+from launch.states import State
+from launch.status import read_status
 
 #: Runs of a few tenths of a second besides the start of the process.
 TINY = (
@@ -92,7 +96,17 @@ class Launch:
     def states(self, sweep: str) -> dict[str, dict[str, Any]]:
         """Return ``status --format json`` by run."""
         answer = self("status", str(self.runs_dir / sweep), "--format", "json")
-        return {run["name"]: run for run in json.loads(answer.out)}
+        return {run["name"]: run for run in json.loads(answer.out)} if answer.status < 2 else {}
+
+    def epoch(self, sweep: str) -> int:
+        """Return the epoch of a sweep's single run; 0 where there is none yet."""
+        return max((run["epoch"] or 0 for run in self.states(sweep).values()), default=0)
+
+    def stop_everything(self) -> None:
+        """Cancel what a failed test may have left running on this machine."""
+        for folder in self.runs_dir.glob("*/.launch"):
+            if stop_queues(LaunchFolder(folder.parent)):
+                wait_until(lambda sweep=folder.parent: not _at_work(sweep))
 
     def only(self, sweep: str) -> dict[str, Any]:
         """Return the status of a sweep's single run."""
@@ -106,6 +120,10 @@ class Launch:
     def submissions(self, sweep: str) -> list[dict[str, Any]]:
         path = self.runs_dir / sweep / ".launch" / "submissions.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def _at_work(sweep: Path) -> bool:
+    return any(run.state in (State.RUNNING, State.PENDING) for run in read_status(sweep))
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 120.0) -> Any:

@@ -1,0 +1,158 @@
+"""Plans, against numbers computed by hand."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+
+import pytest
+from rich.console import Console
+
+from adabatch.run_dir import RunDir
+from launch.cli import main
+from launch.config import load_sweep
+from launch.expand import expand
+from launch.lint import lint
+from launch.plan import make_plan
+from launch.plan_text import plan_text
+from launch.status import status_of
+from tests.launch.support import write_sweep
+
+GOLDEN = """
+name: golden
+overrides: [dataset=cifar100, network=resnet20, num_epochs=100, schedule.every_epochs=20]
+seeds: [0, 1]
+baseline: fixed
+arms:
+  fixed: [schedule=fixed, schedule.batch_size=128]
+  adaptive: [schedule=adabatch, schedule.batch_size=128]
+"""
+
+
+@pytest.fixture
+def plan(launch):
+    write_sweep(launch.config_dir, "golden", GOLDEN)
+
+    def make(*words: str):
+        answer = launch("plan", "sweep=golden", "--format", "json", *words)
+        assert answer.status == 0, answer.err
+        return json.loads(answer.out)
+
+    return make
+
+
+def test_golden_table(plan):
+    arms = {arm["arm"]: arm for arm in plan()["arms"]}
+    fixed, adaptive = arms["fixed"], arms["adaptive"]
+    assert (adaptive["updates"], fixed["updates"]) == (15_080, 39_000)
+    expected = [
+        (1, 20, 128, 0.01, 390, 80),
+        (21, 40, 256, 0.0075, 195, 80),
+        (41, 60, 512, 0.005625, 97, 336),
+        (61, 80, 1024, 0.00421875, 48, 848),
+        (81, 100, 2048, 0.0031640625, 24, 848),
+    ]
+    for stage, (first, last, batch, rate, updates, dropped) in zip(adaptive["stages"], expected, strict=True):
+        assert (stage["first_epoch"], stage["last_epoch"]) == (first, last)
+        assert stage["batch_size"] == stage["micro_batch_size"] == [batch, batch]
+        assert stage["learning_rate"] == pytest.approx([rate, rate], rel=1e-12)
+        assert stage["rate_per_sample"] == pytest.approx([rate / batch] * 2, rel=1e-12)
+        assert stage["updates_per_epoch"] == [updates, updates]
+        assert stage["samples_dropped"] == [dropped, dropped]
+    rates = [0.01, 0.00375, 0.00140625, 0.00052734375, 0.00019775390625]
+    assert [stage["learning_rate"][0] for stage in fixed["stages"]] == pytest.approx(rates, rel=1e-12)
+    # 20 epochs of each stage
+    assert adaptive["samples_dropped"] == 20 * (80 + 80 + 336 + 848 + 848)
+    assert fixed["samples"] == 100 * 49_920
+
+
+def test_totals_count_every_run(plan):
+    planned = plan()
+    assert planned["num_runs"] == 4
+    assert planned["updates"] == 2 * (15_080 + 39_000)
+    assert planned["states"] == {"missing": 4}
+    assert len(planned["runs"]) == 4
+
+
+def test_batches_are_split_over_ranks_and_micro_batches(plan):
+    arms = {arm["arm"]: arm for arm in plan("max_micro_batch_size=128", "hardware.num_devices=4")["arms"]}
+    # 2048 over 4 ranks: 512 each, in 4 micro-batches of 128
+    last = arms["adaptive"]["stages"][-1]
+    assert (last["micro_batch_size"], last["accumulation_steps"], last["world_size"]) == ([128, 128], [4, 4], 4)
+    first = arms["adaptive"]["stages"][0]
+    assert (first["micro_batch_size"], first["accumulation_steps"]) == ([32, 32], [1, 1])
+    automatic = {arm["arm"]: arm for arm in plan("max_micro_batch_size=auto")["arms"]}
+    assert automatic["adaptive"]["stages"][0]["micro_batch_size"] is None
+
+
+def test_warm_up_is_one_stage(plan):
+    words = ("schedule.warmup_epochs=5", "schedule.warmup_base_batch_size=64")
+    stages = plan(*words)["arms"][0]["stages"]
+    assert [(stage["first_epoch"], stage["last_epoch"]) for stage in stages[:2]] == [(1, 5), (6, 20)]
+    # rises from 0.01 to 0.01 * 128 / 64, reached at the first update of epoch 6
+    assert stages[0]["learning_rate"][0] < stages[0]["learning_rate"][1] < 0.02
+    assert stages[1]["learning_rate"] == pytest.approx([0.02, 0.02], rel=1e-12)
+
+
+def test_ramps_are_shown_in_blocks(plan):
+    words = ["sweep.overrides=[dataset=cifar100, network=resnet20, num_epochs=100]"]
+    words += ["sweep.arms.adaptive=[schedule=linear_ramp]", "sweep.arms.fixed=twin(adaptive)"]
+    arms = {arm["arm"]: arm for arm in plan(*words)["arms"]}
+    stages = arms["adaptive"]["stages"]
+    assert [(stage["first_epoch"], stage["last_epoch"]) for stage in stages] == [(n, n + 9) for n in range(1, 101, 10)]
+    assert stages[0]["batch_size"][0] < stages[0]["batch_size"][1] < stages[9]["batch_size"][1] <= 2048
+
+
+def test_unfinished_estimate_and_finished_one(launch, plan):
+    assert plan()["estimate"]["total_hours"] is None
+    for arm, seconds in (("fixed", 7200), ("adaptive", 3600)):
+        run_dir = RunDir(launch.runs_dir / "golden" / "cifar100-resnet20" / arm / "seed_0")
+        run_dir.path.mkdir(parents=True)
+        run_dir.summary.write_text(json.dumps({"state": "done", "wall_seconds": seconds}))
+        run_dir.mark_done("done")
+    estimate = plan()["estimate"]
+    # two seeds each: 2 * 2 h + 2 * 1 h, of which one seed each is done
+    assert estimate == {"device": "CPU process", "total_hours": 6.0, "left_hours": 3.0, "finished_runs": 2}
+    assert plan()["states"] == {"done": 2, "missing": 2}
+
+
+def test_text_keeps_every_number_when_piped(launch, plan):
+    plan()
+    out = launch("plan", "sweep=golden").out
+    for text in ("15,080 updates", "39,000 updates", "0.00019775391", "2048 x 1 x 1", "cifar100-resnet20", "4 missing"):
+        assert text in out
+    assert "…" not in out
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_text_fits_a_terminal(launch, plan, width):
+    plan()
+    expansion = expand(load_sweep("paper_cifar100_4gpu", {}), [], launch.runs_dir)
+    statuses = status_of([run.run_dir for run in expansion.runs], expansion.folder)
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(plan_text(make_plan(expansion, statuses, lint(expansion)), []))
+    lines = console.export_text().splitlines()
+    assert max(map(len, lines)) <= width
+    assert any("16384" in line and "4096 x 1 x 4" in line and "3.05176e-06" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["sweep=golden", "cluster=local"], "cluster=local has no meaning here"),
+        (["sweep=golden", "schedule"], "schedule is no key=value word"),
+        ([], "sweep is .*it must be one of"),
+        (["sweep=golden", "num_epochs=0"], "num_epochs is 0"),
+        (["sweep=golden", "--config-dir", "/nowhere"], "--config-dir is /nowhere"),
+    ],
+)
+def test_wrong_calls_cost_a_sentence(launch, plan, words, sentence):
+    plan()
+    if "--config-dir" in words:
+        assert main(["plan", *words]) == 2
+        return
+    answer = launch("plan", *words)
+    assert answer.status == 2
+    assert re.search(sentence, answer.err)
+    assert "Traceback" not in answer.err
