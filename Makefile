@@ -19,7 +19,7 @@ demo: .venv/ready
 
 # Everything but the soaks; two processes, because a test trains with one thread.
 test: .venv/ready
-	$(PY) -m pytest -n 2 --dist loadgroup
+	$(PY) -m pytest -n 2 --dist loadgroup -m "not soak"
 
 check: .venv/ready
 	$(PY) -m ruff check .
