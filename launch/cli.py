@@ -15,12 +15,13 @@ from rich.console import Console
 from rich.live import Live
 
 from adabatch.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, ConfigError
+from adabatch.terminal import print_renderable
 from launch.cancel import cancel
 from launch.config import ClusterConfig, SweepConfig, load_cluster, load_sweep
 from launch.expand import Expansion, expand
 from launch.lint import Finding, check_codes, lint
 from launch.plan import make_plan
-from launch.plan_text import findings_text, plan_text, print_renderable
+from launch.plan_text import findings_text, plan_text
 from launch.states import FAILURES, RETRY_WORDS, SETTLED, states_to_submit
 from launch.status import read_status, status_of
 from launch.status_text import status_text

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -14,15 +14,6 @@ from launch.lint import ERROR, Finding
 from launch.plan import ArmPlan, Estimate, Plan, Stage
 
 _SHOWN_CELLS = 4
-
-
-def print_renderable(content: RenderableType) -> None:
-    """Print to stdout; as wide as the content needs where that is no terminal."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        needed = console.measure(content, options=console.options.update(width=2000)).maximum
-        console = Console(highlight=False, width=max(80, needed), soft_wrap=False)
-    console.print(content)
 
 
 def plan_text(plan: Plan, allowed: Sequence[str]) -> RenderableType:
