@@ -1,0 +1,141 @@
+"""From folders of runs to frames."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from adabatch.errors import ConfigError
+from adabatch.records import COLUMNS
+from analysis.frames import DONE, IDENTITY, RESULTS, Data
+from analysis.run_files import RunFiles, read_run
+
+#: The files whose change makes a run directory worth reading again.
+_WATCHED = ("config.yaml", "meta.json", "epochs.csv", "summary.json", "progress.json", "DONE", "FAILED")
+_SUMMED = (
+    "train_seconds", "data_seconds", "forward_seconds", "backward_seconds", "update_seconds", "growth_seconds",
+    "test_seconds", "save_seconds", "samples_dropped",
+)  # fmt: skip
+_LAST = ("updates", "samples", "elapsed_seconds")
+_FINAL = {
+    "final_test_accuracy": "test_accuracy",
+    "final_test_top5_accuracy": "test_top5_accuracy",
+    "final_test_loss": "test_loss",
+}
+_Signature = tuple[tuple[str, int, int], ...]
+
+
+def load(*folders: str | Path) -> Data:
+    """Read all run directories at or below folders; the same one found twice is read once.
+
+    Unfinished, failed and damaged runs are rows like all others, with their state and cause.
+
+    Raises:
+        ConfigError: if a folder does not exist or holds no run.
+
+    Example:
+        >>> data = analysis.load("runs/paper_cifar10", "runs/paper_cifar100")
+        >>> data.runs.state.value_counts()
+    """
+    return Collector(*folders).load()
+
+
+class Collector:
+    """Reads folders again and again, and of them only the runs whose files changed since."""
+
+    def __init__(self, *folders: str | Path) -> None:
+        self._folders = [Path(folder) for folder in folders]
+        if not folders:
+            raise ConfigError("No folder is given; it must be one or more folders with runs.")
+        self._known: dict[Path, tuple[_Signature, RunFiles]] = {}
+
+    def load(self) -> Data:
+        """Return the frames as the files are now; see `load`."""
+        paths = [path for folder in self._folders for path in find_runs(folder)]
+        runs = [self._read(path) for path in dict.fromkeys(paths)]
+        return make_data(runs)
+
+    def _read(self, path: Path) -> RunFiles:
+        signature = _signature(path)
+        known = self._known.get(path)
+        lives = known is not None and known[1].values["state"] in ("running", "stale")
+        if known is None or known[0] != signature or lives:
+            known = self._known[path] = (signature, read_run(path))
+        return known[1]
+
+
+def find_runs(folder: Path) -> list[Path]:
+    """Return the run directories at or below a folder, sorted; one is known by its ``config.yaml``.
+
+    Raises:
+        ConfigError: if the folder does not exist or holds no run.
+    """
+    if not folder.is_dir():
+        raise ConfigError(f"{folder} does not exist; it must be a folder with runs.")
+    found = []
+    for path, folders, files in os.walk(folder):
+        if "config.yaml" in files:
+            found.append(Path(path))
+            folders.clear()
+        else:
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+    if not found:
+        raise ConfigError(f"{folder} holds no run; a run directory is known by its config.yaml.")
+    return found
+
+
+def _signature(path: Path) -> _Signature:
+    with os.scandir(path) as entries:
+        stats = [(entry.name, entry.stat()) for entry in entries if entry.name in _WATCHED]
+    return tuple(sorted((name, stat.st_mtime_ns, stat.st_size) for name, stat in stats))
+
+
+def make_data(runs: Sequence[RunFiles]) -> Data:
+    """Make the frames of runs that were read."""
+    table = pd.DataFrame([run.values for run in runs]).set_index("run", drop=False)
+    table.index.name = None
+    epochs = _epochs(runs)
+    table = table.join(_results(epochs))
+    table["epochs"] = table.epochs.fillna(0).astype("int64")
+    unfinished = table.state != DONE
+    table.loc[unfinished, [*_FINAL, "best_test_accuracy", "best_epoch"]] = float("nan")
+    table["seed"] = table.seed.astype("Int64")
+    front = [*IDENTITY, "group", "baseline", "dataset", "network", "state", "cause", *RESULTS]
+    return Data(table[[*front, *(name for name in table if name not in front)]].drop(columns="run"), epochs)
+
+
+def _epochs(runs: Sequence[RunFiles]) -> pd.DataFrame:
+    """Return the rows of all runs behind their identity, whose columns are categories to save memory."""
+    counts = [len(run.epochs) for run in runs]
+    filled = [run.epochs for run in runs if len(run.epochs)]
+    rows = pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=list(COLUMNS), dtype="float64")
+    position = pd.Series(range(len(runs))).repeat(counts).to_numpy()
+    for place, name in enumerate(IDENTITY):
+        values = pd.Series([run.values[name] for run in runs])
+        column = values.astype("Int64" if name == "seed" else "category").iloc[position]
+        rows.insert(place, name, column.reset_index(drop=True))
+    return rows
+
+
+def _results(epochs: pd.DataFrame) -> pd.DataFrame:
+    """Return final, best and summed numbers by run, indexed by run; runs without an epoch are absent."""
+    by_run = epochs.groupby("run", observed=True, sort=False)
+    sums = by_run[list(_SUMMED)].sum(min_count=1)
+    last = by_run[["epoch", *_LAST, *_FINAL.values()]].tail(1).set_index(epochs.run.loc[by_run.tail(1).index])
+    best = epochs.sort_values(["test_accuracy", "epoch"], ascending=[False, True]).drop_duplicates("run")
+    best = best.set_index("run")[["test_accuracy", "epoch"]]
+    results = pd.DataFrame(
+        {
+            "epochs": last.epoch,
+            **{name: last[name] for name in _LAST},
+            **{name: last[column] for name, column in _FINAL.items()},
+            **{name: sums[name] for name in _SUMMED},
+        }
+    )
+    results["best_test_accuracy"] = best.test_accuracy
+    results["best_epoch"] = best.epoch
+    results.index = results.index.astype(object)
+    return results[list(RESULTS)]

@@ -1,0 +1,170 @@
+"""Tables as text, Markdown, LaTeX, HTML, CSV and JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pandas as pd
+from rich import box
+from rich.console import Group, JustifyMethod, RenderableType
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from analysis.comparison import Comparison
+from analysis.frames import Data, records
+from analysis.tables import GROUP, Table, make_tables, provenance
+
+FORMATS = ("text", "markdown", "latex", "csv", "json")
+#: Columns of words; all others hold numbers and are set to the right.
+_WORDS = {GROUP, "arm", "against", "verdict", "state", "cause", "key", "its value", "the other's", "seeds"}
+#: Of the frames, what identifies a row, and what each other column holds.
+_KEYS = ("group", "arm", "baseline")
+
+
+def to_text(tables: Sequence[Table], closing: Sequence[str] = ()) -> RenderableType:
+    """Return the tables for a terminal."""
+    parts: list[RenderableType] = []
+    for table in tables:
+        parts += [Text(table.title, style="bold"), _rich_table(table)]
+        parts += [Text(note, style="yellow" if note.startswith("!") else "dim") for note in table.notes]
+        parts.append(Text(""))
+    return Group(*parts, *(Text(sentence, style="dim") for sentence in closing))
+
+
+def _rich_table(table: Table) -> RichTable:
+    shown = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1), collapse_padding=True)
+    for column in table.columns:
+        aligned: JustifyMethod = "left" if column in _WORDS else "right"
+        shown.add_column(column, justify=aligned, no_wrap=column == "arm", overflow="fold")
+    for row in table.rows:
+        shown.add_row(*(Text(cell, style=_style(cell)) for cell in row))
+    return shown
+
+
+def _style(cell: str) -> str:
+    if cell.startswith(("worse", "diverged", "not reached", "failed", "damaged")):
+        return "red"
+    return "green" if cell.startswith("within") and "noise" not in cell else ""
+
+
+def to_markdown(tables: Sequence[Table], closing: Sequence[str] = ()) -> str:
+    """Return the tables in GitHub's Markdown."""
+    parts = []
+    for table in tables:
+        frame = table.frame.map(lambda cell: cell.replace("|", "\\|").replace("*", "\\*"))
+        frame.columns = [name.replace("*", "\\*") for name in table.columns]
+        aligned = ["left" if column in _WORDS else "right" for column in table.columns]
+        body = frame.to_markdown(index=False, colalign=aligned, disable_numparse=True)
+        notes = "\n".join("- " + note.replace("*", "\\*").replace("~", "\\~") for note in table.notes)
+        parts.append(f"### {table.title}\n\n{body}\n\n{notes}".rstrip())
+    return "\n\n".join([*parts, *closing]) + "\n"
+
+
+def to_latex(tables: Sequence[Table], closing: Sequence[str] = ()) -> str:
+    """Return the tables as LaTeX with booktabs rules; every special character is escaped."""
+    parts = ["% needs \\usepackage{booktabs}"]
+    for table in tables:
+        styler = (
+            table.frame.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis="columns")
+        )
+        layout: dict[str, Any] = {
+            "column_format": "".join("l" if column in _WORDS else "r" for column in table.columns),
+            "caption": _escape_latex(" ".join([f"{table.title}.", *table.notes])),
+            "label": f"tab:{table.name}",
+        }
+        parts.append(styler.to_latex(hrules=True, environment="table", position_float="centering", **layout))
+    return "\n".join([*parts, *(f"% {sentence}" for sentence in closing)])
+
+
+def _escape_latex(text: str) -> str:
+    frame = pd.DataFrame([[text]])
+    body = frame.style.hide(axis="index").hide(axis="columns").format(escape="latex").to_latex()
+    return body.split("\n")[1].removesuffix("\\\\").strip()
+
+
+def to_html(tables: Sequence[Table]) -> str:
+    """Return the tables as HTML, escaped."""
+    parts = []
+    for table in tables:
+        body = table.frame.to_html(index=False, border=0, classes=f"table {table.name}", justify="left")
+        notes = "".join(f"<li>{_escape_html(note)}</li>" for note in table.notes)
+        parts.append(f"<h3>{_escape_html(table.title)}</h3>\n{body}\n<ul class='notes'>{notes}</ul>")
+    return "\n".join(parts)
+
+
+def _escape_html(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def numbers(comparison: Comparison) -> pd.DataFrame:
+    """Return every number of the comparison unrounded, one a row, with the run directories and commits behind it."""
+    rows = pd.DataFrame(list(_numbers(comparison)))
+    for name in ("runs", "git_shas"):
+        rows[name] = rows[name].map(" ".join)
+    return rows
+
+
+def _numbers(comparison: Comparison) -> Iterator[dict[str, Any]]:
+    frames = {"accuracy": comparison.accuracy, "split": comparison.split}
+    for name, frame in frames.items():
+        for row in records(frame):
+            measured = {key: value for key, value in row.items() if key not in (*_KEYS, "runs")}
+            for quantity, value in measured.items():
+                if isinstance(value, int | float) and not pd.isna(value):
+                    yield _number(comparison.data, name, row, quantity, {"value": value})
+            if row.get("decision") is not None:
+                yield _number(comparison.data, name, row, "decision", {"verdict": row["decision"]})
+    for row in records(comparison.speedup):
+        shown = ("value", "low", "high", "n", "reached", "baseline_reached", "planned", "noise", "target", "verdict")
+        yield _number(comparison.data, "speedup", row, row["quantity"], {key: row[key] for key in shown})
+
+
+def _number(data: Data, table: str, row: dict[str, Any], quantity: str, values: dict[str, Any]) -> dict[str, Any]:
+    commits = data.runs.git_sha.reindex(row["runs"]).dropna().unique()
+    key = {"table": table, **{name: row[name] for name in _KEYS}, "quantity": quantity}
+    return {**key, **values, "runs": row["runs"], "git_shas": sorted(commits)}
+
+
+def to_csv(comparison: Comparison) -> str:
+    """Return `numbers` as CSV."""
+    return str(numbers(comparison).to_csv(index=False, lineterminator="\n"))
+
+
+def to_json(comparison: Comparison) -> str:
+    """Return `numbers`, refusals, marks and states as JSON; a number that does not exist is null."""
+    matching = comparison.matching
+    runs = comparison.data.runs.reset_index(names="run")
+    marks = [dict(zip((*_KEYS, "marks"), (*key, texts), strict=True)) for key, texts in matching.marks.items()]
+    content = {
+        "margin_points": comparison.margin_points,
+        "targets": comparison.targets,
+        "numbers": list(_numbers(comparison)),
+        "refused": records(matching.refused),
+        "unpaired": records(matching.unpaired),
+        "marks": marks,
+        "runs": records(runs[["run", "state", "cause", "git_sha", "config_hash"]]),
+    }
+    return json.dumps(_plain(content), indent=2, default=str, allow_nan=False) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if value is pd.NA or (isinstance(value, float) and not math.isfinite(value)):
+        return None
+    return value
+
+
+def render(comparison: Comparison, form: str) -> str | RenderableType:
+    """Return the comparison's tables in one of `FORMATS`."""
+    if form == "csv":
+        return to_csv(comparison)
+    if form == "json":
+        return to_json(comparison)
+    writer = {"text": to_text, "markdown": to_markdown, "latex": to_latex}[form]
+    return writer(make_tables(comparison), provenance(comparison))

@@ -1,0 +1,91 @@
+"""The two frames that every table and figure is a function of: one row a run, one row a run and epoch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+#: What identifies a run; the first columns of both frames.
+IDENTITY = ("run", "sweep", "cell", "arm", "seed")
+#: Columns of ``runs`` that follow from its epochs.
+RESULTS = (
+    "epochs",
+    "updates",
+    "samples",
+    "samples_dropped",
+    "final_test_accuracy",
+    "best_test_accuracy",
+    "best_epoch",
+    "final_test_top5_accuracy",
+    "final_test_loss",
+    "train_seconds",
+    "data_seconds",
+    "forward_seconds",
+    "backward_seconds",
+    "update_seconds",
+    "growth_seconds",
+    "test_seconds",
+    "save_seconds",
+    "elapsed_seconds",
+)
+#: The only state whose numbers are final.
+DONE = "done"
+#: The cause of a run whose loss became NaN or infinite: it tells something about its arm, other failures do not.
+DIVERGED = "NonFiniteLoss"
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a frame as plain mappings from column to value."""
+    rows: list[Any] = frame.to_dict("records")
+    return rows
+
+
+def tuples(frame: pd.DataFrame) -> list[Any]:
+    """Return the rows of a frame as tuples whose fields have the columns' names; ``Index`` is the row's label."""
+    return list(frame.itertuples())
+
+
+@dataclass(frozen=True)
+class Data:
+    """Runs and their epochs.
+
+    Attributes:
+        runs: one row a run, indexed by ``run`` (its folder). Who: ``sweep``, ``cell`` (data set and network),
+            ``group`` (cell and every other swept value), ``arm``, ``baseline`` (the arm to compare with), ``seed``.
+            How it went: ``state``, ``cause``. What came out: the columns of `RESULTS`; final and best values are
+            NaN unless the run is done, seconds and counts are those of the epochs that finished. What it was: each
+            key of its config (``schedule.batch_size``) and of its origin (``device_model``, ``git_sha``, ...).
+        epochs: the columns of ``epochs.csv`` after `IDENTITY`, sorted by run and epoch.
+
+    Example:
+        >>> data = analysis.load("runs/demo")
+        >>> data.runs.groupby("arm").final_test_accuracy.mean()
+    """
+
+    runs: pd.DataFrame
+    epochs: pd.DataFrame
+
+    @property
+    def done(self) -> pd.DataFrame:
+        """The runs whose numbers are final."""
+        return self.runs[self.runs.state == DONE]
+
+    @property
+    def unfinished(self) -> pd.DataFrame:
+        """Every other run, with its state and cause."""
+        return self.runs.loc[self.runs.state != DONE, ["cell", "arm", "seed", "state", "cause", "epochs", "num_epochs"]]
+
+    def select(self, **values: object) -> Data:
+        """Return the runs whose columns have the given values, such as ``network="resnet20"``, ``arm=["a", "b"]``."""
+        runs = self.runs
+        for column, wanted in values.items():
+            allowed = wanted if isinstance(wanted, (list, tuple, set)) else [wanted]
+            runs = runs[runs[column].isin(allowed)]
+        return Data(runs, self.epochs[self.epochs.run.isin(runs.index)])
+
+    def _repr_html_(self) -> str:
+        counts = ", ".join(f"{count} {state}" for state, count in self.runs.state.value_counts().items())
+        shown = self.runs.reindex(columns=["cell", "arm", "seed", "state", "final_test_accuracy", "elapsed_seconds"])
+        return f"<p>{len(self.runs)} runs ({counts}), {len(self.epochs)} epochs</p>{shown.to_html(max_rows=20)}"

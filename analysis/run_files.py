@@ -1,0 +1,212 @@
+"""Reads one run directory: what it was, how it went, its epochs. Damage becomes a state and a cause."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pandas as pd
+import yaml
+
+from adabatch.records import COLUMNS
+from adabatch.run_dir import RunDir
+from analysis.frames import DONE
+
+#: The trainer's heartbeat comes once a second.
+STALE_SECONDS = 60.0
+#: Without these a row says nothing.
+REQUIRED_COLUMNS = ("epoch", "updates", "samples", "batch_size", "test_accuracy", "elapsed_seconds")
+_INTEGER_COLUMNS = (
+    "epoch", "updates", "samples", "batch_size", "micro_batch_size", "accumulation_steps", "world_size",
+    "samples_dropped",
+)  # fmt: skip
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_META_KEYS = (
+    "adabatch_version", "git_sha", "git_dirty", "python", "torch", "torchvision", "device", "device_model", "host",
+    "num_threads", "world_size", "restarts", "config_hash", "num_parameters", "started_at", "lost_seconds", "trainer",
+)  # fmt: skip
+_Content = TypeVar("_Content")
+_LAUNCH_KEYS = ("concurrent_runs", "runs_per_job")
+
+
+class Damage(Exception):
+    """A file of a run directory cannot be used; the message says which and why."""
+
+
+@dataclass
+class RunFiles:
+    """What one run directory holds.
+
+    Attributes:
+        values: the run's row of ``runs``, without what follows from the epochs.
+        epochs: its rows of ``epochs.csv``, with all of `adabatch.records.COLUMNS`.
+    """
+
+    path: Path
+    values: dict[str, Any]
+    epochs: pd.DataFrame = field(repr=False)
+
+
+def read_run(path: Path) -> RunFiles:
+    """Read a run directory; never fails for what is in it."""
+    files = RunDir(path)
+    damages: list[str] = []
+
+    def attempt(read: Callable[[Path], _Content], file: Path, otherwise: _Content) -> _Content:
+        try:
+            return read(file)
+        except Damage as damage:
+            damages.append(str(damage))
+            return otherwise
+
+    nothing: dict[str, Any] = {}
+    config = attempt(_read_config, files.config, nothing)
+    meta = attempt(_read_json, files.meta, nothing)
+    summary = attempt(_read_json, files.summary, nothing)
+    epochs = attempt(_read_epochs, files.epochs, pd.DataFrame(columns=list(COLUMNS)))
+    values = {**_identity(path, config, meta), **_origin(meta), **_flatten(config)}
+    state, cause = _state(files, summary)
+    num_epochs = config.get("num_epochs")
+    if state == DONE and num_epochs is not None and len(epochs) != num_epochs and not damages:
+        damages.append(f"epochs.csv holds {len(epochs)} of {num_epochs} epochs although the run is done")
+    if damages:
+        state, cause = "damaged", "; ".join(damages)
+    values |= {"state": state, "cause": cause}
+    values |= {key: summary.get(key) for key in ("setup_seconds", "wall_seconds")}
+    return RunFiles(path, values, epochs)
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise Damage(f"config.yaml cannot be read: {str(error).splitlines()[0]}") from error
+    if not isinstance(values, dict):
+        raise Damage("config.yaml holds no mapping of keys to values")
+    return values
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise Damage(f"{path.name} cannot be read: {error}") from error
+    if not isinstance(values, dict):
+        raise Damage(f"{path.name} holds no mapping of keys to values")
+    return values
+
+
+def _read_epochs(path: Path) -> pd.DataFrame:
+    """Return the finished rows; a last line without its end is still being written and is left out."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return pd.DataFrame(columns=list(COLUMNS))
+    except (OSError, UnicodeDecodeError) as error:
+        raise Damage(f"epochs.csv cannot be read: {error}") from error
+    whole = text[: text.rfind("\n") + 1]
+    try:
+        rows = pd.read_csv(io.StringIO(whole))
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise Damage(f"epochs.csv cannot be read: {error}") from error
+    missing = [name for name in REQUIRED_COLUMNS if name not in rows]
+    if missing:
+        raise Damage(f"epochs.csv lacks the columns {', '.join(missing)}")
+    rows = rows.reindex(columns=list(dict.fromkeys([*COLUMNS, *rows.columns])))
+    for name in COLUMNS:
+        try:
+            rows[name] = pd.to_numeric(rows[name])
+        except (ValueError, TypeError) as error:
+            raise Damage(f"epochs.csv holds a value of {name} that is no number: {error}") from error
+    if list(rows.epoch) != list(range(1, len(rows) + 1)):
+        raise Damage(f"epochs.csv counts the epochs {list(rows.epoch)[:20]}, not 1, 2, 3, ...")
+    for name in _INTEGER_COLUMNS:
+        if rows[name].isna().any() and not rows[name].isna().all():
+            raise Damage(f"epochs.csv lacks a value of {name} in a row")
+    return rows
+
+
+def _identity(path: Path, config: dict[str, Any], meta: dict[str, Any]) -> dict[str, Any]:
+    """Return who the run is: as launch wrote it, else from its config."""
+    launch = meta.get("launch") or {}
+    dataset = (config.get("dataset") or {}).get("name")
+    network = (config.get("network") or {}).get("name")
+    cell = launch.get("cell") or f"{dataset}-{network}"
+    swept = {key: value for key, value in (launch.get("swept") or {}).items() if key not in ("network", "dataset")}
+    return {
+        "run": path.as_posix(),
+        "sweep": launch.get("sweep"),
+        "cell": cell,
+        "group": " ".join([cell, *(f"{key}={value}" for key, value in sorted(swept.items()))]),
+        "arm": launch.get("arm") or _arm_of(config.get("schedule") or {}),
+        "baseline": launch.get("baseline"),
+        "seed": config.get("seed", _seed_of(path)),
+        "dataset": dataset,
+        "network": network,
+    }
+
+
+def _seed_of(path: Path) -> int | None:
+    """Return the seed by the folder's name, for a run whose config is damaged."""
+    match = re.fullmatch(r"seed_(\d+)", path.name)
+    return int(match.group(1)) if match else None
+
+
+def _arm_of(schedule: dict[str, Any]) -> str:
+    """Return a name for the schedule of a run that no sweep named."""
+    batch = schedule.get("batch_size")
+    growth = schedule.get("batch_growth")
+    if schedule.get("kind") == "ramp" and not schedule.get("hold_batch_size"):
+        return f"{schedule.get('shape')}_{batch}_to_{schedule.get('final_batch_size')}"
+    return f"fixed_{batch}" if growth in (None, 1, 1.0) else f"stepwise_{batch}_x{growth:g}"
+
+
+def _origin(meta: dict[str, Any]) -> dict[str, Any]:
+    launch = meta.get("launch") or {}
+    code = launch.get("code") or {}
+    allowed = launch.get("lint_allowed") or []
+    return {
+        **{key: meta.get(key) for key in _META_KEYS},
+        **{key: launch.get(key) for key in _LAUNCH_KEYS},
+        "git_diff": code.get("git_diff"),
+        "lint_allowed": ",".join(sorted(allowed)),
+        "source": meta.get("source", "adabatch"),
+    }
+
+
+def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested keys joined by dots; groups that are already columns by name are not repeated as a whole."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = json.dumps(value) if isinstance(value, list) else value
+    return flat
+
+
+def _state(files: RunDir, summary: dict[str, Any]) -> tuple[str, str | None]:
+    """Return the state and its cause; a living heartbeat goes before what an earlier attempt left behind."""
+    if files.done.exists():
+        return DONE, None
+    progress = files.read_json(files.progress)
+    beat = progress.get("time")
+    silence = time.time() - beat if isinstance(beat, int | float) else None
+    if files.failed.exists():
+        first_line = files.failed.read_text(encoding="utf-8", errors="replace").split("\n", 1)[0].strip()
+        return "failed", first_line or "FAILED is empty"
+    if summary.get("state") == "preempted":
+        return "preempted", summary.get("cause")
+    if silence is None:
+        return "pending", None
+    if silence > STALE_SECONDS:
+        return "stale", f"no sign of life for {silence:.0f} s"
+    return "running", None

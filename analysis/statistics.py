@@ -1,0 +1,145 @@
+"""The statistics that tables use, all by scipy; what they are used for is decided here.
+
+Values that are equal have intervals of no width: repeating a deterministic measurement adds no spread.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+Values = Sequence[float] | np.ndarray | pd.Series
+CONFIDENCE = 0.95
+#: The chance that a study with the named number of seeds decides, if the truth is what was seen so far.
+POWER = 0.8
+#: More seeds than anyone would run.
+MOST_SEEDS = 1000
+_RESAMPLES = 9999
+WITHIN, WORSE, UNDECIDED = "within", "worse", "undecided"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean with an interval; NaN where there are too few values.
+
+    Attributes:
+        low, high: ends of the 95 % interval.
+        n: number of values.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether an arm is non-inferior.
+
+    Attributes:
+        decision: ``within`` (worse by less than the margin), ``worse`` (by more), or ``undecided``.
+        seeds_needed: of an undecided one, how many seeds would probably decide; None if nothing can be said, infinite
+            for more than `MOST_SEEDS`.
+    """
+
+    decision: str
+    seeds_needed: float | None = None
+
+
+def mean_interval(values: Values) -> Estimate:
+    """Return the mean with Student's 95 % interval (scipy.stats.t); one value has none."""
+    sample = _clean(values)
+    n = len(sample)
+    if n == 0:
+        return Estimate(math.nan, math.nan, math.nan, 0)
+    mean = float(sample.mean())
+    if n == 1:
+        return Estimate(mean, math.nan, math.nan, 1)
+    error = float(stats.sem(sample))
+    if error == 0:
+        return Estimate(mean, mean, mean, n)
+    low, high = stats.t.interval(CONFIDENCE, n - 1, loc=mean, scale=error)
+    return Estimate(mean, float(low), float(high), n)
+
+
+def standard_deviation(values: Values) -> float:
+    """Return the sample's standard deviation (divided by n - 1); NaN for fewer than two values."""
+    sample = _clean(values)
+    return float(sample.std(ddof=1)) if len(sample) > 1 else math.nan
+
+
+def geometric_mean_interval(ratios: Values) -> Estimate:
+    """Return the geometric mean of ratios with a 95 % percentile bootstrap interval (scipy.stats.bootstrap).
+
+    The resampling starts from the same random state each time and the values are sorted, so that the order of rows
+    changes nothing. With two or three ratios the interval is their range: it says little, and is shown for that.
+    """
+    sample = np.sort(_clean(ratios))
+    if len(sample) == 0:
+        return Estimate(math.nan, math.nan, math.nan, 0)
+    value = float(stats.gmean(sample))
+    if len(sample) == 1:
+        return Estimate(value, math.nan, math.nan, 1)
+    if sample[0] == sample[-1]:
+        return Estimate(value, value, value, len(sample))
+    interval = stats.bootstrap(
+        (np.log(sample),),
+        np.mean,
+        confidence_level=CONFIDENCE,
+        n_resamples=_RESAMPLES,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    ).confidence_interval
+    return Estimate(value, float(np.exp(interval.low)), float(np.exp(interval.high)), len(sample))
+
+
+def non_inferiority(differences: Values, margin: float) -> Verdict:
+    """Decide whether paired differences (arm - baseline; more is better) stay above -margin.
+
+    A one-sided t test at 2.5 % each way, read off the two-sided 95 % interval: ``within`` if the whole interval lies
+    above -margin, ``worse`` if it lies below.
+
+    Args:
+        differences: one per seed, in the margin's unit.
+        margin: how much worse is still acceptable; positive.
+    """
+    estimate = mean_interval(differences)
+    if estimate.n < 2:
+        return Verdict(UNDECIDED)
+    if estimate.low > -margin:
+        return Verdict(WITHIN)
+    if estimate.high < -margin:
+        return Verdict(WORSE)
+    return Verdict(UNDECIDED, seeds_needed(estimate.value, standard_deviation(differences), margin))
+
+
+def seeds_needed(mean: float, deviation: float, margin: float) -> float:
+    """Return how many seeds decide with a chance of 80 %, if mean and deviation stay as they are.
+
+    The power of the one-sided t test by the noncentral t distribution (scipy.stats.nct).
+    """
+    effect = abs(mean + margin) / deviation if deviation else math.inf
+    for n in range(2, MOST_SEEDS + 1):
+        threshold = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)
+        if stats.nct.sf(threshold, n - 1, effect * math.sqrt(n)) >= POWER:
+            return n
+        if effect * math.sqrt(MOST_SEEDS) < threshold:
+            break
+    return math.inf
+
+
+def largest_ratio(values: Values) -> float:
+    """Return the largest value over the smallest: how much repetitions of equal work differ; NaN for fewer than two."""
+    sample = _clean(values)
+    return float(sample.max() / sample.min()) if len(sample) > 1 and sample.min() > 0 else math.nan
+
+
+def _clean(values: Values) -> np.ndarray:
+    sample = np.asarray(values, dtype=float)
+    return sample[~np.isnan(sample)]
