@@ -1,0 +1,168 @@
+"""From files to frames; damage is a state with a cause, never a gap and never a zero."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import analysis
+from adabatch.errors import ConfigError
+from analysis import Collector
+from tests.analysis.runs import write_run
+from tests.conftest import Train
+
+
+def test_a_real_run_gives_its_own_numbers(train: Train) -> None:
+    run = train("schedule=adabatch")
+    data = analysis.load(run.path)
+    row = data.runs.loc[run.path.as_posix()]
+    summary = json.loads(run.summary.read_text())
+    assert row.state == "done"
+    assert row.arm == "stepwise_8_x2"
+    assert row.cell == "synthetic-tiny_cnn"
+    assert row.final_test_accuracy == summary["test_accuracy"]
+    assert row.best_test_accuracy == summary["best_test_accuracy"]
+    assert row.best_epoch == summary["best_epoch"]
+    assert row.updates == summary["updates"] == 8 + 4 + 2
+    for name in ("elapsed_seconds", "forward_seconds", "backward_seconds", "test_seconds"):
+        assert row[name] == pytest.approx(summary[name])
+    assert list(data.epochs.batch_size) == [8, 16, 32]
+    assert row["schedule.batch_growth"] == 2
+
+
+def test_results_by_hand(tmp_path: Path) -> None:
+    write_run(tmp_path, accuracies=(0.5, 0.9, 0.8), epoch_seconds=(1, 2, 3), batches=10)
+    row = analysis.load(tmp_path).runs.iloc[0]
+    assert row.final_test_accuracy == 0.8
+    assert (row.best_test_accuracy, row.best_epoch) == (0.9, 2)
+    assert (row.updates, row.samples, row.epochs) == (300, 3000, 3)
+    assert row.elapsed_seconds == pytest.approx(6.0)
+    assert row.forward_seconds == pytest.approx(1.5)
+    assert row.test_seconds == pytest.approx(3.0)
+    assert math.isnan(row.final_test_top5_accuracy)
+
+
+def test_of_equal_best_epochs_the_first_counts(tmp_path: Path) -> None:
+    write_run(tmp_path, accuracies=(0.5, 0.9, 0.9))
+    assert analysis.load(tmp_path).runs.best_epoch.iloc[0] == 2
+
+
+@pytest.mark.parametrize(("state", "cause"), [("failed", "NonFiniteLoss: loss is nan"), ("preempted", "SIGTERM")])
+def test_a_run_that_did_not_finish_has_a_state_a_cause_and_no_final_number(
+    tmp_path: Path, state: str, cause: str
+) -> None:
+    write_run(tmp_path, state=state, cause=cause)
+    data = analysis.load(tmp_path)
+    row = data.runs.iloc[0]
+    assert (row.state, row.cause) == (state, cause)
+    assert math.isnan(row.final_test_accuracy)
+    assert row.elapsed_seconds == 20.0
+    assert len(data.done) == 0
+    assert list(data.unfinished.cause) == [cause]
+
+
+def test_a_run_before_its_first_epoch_is_pending_or_running(tmp_path: Path) -> None:
+    waiting = write_run(tmp_path, "fixed", 0, accuracies=(), state="running")
+    living = write_run(tmp_path, "fixed", 1, accuracies=(), state="running")
+    silent = write_run(tmp_path, "fixed", 2, accuracies=(), state="running")
+    (living / "progress.json").write_text(json.dumps({"time": time.time(), "epoch": 1}))
+    (silent / "progress.json").write_text(json.dumps({"time": time.time() - 3600, "epoch": 1}))
+    runs = analysis.load(tmp_path).runs
+    assert list(runs.state[[path.as_posix() for path in (waiting, living, silent)]]) == ["pending", "running", "stale"]
+    assert "no sign of life for 3600 s" in runs.cause[silent.as_posix()]
+    assert list(runs.epochs) == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "cause"),
+    [
+        ("epochs.csv", "epoch,updates\n1,2\n", "epochs.csv lacks the columns samples"),
+        ("epochs.csv", "", "epochs.csv cannot be read"),
+        ("epochs.csv", 'epoch,"updates\n1', "epochs.csv"),
+        ("config.yaml", "a: [", "config.yaml cannot be read"),
+        ("config.yaml", "- a\n", "config.yaml holds no mapping"),
+        ("meta.json", "{", "meta.json cannot be read"),
+        ("summary.json", "[]", "summary.json holds no mapping"),
+    ],
+)
+def test_a_damaged_file_is_a_cause(tmp_path: Path, file: str, content: str, cause: str) -> None:
+    path = write_run(tmp_path, "fixed", 3)
+    (path / file).write_text(content)
+    write_run(tmp_path, "fixed", 1)
+    runs = analysis.load(tmp_path).runs
+    assert sorted(runs.state) == ["damaged", "done"]
+    assert cause in runs.cause[path.as_posix()]
+    assert runs.seed[path.as_posix()] == 3
+    assert math.isnan(runs.final_test_accuracy[path.as_posix()])
+
+
+def test_bytes_that_are_no_text_are_damage(tmp_path: Path) -> None:
+    path = write_run(tmp_path)
+    (path / "epochs.csv").write_bytes(b"\xff\xfe\x00")
+    assert analysis.load(tmp_path).runs.state.iloc[0] == "damaged"
+
+
+@pytest.mark.parametrize(
+    ("edit", "cause"),
+    [
+        (lambda lines: [*lines, lines[-1]], "counts the epochs"),
+        (lambda lines: [lines[0], lines[2]], "counts the epochs"),
+        (lambda lines: [*lines[:2], lines[2].replace("0.9", "much", 1)], "no number"),
+        (lambda lines: lines[:2], "holds 1 of 2 epochs although the run is done"),
+    ],
+    ids=["doubled", "missing", "no number", "too few"],
+)
+def test_rows_that_cannot_be_right_are_damage(tmp_path: Path, edit, cause: str) -> None:  # type: ignore[no-untyped-def]
+    path = write_run(tmp_path) / "epochs.csv"
+    path.write_text("\n".join(edit(path.read_text().splitlines())) + "\n")
+    row = analysis.load(tmp_path).runs.iloc[0]
+    assert row.state == "damaged"
+    assert cause in row.cause
+
+
+def test_a_line_that_is_being_written_is_left_out(tmp_path: Path) -> None:
+    path = write_run(tmp_path, state="running") / "epochs.csv"
+    path.write_text(path.read_text() + "3,300,30")
+    assert list(analysis.load(tmp_path).epochs.epoch) == [1, 2]
+
+
+def test_several_folders_are_read_together_and_nothing_twice(tmp_path: Path) -> None:
+    write_run(tmp_path / "one", "fixed", 0)
+    write_run(tmp_path / "two", "adaptive", 0)
+    data = analysis.load(tmp_path / "one", tmp_path / "two", tmp_path / "two" / "digits-tiny_cnn")
+    assert sorted(data.runs.arm) == ["adaptive", "fixed"]
+
+
+def test_a_folder_without_runs_is_an_error_that_names_it(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere does not exist; it must be"):
+        analysis.load(tmp_path / "nowhere")
+    with pytest.raises(ConfigError, match=r"holds no run"):
+        analysis.load(tmp_path)
+
+
+def test_a_collector_sees_what_changed(tmp_path: Path) -> None:
+    path = write_run(tmp_path, "fixed", 0, state="running")
+    collector = Collector(tmp_path)
+    assert collector.load().runs.state.tolist() == ["pending"]
+    (path / "DONE").write_text("done\n")
+    write_run(tmp_path, "fixed", 1)
+    assert collector.load().runs.state.tolist() == ["done", "done"]
+
+
+def test_select_narrows_both_frames(tmp_path: Path) -> None:
+    write_run(tmp_path, "fixed", 0)
+    write_run(tmp_path, "adaptive", 0)
+    chosen = analysis.load(tmp_path).select(arm="adaptive")
+    assert set(chosen.runs.arm) == set(chosen.epochs.arm) == {"adaptive"}
+    assert "1 runs (1 done)" in chosen._repr_html_()
+
+
+def test_analysis_needs_no_torch() -> None:
+    code = "import sys, analysis, analysis.cli, analysis.report; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,384 @@
+"""Comparisons by hand-made runs: who is paired, what is refused, and every number worked out by hand."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import analysis
+from adabatch.errors import ConfigError
+from analysis import Comparison, Data
+from analysis.frames import records
+from tests.analysis.runs import write_run
+
+DECAYING = {"batches": (10, 10), "rates": (0.01, 0.005)}
+GROWING = {"batches": (10, 20), "rates": (0.01, 0.01)}
+
+
+def compare(root: Path, **options: Any) -> Comparison:
+    return analysis.compare(analysis.load(root), **options)
+
+
+def row(frame: pd.DataFrame, **values: object) -> Any:
+    for name, value in values.items():
+        frame = frame[frame[name] == value]
+    assert len(frame) == 1, frame
+    return frame.iloc[0]
+
+
+def speedup(comparison: Comparison, quantity: str = "total", arm: str = "adaptive") -> Any:
+    return row(comparison.speedup, arm=arm, quantity=quantity)
+
+
+def write_arms(
+    root: Path, baseline: list[tuple[float, float]], adaptive: list[tuple[float, float]], **options: Any
+) -> None:
+    """Write runs of two arms: accuracy and seconds an epoch by seed."""
+    for seed, (accuracy, seconds) in enumerate(baseline):
+        write_run(root, "fixed", seed, accuracies=(0.1, accuracy), epoch_seconds=seconds, **{**DECAYING, **options})
+    for seed, (accuracy, seconds) in enumerate(adaptive):
+        write_run(root, "adaptive", seed, accuracies=(0.1, accuracy), epoch_seconds=seconds, **{**GROWING, **options})
+
+
+def test_speedup_is_the_baselines_seconds_over_the_arms(tmp_path: Path) -> None:
+    # 20 s against 10 s, and 40 s against 5 s: ratios 2 and 8, geometric mean 4
+    write_arms(tmp_path, [(0.9, 10), (0.9, 20)], [(0.9, 5), (0.9, 2.5)])
+    total = speedup(compare(tmp_path))
+    assert total.value == pytest.approx(4.0)
+    assert (total.low, total.high) == (pytest.approx(2.0), pytest.approx(8.0))
+    assert total.n == 2
+
+
+def test_a_slower_arm_has_a_speedup_below_one(tmp_path: Path) -> None:
+    write_arms(tmp_path, [(0.9, 10)], [(0.9, 20)])
+    assert speedup(compare(tmp_path)).value == pytest.approx(0.5)
+
+
+def test_tests_count_only_where_it_is_said(tmp_path: Path) -> None:
+    # two epochs: 20 s training and 2 s tests against 10 s and 2 s
+    write_arms(tmp_path, [(0.9, 10)], [(0.9, 5)])
+    comparison = compare(tmp_path)
+    assert speedup(comparison).value == pytest.approx(2.0)
+    assert speedup(comparison, "total_with_test").value == pytest.approx(22 / 12)
+
+
+def test_growth_is_charged_to_the_arm_that_grows(tmp_path: Path) -> None:
+    shares = {"data": 0.0, "forward": 0.5, "backward": 0.5, "update": 0.0}
+    write_run(tmp_path, "fixed", epoch_seconds=10, spans=shares, **DECAYING)
+    write_run(tmp_path, "adaptive", epoch_seconds=5, spans={**shares, "growth": 0.2}, **GROWING)
+    # 20 s against 10 s of training and 2 s of growth
+    comparison = compare(tmp_path)
+    assert speedup(comparison).value == pytest.approx(20 / 12)
+    split = row(comparison.split, arm="adaptive")
+    assert split.throughput == pytest.approx(2.0)
+    assert split.growth == pytest.approx(10 / 12)
+
+
+def test_updates_are_counted(tmp_path: Path) -> None:
+    # 100 + 100 updates against 100 + 50
+    write_arms(tmp_path, [(0.9, 10)], [(0.9, 10)])
+    updates = speedup(compare(tmp_path), "updates")
+    assert updates.value == pytest.approx(200 / 150)
+    assert updates.verdict == ""
+
+
+def test_the_split_by_hand(tmp_path: Path) -> None:
+    # baseline 2 x (1 data + 4 forward + 4 backward + 1 update) = 20 s, 200 updates
+    write_run(tmp_path, "fixed", spans={"data": 0.1, "forward": 0.4, "backward": 0.4, "update": 0.1}, **DECAYING)
+    # arm 2 x (0.5 + 2 + 2 + 0.5) = 10 s, 150 updates
+    write_run(
+        tmp_path, "adaptive", epoch_seconds=5,
+        spans={"data": 0.1, "forward": 0.4, "backward": 0.4, "update": 0.1}, **GROWING,
+    )  # fmt: skip
+    split = row(compare(tmp_path).split, arm="adaptive")
+    assert split.total == pytest.approx(2.0)
+    assert split.updates == pytest.approx(20 / 19.5)  # update seconds 2 become 1.5
+    assert split.throughput == pytest.approx(19.5 / 11.5)  # forward and backward 16 become 8
+    assert split.growth == 1.0
+    assert split.rest == pytest.approx(11.5 / 10)  # data 2 become 1, seconds per update fall further
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    baseline=st.lists(st.floats(0.1, 100), min_size=1, max_size=4),
+    factors=st.lists(st.floats(0.1, 10), min_size=4, max_size=4),
+)
+def test_the_factors_of_the_split_multiply_to_the_total(
+    tmp_path_factory: pytest.TempPathFactory, baseline: list[float], factors: list[float]
+) -> None:
+    root = tmp_path_factory.mktemp("split")
+    shares = {"data": 0.1, "forward": 0.2, "backward": 0.4, "update": 0.3}
+    for seed, seconds in enumerate(baseline):
+        write_run(root, "fixed", seed, epoch_seconds=seconds, spans=shares, **DECAYING)
+        scaled = {name: share * factor for (name, share), factor in zip(shares.items(), factors, strict=True)}
+        write_run(root, "adaptive", seed, epoch_seconds=seconds, spans={**scaled, "growth": 0.05}, **GROWING)
+    comparison = compare(root)
+    split = row(comparison.split, arm="adaptive")
+    assert split.updates * split.throughput * split.growth * split.rest == pytest.approx(split.total)
+    assert split.total == pytest.approx(speedup(comparison).value)
+
+
+def test_a_speedup_no_larger_than_the_noise_is_within_noise(tmp_path: Path) -> None:
+    # equal runs of the baseline differ by 1.2; the arm is faster by about 1.05
+    write_arms(tmp_path, [(0.9, 10), (0.9, 12)], [(0.9, 10), (0.9, 10.9)])
+    total = speedup(compare(tmp_path))
+    assert total.noise == pytest.approx(1.2)
+    assert total.verdict == "within noise"
+
+
+def test_a_slowdown_no_larger_than_the_noise_is_within_noise_too(tmp_path: Path) -> None:
+    write_arms(tmp_path, [(0.9, 10), (0.9, 12)], [(0.9, 11), (0.9, 12)])
+    assert speedup(compare(tmp_path)).verdict == "within noise"
+
+
+def test_a_speedup_beyond_the_noise_has_no_such_mark(tmp_path: Path) -> None:
+    write_arms(tmp_path, [(0.9, 10), (0.9, 12)], [(0.9, 5), (0.9, 5)])
+    assert speedup(compare(tmp_path)).verdict == ""
+
+
+def test_one_seed_leaves_the_noise_and_the_interval_unknown(tmp_path: Path) -> None:
+    write_arms(tmp_path, [(0.9, 10)], [(0.9, 5)])
+    comparison = compare(tmp_path)
+    total = speedup(comparison)
+    assert total.verdict == "noise unknown"
+    assert math.isnan(total.low)
+    accuracy = row(comparison.accuracy, arm="adaptive")
+    assert (accuracy.n, accuracy.decision) == (1, "undecided")
+    assert math.isnan(accuracy.final_sd)
+
+
+def test_equal_runs_have_speedup_one_and_no_difference(tmp_path: Path) -> None:
+    write_arms(tmp_path, [(0.9, 10), (0.8, 10)], [(0.9, 10), (0.8, 10)])
+    comparison = compare(tmp_path)
+    total = speedup(comparison)
+    assert (total.value, total.low, total.high, total.verdict) == (1.0, 1.0, 1.0, "within noise")
+    accuracy = row(comparison.accuracy, arm="adaptive")
+    assert (accuracy.difference_points, accuracy.low_points, accuracy.decision) == (0.0, 0.0, "within")
+
+
+def test_accuracy_by_hand(tmp_path: Path) -> None:
+    write_arms(tmp_path, [(0.90, 10), (0.92, 10), (0.94, 10)], [(0.89, 10), (0.93, 10), (0.91, 10)])
+    comparison = compare(tmp_path)
+    baseline, adaptive = (row(comparison.accuracy, arm=arm) for arm in ("fixed", "adaptive"))
+    assert baseline.final_mean == pytest.approx(0.92)
+    assert baseline.final_sd == pytest.approx(0.02)
+    assert adaptive.final_mean == pytest.approx(0.91)
+    # differences -1, +1, -3 points: mean -1, standard deviation 2, t(0.975, 2) = 4.302653
+    assert adaptive.difference_points == pytest.approx(-1.0)
+    assert adaptive.low_points == pytest.approx(-1 - 4.302653 * 2 / math.sqrt(3), abs=1e-4)
+    assert adaptive.pairs == 3
+
+
+def test_best_and_final_are_told_apart(tmp_path: Path) -> None:
+    write_run(tmp_path, accuracies=(0.9, 0.7))
+    found = row(compare(tmp_path).accuracy, arm="fixed")
+    assert (found.final_mean, found.best_mean) == (0.7, 0.9)
+
+
+def test_a_missing_seed_is_listed_and_the_others_are_paired(tmp_path: Path) -> None:
+    write_arms(tmp_path, [(0.9, 10), (0.5, 10)], [(0.8, 5)])
+    comparison = compare(tmp_path)
+    assert row(comparison.accuracy, arm="adaptive").difference_points == pytest.approx(-10.0)
+    assert speedup(comparison).n == 1
+    [unpaired] = records(comparison.matching.unpaired)
+    assert (unpaired["seed"], unpaired["reason"]) == (1, "adaptive has no run of this seed")
+
+
+def test_an_unfinished_run_is_in_no_number(tmp_path: Path) -> None:
+    write_arms(tmp_path, [(0.9, 10), (0.9, 10)], [(0.8, 5)])
+    write_run(tmp_path, "adaptive", 1, accuracies=(0.1, 0.2), state="preempted", cause="SIGTERM", **GROWING)
+    comparison = compare(tmp_path)
+    found = row(comparison.accuracy, arm="adaptive")
+    assert (found.n, found.planned, found.final_mean) == (1, 2, 0.8)
+    assert list(comparison.matching.unpaired.reason) == ["preempted (SIGTERM)"]
+
+
+def test_a_diverged_run_decides_against_its_arm(tmp_path: Path) -> None:
+    write_arms(tmp_path, [(0.9, 10), (0.9, 10)], [(0.9, 5)])
+    write_run(
+        tmp_path, "adaptive", 1, accuracies=(0.95,), state="failed", cause="NonFiniteLoss: nan in epoch 2",
+        batches=(10,), rates=(0.01,), changes={"num_epochs": 2},
+    )  # fmt: skip
+    comparison = compare(tmp_path, target=0.5)
+    found = row(comparison.accuracy, arm="adaptive")
+    assert (found.n, found.planned, found.diverged, found.decision) == (1, 2, 1, "diverged")
+    assert speedup(comparison).n == 1
+
+
+def test_time_to_target_by_hand(tmp_path: Path) -> None:
+    write_run(tmp_path, "fixed", accuracies=(0.5, 0.7, 0.9), epoch_seconds=10)
+    write_run(tmp_path, "adaptive", accuracies=(0.5, 0.8, 0.9), epoch_seconds=5)
+    comparison = compare(tmp_path, target=0.8)
+    assert speedup(comparison, "seconds_to_target").value == pytest.approx(30 / 10)
+    assert speedup(comparison, "samples_to_target").value == pytest.approx(3000 / 2000)
+
+
+def test_an_unreached_target_is_neither_zero_nor_dropped(tmp_path: Path) -> None:
+    write_arms(tmp_path, [(0.9, 10), (0.9, 10)], [(0.9, 5), (0.7, 5)])
+    found = speedup(compare(tmp_path, target=0.85), "seconds_to_target")
+    assert math.isnan(found.value)
+    assert (found.verdict, found.reached, found.planned, found.baseline_reached) == ("not reached", 1, 2, 2)
+
+
+def test_a_diverged_run_did_not_reach_the_target_even_if_it_passed_it(tmp_path: Path) -> None:
+    write_arms(tmp_path, [(0.9, 10)], [])
+    write_run(
+        tmp_path, "adaptive", 0, accuracies=(0.2,), state="failed", cause="NonFiniteLoss: nan", batches=(10,),
+        rates=(0.01,), changes={"num_epochs": 2},
+    )  # fmt: skip
+    found = speedup(compare(tmp_path, target=0.85), "seconds_to_target")
+    assert (found.verdict, found.reached, found.planned) == ("not reached", 0, 1)
+
+
+def test_the_target_is_the_baselines_median_minus_the_margin(tmp_path: Path) -> None:
+    write_arms(tmp_path, [(0.90, 10), (0.92, 10), (0.99, 10)], [(0.9, 5)])
+    assert compare(tmp_path).targets == {"digits-tiny_cnn": pytest.approx(0.91)}
+    assert compare(tmp_path, margin_points=2.0).targets == {"digits-tiny_cnn": pytest.approx(0.90)}
+
+
+@pytest.mark.parametrize(
+    ("key", "options"),
+    [
+        ("hardware.precision", {"changes": {"hardware.precision": "bf16"}}),
+        ("max_micro_batch_size", {"changes": {"max_micro_batch_size": 64}}),
+        ("dataset.partial_batch", {"changes": {"dataset.partial_batch": "drop"}}),
+        ("optimizer.weight_decay", {"changes": {"optimizer.weight_decay": 0.1}}),
+        ("schedule.warmup_epochs", {"changes": {"schedule.warmup_epochs": 1}}),
+        ("device_model", {"meta": {"device_model": "another processor"}}),
+        ("torch", {"meta": {"torch": "2.6.0"}}),
+        ("git_sha", {"meta": {"git_sha": "b" * 40}}),
+        ("git_dirty", {"meta": {"git_dirty": True}}),
+        ("git_diff", {"launch": {"code": {"git_diff": "git_1.diff"}}}),
+        ("lint_allowed", {"launch": {"lint_allowed": ["rate-differs"]}}),
+        ("runs_per_job", {"launch": {"runs_per_job": 4}}),
+        ("concurrent_runs", {"launch": {"concurrent_runs": 2}}),
+        ("num_threads", {"meta": {"num_threads": 1}}),
+        ("source", {"meta": {"source": "foreign"}}),
+        ("learning_rate_per_sample", {"rates": (0.01, 0.0075)}),
+    ],
+)
+def test_pairs_that_differ_are_refused_by_key_and_values_and_let_through_when_told(
+    tmp_path: Path, key: str, options: dict[str, Any]
+) -> None:
+    write_run(tmp_path, "fixed", **DECAYING)
+    write_run(tmp_path, "adaptive", **{**GROWING, **options})
+    refused = compare(tmp_path)
+    assert list(refused.matching.refused.key) == [key]
+    [entry] = records(refused.matching.refused)
+    assert entry["value"] != entry["baseline_value"]
+    assert len(refused.speedup) == 0
+    assert math.isnan(row(refused.accuracy, arm="adaptive").difference_points)
+
+    allowed = compare(tmp_path, allow=[key])
+    assert len(allowed.matching.refused) == 0
+    assert speedup(allowed).n == 1
+    [marks] = allowed.matching.marks.values()
+    assert any(key in mark and f"--allow {key}" in mark for mark in marks)
+
+
+def test_free_keys_do_not_matter(tmp_path: Path) -> None:
+    write_run(tmp_path, "fixed", **DECAYING)
+    changes = {"tracker.kind": "wandb", "checkpoint.every_epochs": 1, "dataset.root": "elsewhere", "run_dir": "x"}
+    write_run(tmp_path, "adaptive", changes=changes, **GROWING)
+    assert len(compare(tmp_path).matching.refused) == 0
+
+
+def test_another_number_of_epochs_is_refused(tmp_path: Path) -> None:
+    write_run(tmp_path, "fixed", accuracies=(0.1, 0.5, 0.9))
+    write_run(tmp_path, "adaptive", accuracies=(0.1, 0.9))
+    assert list(compare(tmp_path).matching.refused.key) == ["num_epochs"]
+
+
+def test_a_large_batch_with_an_unscaled_rate_is_let_through_and_marked(tmp_path: Path) -> None:
+    write_run(tmp_path, "fixed", **DECAYING)
+    write_run(tmp_path, "large", batches=40, rates=(0.01, 0.005))
+    comparison = compare(tmp_path)
+    assert len(comparison.matching.refused) == 0
+    assert "0.25 times the baseline's" in comparison.matching.marks["digits-tiny_cnn", "large", "fixed"][0]
+
+
+def test_a_growing_arm_is_compared_with_the_arm_fixed_at_its_start_too(tmp_path: Path) -> None:
+    write_run(tmp_path, "fixed", batches=10, epoch_seconds=16)
+    write_run(tmp_path, "fixed_start", batches=20, epoch_seconds=8)
+    write_run(tmp_path, "adaptive", batches=(20, 40), rates=(0.02, 0.04), epoch_seconds=4)
+    comparison = compare(tmp_path)
+    found = comparison.speedup.query("arm == 'adaptive' and quantity == 'total'").set_index("baseline").value
+    assert found.to_dict() == {"fixed": pytest.approx(4.0), "fixed_start": pytest.approx(2.0)}
+
+
+def test_cells_are_compared_within_themselves(tmp_path: Path) -> None:
+    for cell, seconds in (("digits-tiny_cnn", 5), ("digits-resnet14", 20)):
+        write_run(tmp_path, "fixed", cell=cell, epoch_seconds=10)
+        write_run(tmp_path, "adaptive", cell=cell, epoch_seconds=seconds)
+    totals = compare(tmp_path).speedup.query("quantity == 'total'").set_index("group").value
+    assert totals.to_dict() == {"digits-tiny_cnn": pytest.approx(2.0), "digits-resnet14": pytest.approx(0.5)}
+
+
+def test_repeats_of_a_seed_do_not_count_as_seeds(tmp_path: Path) -> None:
+    for repeat, (slow, fast) in enumerate([(10, 5), (10, 2.5)]):
+        write_run(tmp_path, "fixed", 0, epoch_seconds=slow, name=f"repeat_{repeat}", **DECAYING)
+        write_run(tmp_path, "adaptive", 0, epoch_seconds=fast, name=f"repeat_{repeat}", **GROWING)
+    total = speedup(compare(tmp_path))
+    assert total.n == 1
+    assert total.value == pytest.approx(math.sqrt(8))
+    assert total.noise == pytest.approx(2.0)
+
+
+def test_runs_of_no_sweep_are_compared_with_the_smallest_fixed_batch_or_as_told(tmp_path: Path) -> None:
+    write_run(tmp_path, "small", batches=10, epoch_seconds=10, baseline=None)
+    write_run(tmp_path, "large", batches=20, epoch_seconds=5, baseline=None)
+    assert speedup(compare(tmp_path), arm="large").value == pytest.approx(2.0)
+    assert speedup(compare(tmp_path, baseline="large"), arm="small").value == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"target": 92.5}, "the target accuracy is 92.5; it must be a fraction"),
+        ({"margin_points": 0.0}, "the margin is 0.0; it must be between 0 and 100"),
+        ({"baseline": "nobody"}, "the baseline is nobody; it must be one of fixed"),
+    ],
+)
+def test_wrong_options_are_refused_with_a_sentence(tmp_path: Path, options: dict[str, Any], sentence: str) -> None:
+    write_run(tmp_path)
+    with pytest.raises(ConfigError, match=sentence):
+        compare(tmp_path, **options)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Data:
+    root = tmp_path_factory.mktemp("study")
+    write_arms(root, [(0.90, 10), (0.92, 11), (0.94, 12)], [(0.89, 6), (0.93, 5), (0.90, 5.5)])
+    write_run(root, "large", 0, batches=40, rates=(0.01, 0.005), accuracies=(0.1, 0.3))
+    return analysis.load(root)
+
+
+def measured(comparison: Comparison) -> list[list[object]]:
+    """All numbers, without names, in an order that the arms' names have no part in."""
+    numbers = [
+        [round(value, 12) if isinstance(value, float) and value == value else str(value)
+         for name, value in entry.items() if name not in ("group", "arm", "baseline", "runs")]
+        for frame in (comparison.accuracy, comparison.speedup, comparison.split) for entry in records(frame)
+    ]  # fmt: skip
+    return sorted(numbers, key=str)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**31))
+def test_the_order_of_rows_changes_no_number(study: Data, seed: int) -> None:
+    shuffled = Data(*(frame.sample(frac=1, random_state=seed) for frame in (study.runs, study.epochs)))
+    assert measured(analysis.compare(shuffled)) == measured(analysis.compare(study))
+
+
+@settings(max_examples=20, deadline=None)
+@given(names=st.lists(st.text(min_size=1, max_size=6), min_size=3, max_size=3, unique=True))
+def test_the_names_of_arms_change_no_number(study: Data, names: list[str]) -> None:
+    renamed = dict(zip(["fixed", "adaptive", "large"], names, strict=True))
+    runs = study.runs.assign(arm=study.runs.arm.map(renamed), baseline=study.runs.baseline.map(renamed))
+    assert measured(analysis.compare(Data(runs, study.epochs))) == measured(analysis.compare(study))

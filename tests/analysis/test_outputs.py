@@ -1,0 +1,243 @@
+"""The commands and what they print and write: text, Markdown, LaTeX, CSV, JSON, HTML, figures."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import analysis
+from adabatch.errors import ConfigError
+from analysis.cli import main
+from analysis.curves import CURVES, colours, curve_frame, time_by_span
+from analysis.formats import to_html, to_latex
+from analysis.tables import Table
+from tests.analysis.runs import write_run
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    """Two arms with two seeds: 20 and 24 s against 10 and 10 s; the growing one is one point worse."""
+    root = tmp_path / "sweep"
+    for seed, seconds in enumerate((10, 12)):
+        write_run(root, "fixed", seed, accuracies=(0.5, 0.90), epoch_seconds=seconds, rates=(0.01, 0.005))
+        write_run(
+            root, "adaptive_100%", seed, accuracies=(0.5, 0.8995), epoch_seconds=5, batches=(10, 20), rates=(0.01, 0.01)
+        )
+    return root
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: object, status: int = 0) -> str:
+    assert main([str(word) for word in words]) == status
+    captured = capsys.readouterr()
+    return captured.err if status == 2 else captured.out
+
+
+def test_text_for_people(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = run(capsys, "tables", sweep)
+    assert "\x1b" not in text
+    lines = [re.sub(r"\s+", " ", line).strip() for line in text.splitlines()]
+    assert "fixed 10 2 90.00 ± 0.00 90.00 baseline" in lines
+    assert "adaptive_100% 10 to 20 2 89.95 ± 0.00 89.95 -0.05 -0.05 to -0.05 within 1 point" in lines
+    # 20 / 10 and 24 / 10: geometric mean 2.19; equal runs of the baseline differ by 1.2
+    assert any(line.startswith("adaptive_100% 2 2.19x 2.00 to 2.40 1.20x") for line in lines)
+    assert any("4 runs (4 done); code aaaaaaaa; a processor; torch 2.14.1" in line for line in lines)
+
+
+def test_a_table_fits_eighty_columns(sweep: Path) -> None:
+    environment = {**os.environ, "COLUMNS": "80", "FORCE_COLOR": "1", "TTY_COMPATIBLE": "1"}
+    command = [sys.executable, "-m", "analysis", "tables", str(sweep)]
+    text = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    assert "\x1b[" in text
+    assert max(map(len, plain.splitlines())) <= 80
+    assert "adaptive_100%" in plain
+    assert "…" not in plain
+
+
+def test_markdown_is_a_table_of_equal_columns(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = run(capsys, "tables", sweep, "--format", "markdown")
+    table = [line for line in text.splitlines() if line.startswith("|")][:4]
+    assert len({line.count("|") for line in table}) == 1
+    assert re.search(r"\| adaptive_100% +\| +10 to 20 \|", text)
+    assert "### Speedup: digits-tiny_cnn, against fixed" in text
+
+
+def test_latex_escapes_what_would_break_a_document() -> None:
+    table = Table("t", "100 % & more_#", ["best_% {x}", "a"], [["50% & $x$ \\ ~ ^", "b_c"]], ["a_note with 5 %"])
+    latex = to_latex([table])
+    [row] = [line for line in latex.splitlines() if "50" in line]
+    assert r"50\% \& \$x\$" in row
+    assert row.endswith(r"& b\_c \\")
+    assert r"best\_\% \{x\}" in latex
+    assert r"100 \% \& more\_\#" in latex
+    for rule in (r"\toprule", r"\midrule", r"\bottomrule"):
+        assert rule in latex
+    unescaped = [line for line in latex.splitlines()[1:] if re.search(r"(?<!\\)%", line)]
+    assert unescaped == []
+
+
+def test_csv_and_json_hold_the_same_unrounded_numbers_and_their_runs(
+    sweep: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame = pd.read_csv(io.StringIO(run(capsys, "tables", sweep, "--format", "csv")))
+    content = json.loads(run(capsys, "tables", sweep, "--format", "json"))
+    total = frame.query("table == 'speedup' and quantity == 'total'").iloc[0]
+    [same] = [entry for entry in content["numbers"] if entry["table"] == "speedup" and entry["quantity"] == "total"]
+    assert total.value == pytest.approx(4.8**0.5, rel=1e-12)
+    assert same["value"] == pytest.approx(total.value)
+    assert same["git_shas"] == ["a" * 40]
+    assert len(same["runs"]) == 4
+    assert all(Path(path, "epochs.csv").exists() for path in same["runs"])
+    assert content["targets"] == {"digits-tiny_cnn": pytest.approx(0.89)}
+    assert {run["state"] for run in content["runs"]} == {"done"}
+
+
+def test_json_knows_no_nan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(tmp_path, "fixed", 0)
+    write_run(tmp_path, "adaptive", 0, accuracies=(0.1, 0.2))
+    text = run(capsys, "tables", tmp_path, "--format", "json")
+    assert "NaN" not in text
+    [entry] = [one for one in json.loads(text)["numbers"] if one["quantity"] == "seconds_to_target"]
+    assert (entry["value"], entry["verdict"]) == (None, "not reached")
+
+
+def test_a_refused_pair_is_a_table_of_its_own_and_an_exit_status(
+    sweep: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(sweep, "adaptive_100%", 7, changes={"hardware.precision": "bf16"})
+    write_run(sweep, "fixed", 7)
+    text = run(capsys, "tables", sweep, status=1)
+    line = next(line for line in text.splitlines() if "hardware.precision" in line)
+    assert re.split(r"\s{2,}", line.strip()) == ["adaptive_100%", "7", "hardware.precision", "bf16", "fp32"]
+    allowed = run(capsys, "tables", sweep, "--allow", "hardware.precision")
+    assert "hardware.precision differs (bf16 against fp32), let through" in re.sub(r"\s+", " ", allowed)
+
+
+def test_runs_without_a_number_are_listed_with_their_cause(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(sweep, "fixed", 5, state="failed", cause="DataError: train-images is truncated")
+    text = run(capsys, "tables", sweep)
+    assert "Runs without a number" in text
+    assert "DataError: train-images is truncated" in text
+    assert re.search(r"fixed\s+10\s+2 of 3", text)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["tables", "nowhere"], "nowhere does not exist; it must be a folder with runs."),
+        (["tables", "{sweep}", "--target", "92.5"], "the target accuracy is 92.5; it must be a fraction"),
+        (["tables", "{sweep}", "--baseline", "x"], "the baseline is x; it must be one of adaptive_100%, fixed."),
+        (["figure", "{sweep}", "-o", "f.gif"], "the figure's suffix is .gif; it must be one of .pdf, .svg, .png."),
+        (["figure", "{sweep}", "-o", "f.svg", "--curves", "x"], "the figure is x; it must be one of accuracy_by_epoch"),
+    ],
+)
+def test_wrong_calls_are_a_sentence_and_status_two(
+    sweep: Path, capsys: pytest.CaptureFixture[str], words: list[str], sentence: str
+) -> None:
+    error = run(capsys, *(word.format(sweep=sweep) for word in words), status=2)
+    assert error.startswith(sentence)
+    assert "Traceback" not in error
+
+
+class Page(HTMLParser):
+    """What a page loads from elsewhere, its tables' cells, and its downloads."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.sources: list[str] = []
+        self.downloads: dict[str, str] = {}
+        self.cells: list[str] = []
+        self._in_cell = False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self._in_cell = tag in ("td", "th")
+        if tag == "a" and "download" in values:
+            self.downloads[str(values["download"])] = str(values["href"])
+        elif "src" in values or (tag == "link" and "href" in values):
+            self.sources.append(str(values.get("src") or values.get("href")))
+
+    def handle_data(self, data: str) -> None:
+        if self._in_cell and data.strip():
+            self.cells.append(data.strip())
+
+
+def test_the_report_is_one_page_that_carries_its_data(sweep: Path, tmp_path: Path) -> None:
+    write_run(sweep, "fixed", 5, state="failed", cause="DataError: <b>truncated</b>")
+    output = tmp_path / "new" / "report.html"
+    assert main(["report", str(sweep), "-o", str(output), "--title", "A & B"]) == 0
+    text = output.read_text()
+    page = Page(text)
+    assert page.sources == []
+    assert "<title>A &amp; B</title>" in text
+    assert "<b>truncated</b>" not in text
+    assert "2.19x" in page.cells
+    epochs = pd.read_csv(io.BytesIO(base64.b64decode(page.downloads["epochs.csv"].split(",", 1)[1])))
+    assert len(epochs) == len(analysis.load(sweep).epochs)
+    assert {"runs.csv", "numbers.csv"} <= page.downloads.keys()
+
+
+def test_html_escapes_cells() -> None:
+    assert "<script>" not in to_html([Table("t", "<script>", ["<script>"], [["<script>"]], ["<script>"])])
+
+
+@pytest.mark.parametrize("suffix", [".svg", ".pdf", ".png"])
+def test_figures_for_a_paper(sweep: Path, tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"figure{suffix}"
+    assert main(["figure", str(sweep), "-o", str(path), "--curves", "batch_size,accuracy_by_seconds"]) == 0
+    start = path.read_bytes()[:5]
+    assert start.startswith({".svg": b"<?xml", ".pdf": b"%PDF", ".png": b"\x89PNG"}[suffix])
+
+
+def test_a_figure_is_the_same_file_each_time(sweep: Path, tmp_path: Path) -> None:
+    data = analysis.load(sweep)
+    files = [analysis.save_figure(data, tmp_path / f"{place}.svg").read_bytes() for place in range(2)]
+    assert files[0] == files[1]
+
+
+def test_curves_are_means_over_seeds_with_their_range(sweep: Path) -> None:
+    data = analysis.load(sweep)
+    frame = curve_frame(data, "digits-tiny_cnn", CURVES["accuracy_by_seconds"])
+    last = frame[frame.arm == "fixed"].iloc[-1]
+    assert (last.x, last.y, last.n) == (pytest.approx(22.0), pytest.approx(90.0), 2)
+    rates = curve_frame(data, "digits-tiny_cnn", CURVES["rate_per_sample"])
+    assert set(rates.y.round(12)) == {0.001, 0.0005}
+    spans = time_by_span(data, "digits-tiny_cnn")
+    assert spans.loc["fixed", "forward"] == pytest.approx(22 / 4)
+
+
+def test_every_curve_draws_every_arm_in_its_colour(sweep: Path) -> None:
+    data = analysis.load(sweep)
+    assert colours(data) == {"fixed": "#000000", "adaptive_100%": "#D55E00"}
+    for name, figure in analysis.all_plots(data, "digits-tiny_cnn").items():
+        named = {trace.name: trace for trace in figure.data if trace.name}
+        if name == "time_by_span":
+            assert set(named) == {"data", "forward", "backward", "update", "growth", "test"}
+        else:
+            assert set(named) == {"fixed", "adaptive_100%"}
+        if name == "batch_size":
+            assert list(named["adaptive_100%"].y) == [10, 20]
+            assert named["adaptive_100%"].line.shape == "vh"
+            assert figure.layout.yaxis.type == "log"
+
+
+def test_an_unknown_figure_group_is_refused(sweep: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"the group is x; it must be one of digits-tiny_cnn"):
+        analysis.save_figure(analysis.load(sweep), tmp_path / "f.svg", group="x")
+
+
+def test_a_comparison_shows_itself_in_a_notebook(sweep: Path) -> None:
+    html = analysis.compare(analysis.load(sweep))._repr_html_()
+    assert "<table" in html
+    assert "2.19x" in html
