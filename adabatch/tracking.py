@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import queue
@@ -72,11 +73,12 @@ class WandbTracker(Tracker):
         self._thread.start()
 
     def log(self, row: dict[str, Any]) -> None:
-        self._calls.put(lambda: self._run.log(row, step=row["epoch"]))
+        # Without a commit a row is held back until the next one, and lost with the process.
+        self._calls.put(lambda: self._run.log(row, step=row["epoch"], commit=True))
 
     def finish(self, summary: dict[str, Any], exit_status: int) -> None:
         self._calls.put(lambda: self._run.summary.update(summary))
-        self._calls.put(lambda: self._run.finish(exit_code=exit_status, quiet=True))
+        self._calls.put(lambda: self._run.finish(exit_code=exit_status))
         self._calls.put(None)
         self._thread.join(_FAREWELL_SECONDS)
         if self._thread.is_alive():
@@ -110,9 +112,14 @@ def make_tracker(config: TrackerConfig, run_config: dict[str, Any], meta: dict[s
     return WandbTracker(
         config,
         {**run_config, "adabatch": meta},
-        run_id=f"{meta['config_hash']}-{run_config['seed']}",
+        run_id=_run_id(meta["config_hash"], f"{launch.get('sweep')}/{name}"),
         name=name,
         group=launch.get("sweep"),
         job_type=launch.get("arm"),
         folder=folder,
     )
+
+
+def _run_id(config_hash: str, place: str) -> str:
+    """Return an id that a restarted run has again, and that an equal run of another sweep does not have."""
+    return f"{config_hash}-{hashlib.sha256(place.encode()).hexdigest()[:8]}"
