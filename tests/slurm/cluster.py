@@ -208,7 +208,10 @@ class Cluster:
         common += ["--innodb-flush-method=nosync", "--innodb-doublewrite=0"]
         if not data.exists():
             install = ["mariadb-install-db", *common, "--auth-root-authentication-method=normal", "--skip-test-db"]
-            subprocess.run([*install, "--skip-name-resolve"], env=self.environment, capture_output=True, check=True)
+            command = [*install, "--skip-name-resolve"]
+            result = subprocess.run(command, env=self.environment, capture_output=True, text=True)
+            if result.returncode:
+                raise RuntimeError(f"mariadb-install-db: {result.stdout}{result.stderr}")
         server = ["mariadbd", *common, f"--socket={sock}", "--skip-networking", "--skip-log-bin"]
         server += [f"--pid-file={self.folder}/run/mariadbd.own.pid", "--performance-schema=0"]
         server += ["--innodb-buffer-pool-size=16M", "--innodb-flush-log-at-trx-commit=0"]
