@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pandas as pd
@@ -19,7 +19,23 @@ from analysis.tables import GROUP, Table, make_tables, provenance
 
 FORMATS = ("text", "markdown", "latex", "csv", "json")
 #: Columns of words; all others hold numbers and are set to the right.
-_WORDS = {GROUP, "arm", "against", "verdict", "state", "cause", "key", "its value", "the other's", "seeds"}
+_WORDS = {
+    GROUP,
+    "arm",
+    "against",
+    "verdict",
+    "state",
+    "cause",
+    "key",
+    "its value",
+    "the other's",
+    "seeds",
+    "claim",
+    "source",
+    "says",
+    "measured",
+    "why",
+}
 #: Of the frames, what identifies a row, and what each other column holds.
 _KEYS = ("group", "arm", "baseline")
 
@@ -45,9 +61,9 @@ def _rich_table(table: Table) -> RichTable:
 
 
 def _style(cell: str) -> str:
-    if cell.startswith(("worse", "diverged", "not reached", "failed", "damaged")):
+    if cell.startswith(("worse", "diverged", "not reached", "failed", "damaged", "contradicted")):
         return "red"
-    return "green" if cell.startswith("within") and "noise" not in cell else ""
+    return "green" if cell.startswith(("within ", "reproduced")) else ""
 
 
 def to_markdown(tables: Sequence[Table], closing: Sequence[str] = ()) -> str:
@@ -166,5 +182,14 @@ def render(comparison: Comparison, form: str) -> str | RenderableType:
         return to_csv(comparison)
     if form == "json":
         return to_json(comparison)
-    writer = {"text": to_text, "markdown": to_markdown, "latex": to_latex}[form]
-    return writer(make_tables(comparison), provenance(comparison))
+    return render_tables(make_tables(comparison), provenance(comparison), form)
+
+
+def render_tables(tables: Sequence[Table], closing: Sequence[str], form: str) -> str | RenderableType:
+    """Return tables and closing sentences as text, markdown or latex."""
+    writers: dict[str, Callable[[Sequence[Table], Sequence[str]], str | RenderableType]] = {
+        "text": to_text,
+        "markdown": to_markdown,
+        "latex": to_latex,
+    }
+    return writers[form](tables, closing)

@@ -255,6 +255,14 @@ def _places(table: pd.DataFrame) -> dict[tuple[Any, int], _Run]:
     return {(run.values["seed"], int(count)): run for run, count in zip(runs, counts, strict=True)}
 
 
+def growing_arms(data: Data) -> set[tuple[str, str]]:
+    """Return group and arm of all arms whose batch was larger at the end of a run than at its start."""
+    epochs = data.epochs.sort_values("epoch", kind="stable").groupby("run", observed=True).batch_size
+    grown = epochs.last() > epochs.first()
+    runs = data.runs.loc[grown.index[grown].astype(object)]
+    return set(zip(runs.group, runs.arm, strict=True))
+
+
 def is_diverged(state: object, cause: object) -> bool:
     """Return whether a run ended by a non-finite loss."""
     return state == "failed" and str(cause).startswith(DIVERGED)

@@ -1,0 +1,104 @@
+"""Logs of other trainers: the same tables, the same refusals, and a mark that says where they come from."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import analysis
+from analysis.cli import main
+
+HEADER = "arm,seed,dataset,network,epoch,updates,samples,batch_size,learning_rate,test_accuracy,elapsed_seconds"
+SMALL = ["fixed,0,cifar10,resnet20,1,10,1000,100,0.1,0.5,10", "fixed,0,cifar10,resnet20,2,20,2000,100,0.05,0.9,20"]
+GROWN = ["grown,0,cifar10,resnet20,1,10,1000,100,0.1,0.5,8", "grown,0,cifar10,resnet20,2,15,2000,200,0.1,0.9,10"]
+
+Import = Callable[..., Path]
+
+
+@pytest.fixture
+def import_rows(tmp_path: Path) -> Import:
+    """Write a CSV file, import it by the command, and return the folder."""
+
+    def run(rows: list[str], *words: str, header: str = HEADER, status: int = 0) -> Path:
+        file = tmp_path / "log.csv"
+        file.write_text("\n".join([header, *rows]) + "\n")
+        output = tmp_path / "runs"
+        assert main(["import-csv", str(file), "-o", str(output), "--trainer", "loop 1.0", *words]) == status
+        return output
+
+    return run
+
+
+def test_foreign_logs_are_compared_and_marked(import_rows: Import, capsys: pytest.CaptureFixture[str]) -> None:
+    output = import_rows(SMALL + GROWN, "--baseline", "fixed")
+    assert (output / "cifar10-resnet20" / "grown" / "seed_0" / "DONE").exists()
+    comparison = analysis.compare(analysis.load(output))
+    total = comparison.speedup.query("quantity == 'total'").iloc[0]
+    assert (total.arm, total.value) == ("grown", pytest.approx(2.0))
+    assert comparison.speedup.query("quantity == 'forward'").n.iloc[0] == 0
+    capsys.readouterr()
+    assert main(["tables", str(output)]) == 0
+    assert "logs of another trainer: its settings are as declared" in re.sub(r"\s+", " ", capsys.readouterr().out)
+
+
+def test_declared_settings_are_matched(import_rows: Import) -> None:
+    header = HEADER + ",hardware.precision,device_model"
+    rows = [f"{row},fp32,P100" for row in SMALL] + [f"{row},bf16,P100" for row in GROWN]
+    data = analysis.load(import_rows(rows, header=header))
+    assert set(data.runs["hardware.precision"]) == {"fp32", "bf16"}
+    assert set(data.runs.device_model) == {"P100"}
+    assert list(analysis.compare(data).matching.refused.key) == ["hardware.precision"]
+
+
+def test_a_run_with_fewer_epochs_than_it_should_have_is_a_failed_one(import_rows: Import) -> None:
+    output = import_rows([f"{row},3" for row in SMALL], header=HEADER + ",num_epochs")
+    row = analysis.load(output).runs.iloc[0]
+    assert row.state == "failed"
+    assert row.cause.startswith("Incomplete: 2 of 3 epochs are in")
+
+
+def test_where_it_comes_from_is_kept(import_rows: Import) -> None:
+    path = import_rows(SMALL) / "cifar10-resnet20" / "fixed" / "seed_0"
+    meta = json.loads((path / "meta.json").read_text())
+    assert (meta["source"], meta["trainer"]) == ("foreign", "loop 1.0")
+    assert meta["imported_from"].endswith("log.csv")
+
+
+@pytest.mark.parametrize(
+    ("rows", "header", "sentence"),
+    [
+        (SMALL, HEADER.replace("updates", "steps"), "lacks the columns updates"),
+        ([f"{row},1" for row in SMALL], HEADER + ",steps", "has the column steps; it must be one of"),
+        ([SMALL[0].replace("0.5", "50"), SMALL[1]], HEADER, "test_accuracy is 50; it must be a fraction"),
+        ([SMALL[1]], HEADER, "the epochs are [2]; they must be 1, 2, 3"),
+        ([SMALL[0], SMALL[1][:-2] + "10"], HEADER, "elapsed_seconds does not rise"),
+        ([SMALL[0].replace("0.5", "")], HEADER, "test_accuracy is missing in an epoch"),
+        ([SMALL[0].replace("0.5", "half")], HEADER, "it must be a number"),
+        (
+            [SMALL[0] + ",fp32", SMALL[1] + ",bf16"],
+            HEADER + ",hardware.precision",
+            "hardware.precision is fp32 and bf16; it must be one value a run",
+        ),
+    ],
+)
+def test_what_cannot_be_a_log_is_refused_and_nothing_written(
+    import_rows: Import, capsys: pytest.CaptureFixture[str], rows: list[str], header: str, sentence: str
+) -> None:
+    output = import_rows(rows, header=header, status=2)
+    assert sentence in capsys.readouterr().err
+    assert not output.exists()
+
+
+def test_run_directories_are_not_replaced(import_rows: Import, capsys: pytest.CaptureFixture[str]) -> None:
+    import_rows(SMALL)
+    import_rows(SMALL, status=2)
+    assert "exists already" in capsys.readouterr().err
+
+
+def test_an_unknown_baseline_is_refused(import_rows: Import, capsys: pytest.CaptureFixture[str]) -> None:
+    import_rows(SMALL, "--baseline", "nobody", status=2)
+    assert "the baseline is nobody; it must be one of fixed." in capsys.readouterr().err

@@ -1,0 +1,126 @@
+"""Verdicts on claims, by runs whose numbers are known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import analysis
+from adabatch.errors import ConfigError
+from analysis.cli import main
+from analysis.scorecard import read_claims, scorecard
+from tests.analysis.runs import write_run
+
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "adabatch_paper.yaml"
+CLAIM = {
+    "name": "c",
+    "text": "It is faster",
+    "source": "abstract",
+    "quantity": "total",
+    "says": "about",
+    "value": 2.0,
+    "against": "baseline",
+    "where": {"dataset": ["digits"]},
+}
+
+
+def judge(root: Path, **changes: Any) -> tuple[str, str]:
+    file = root / "claims.yaml"
+    file.write_text(yaml.safe_dump({"claims": [{**CLAIM, **changes}]}))
+    [score] = scorecard(analysis.load(root), read_claims(file))
+    return score.verdict, score.why
+
+
+@pytest.fixture
+def twice(tmp_path: Path) -> Path:
+    """A growing arm that is 1.95, 2.0 and 2.05 times faster, and 0.1 points better or worse."""
+    for seed, (ratio, gain) in enumerate([(1.95, 0.001), (2.0, 0.0), (2.05, -0.001)]):
+        write_run(tmp_path, "fixed", seed, accuracies=(0.5, 0.9), epoch_seconds=10, rates=(0.01, 0.005))
+        write_run(
+            tmp_path, "grown", seed, accuracies=(0.5, 0.9 + gain), epoch_seconds=10 / ratio, batches=(10, 20),
+            rates=(0.01, 0.01),
+        )  # fmt: skip
+        write_run(tmp_path, "large", seed, accuracies=(0.1, 0.2), batches=40, rates=(0.01, 0.005))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("says", "value", "verdict"),
+    [
+        ("about", 2.0, "reproduced"),
+        ("about", 3.0, "contradicted"),
+        ("about", 1.84, "undecided"),
+        ("up_to", 1.9, "reproduced"),
+        ("up_to", 6.25, "contradicted"),
+        ("up_to", 2.01, "undecided"),
+        ("at_most", 2.1, "reproduced"),
+        ("at_most", 1.6, "contradicted"),
+        ("at_most", 2.0, "undecided"),
+    ],
+)
+def test_speedups(twice: Path, says: str, value: float, verdict: str) -> None:
+    assert judge(twice, says=says, value=value)[0] == verdict
+
+
+def test_accuracy_of_growing_arms_only(twice: Path) -> None:
+    assert judge(twice, quantity="accuracy", says="within", value=1.0)[0] == "reproduced"
+    assert judge(twice, quantity="accuracy", says="within", value=0.1)[0] == "undecided"
+
+
+def test_a_growing_arm_that_is_worse_contradicts(tmp_path: Path) -> None:
+    for seed in range(3):
+        write_run(tmp_path, "fixed", seed, accuracies=(0.5, 0.9 + seed / 1000))
+        write_run(tmp_path, "grown", seed, accuracies=(0.5, 0.8), batches=(10, 20))
+    verdict, why = judge(tmp_path, quantity="accuracy", says="within", value=1.0)
+    assert verdict == "contradicted"
+    assert "digits-tiny_cnn/grown" in why
+
+
+def test_the_arm_fixed_at_the_start_is_another_baseline(tmp_path: Path) -> None:
+    for seed in range(2):
+        write_run(tmp_path, "fixed", seed, batches=10, epoch_seconds=16)
+        write_run(tmp_path, "start", seed, batches=20, epoch_seconds=8)
+        write_run(tmp_path, "grown", seed, batches=(20, 40), epoch_seconds=4)
+    assert judge(tmp_path, against="baseline", value=4.0)[0] == "reproduced"
+    assert judge(tmp_path, against="start", value=2.0)[0] == "reproduced"
+
+
+def test_what_was_not_run_is_not_run(twice: Path) -> None:
+    verdict, why = judge(twice, where={"dataset": ["cifar100"], "world_size": [4]})
+    assert (verdict, why) == ("not run", "there is no run with dataset cifar100, world_size 4")
+
+
+def test_one_seed_decides_nothing(tmp_path: Path) -> None:
+    write_run(tmp_path, "fixed", epoch_seconds=10)
+    write_run(tmp_path, "grown", epoch_seconds=5, batches=(10, 20))
+    assert judge(tmp_path, value=2.0)[0] == "undecided"
+
+
+def test_refused_pairs_are_the_reason(tmp_path: Path) -> None:
+    write_run(tmp_path, "fixed")
+    write_run(tmp_path, "grown", batches=(10, 20), changes={"hardware.precision": "bf16"})
+    assert judge(tmp_path) == ("not run", "the pairs that could tell differ in hardware.precision and are refused")
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"quantity": "joy"}, "c's quantity is joy; it must be one of accuracy, total"),
+        ({"says": "maybe"}, "c's says is maybe; it must be one of about, up_to, at_most"),
+        ({"value": -1}, "c's value is -1; it must be a positive number"),
+        ({"where": {"dataset": "digits"}}, "it must be a mapping"),
+        ({"extra": 1}, "it must have the keys"),
+    ],
+)
+def test_wrong_claims_are_refused(twice: Path, changes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        judge(twice, **changes)
+
+
+def test_the_papers_claims_can_be_read_and_judged(twice: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert {score.verdict for score in scorecard(analysis.load(twice), read_claims(REFERENCE))} == {"not run"}
+    assert main(["scorecard", str(twice), "--reference", str(REFERENCE), "--format", "markdown"]) == 0
+    assert "Up to 6.25 times faster on four GPUs" in capsys.readouterr().out
