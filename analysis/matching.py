@@ -121,8 +121,7 @@ class _Matcher:
     def _batches(self, table: pd.DataFrame) -> list[int]:
         """Return the batch sizes by epoch of the arm's run with the most epochs."""
         courses = [self._courses[run] for run in table.index if run in self._courses]
-        longest = max(courses, key=len, default=None)
-        return [] if longest is None else [int(batch) for batch in longest.batch_size]
+        return [int(batch) for batch in max(courses, key=len)[:, 0]] if courses else []
 
     def _match_arms(
         self, group: str, arm: str, table: pd.DataFrame, baseline: str, baseline_table: pd.DataFrame
@@ -164,23 +163,22 @@ class _Matcher:
             value, baseline_value = run.values.get(name), base.values.get(name)
             if not _same(value, baseline_value):
                 yield name, _shown(value), _shown(baseline_value)
-        factors, epochs = self._rate_factors(run, base)
-        if len(factors) == 0:
+        own, other = self._rates_per_sample(run, base)
+        if len(own) == 0:
             return
-        same_start = self._first_batch(run) == self._first_batch(base)
-        expected = 1.0 if same_start else factors[0]
+        factors = own / other
+        expected = 1.0 if self._first_batch(run) == self._first_batch(base) else factors[0]
         wrong = np.flatnonzero(np.abs(factors / expected - 1) > _TOLERANCE)
         if len(wrong):
-            epoch = int(epochs[wrong[0]])
-            exponent = run.number(_EXPONENT, 1.0)
-            value, baseline_value = (f"{self._rate(one, epoch, exponent):.6g} in epoch {epoch}" for one in (run, base))
-            yield TWIN_RULE, value, baseline_value
+            place = wrong[0]
+            epoch = int(max(run.number(_WARMUP, 0), base.number(_WARMUP, 0))) + int(place) + 1
+            yield TWIN_RULE, f"{own[place]:.6g} in epoch {epoch}", f"{other[place]:.6g} in epoch {epoch}"
 
     def _remarks(self, run: _Run, base: _Run) -> Iterator[str]:
         """Yield what a reader must know of a pair that is let through."""
-        factors, _ = self._rate_factors(run, base)
-        if len(factors) and abs(factors[0] - 1) > _TOLERANCE:
-            yield f"its learning rate per sample is {factors[0]:.4g} times the baseline's throughout"
+        own, other = self._rates_per_sample(run, base)
+        if len(own) and abs(own[0] / other[0] - 1) > _TOLERANCE:
+            yield f"its learning rate per sample is {own[0] / other[0]:.4g} times the baseline's throughout"
         if run.values.get("git_dirty") is True:
             yield "the code had changes that were not committed"
         if run.values.get("lint_allowed"):
@@ -192,26 +190,20 @@ class _Matcher:
         if run.values["source"] == "foreign":
             yield "logs of another trainer: its settings are as declared, not verified"
 
-    def _first_batch(self, run: _Run) -> int:
-        return int(self._courses[run.name].batch_size.iloc[0])
+    def _first_batch(self, run: _Run) -> float:
+        return float(self._courses[run.name][0, 0])
 
-    def _rate(self, run: _Run, epoch: int, exponent: float) -> float:
-        course = self._courses[run.name]
-        row = course[course.epoch == epoch].iloc[0]
-        return float(row.learning_rate) / float(row.batch_size) ** exponent
-
-    def _rate_factors(self, run: _Run, base: _Run) -> tuple[np.ndarray, np.ndarray]:
-        """Return by epoch after both warm-ups the rate per sample divided by the baseline's, and the epochs."""
-        unknown = np.empty(0), np.empty(0)
-        if run.name not in self._courses or base.name not in self._courses:
-            return unknown
-        both = self._courses[run.name].merge(self._courses[base.name], on="epoch", suffixes=("", "_base"))
-        both = both[both.epoch > max(run.number(_WARMUP, 0), base.number(_WARMUP, 0))]
+    def _rates_per_sample(self, run: _Run, base: _Run) -> tuple[np.ndarray, np.ndarray]:
+        """Return learning rate / batch size ** exponent of both by epoch after both warm-ups; empty if unknown."""
+        courses = [self._courses.get(one.name) for one in (run, base)]
+        first = int(max(run.number(_WARMUP, 0), base.number(_WARMUP, 0)))
+        last = min(0 if course is None else len(course) for course in courses)
         exponent = run.number(_EXPONENT, 1.0)
-        own_rate = both.learning_rate / both.batch_size.astype(float) ** exponent
-        base_rate = both.learning_rate_base / both.batch_size_base.astype(float) ** exponent
-        factors = (own_rate / base_rate).to_numpy()
-        return unknown if np.isnan(factors).any() else (factors, both.epoch.to_numpy())
+        own, other = (
+            np.empty(0) if course is None else course[first:last, 1] / course[first:last, 0] ** exponent
+            for course in courses
+        )
+        return (own, other) if np.isfinite(own).all() and np.isfinite(other).all() else (own[:0], other[:0])
 
 
 @dataclass(frozen=True)
@@ -241,10 +233,12 @@ class _Run:
 _TOP_LEVEL_KEYS = ("num_epochs", "max_micro_batch_size", "batch_norm", "ghost_batch_size")
 
 
-def _courses(data: Data) -> dict[str, pd.DataFrame]:
-    """Return batch size and learning rate by epoch of every run."""
-    epochs = data.epochs[["run", "epoch", "batch_size", "learning_rate"]].sort_values("epoch", kind="stable")
-    return {str(run): table.drop(columns="run") for run, table in epochs.groupby("run", observed=True)}
+def _courses(data: Data) -> dict[str, np.ndarray]:
+    """Return by run an array of batch size and learning rate, one row an epoch from the first on."""
+    epochs = data.epochs.sort_values(["run", "epoch"], kind="stable")
+    values = epochs[["batch_size", "learning_rate"]].to_numpy(dtype=float)
+    starts = np.flatnonzero(~epochs.run.duplicated().to_numpy())
+    return dict(zip(epochs.run.iloc[starts].astype(str), np.split(values, starts[1:]), strict=True))
 
 
 def _places(table: pd.DataFrame) -> dict[tuple[Any, int], _Run]:

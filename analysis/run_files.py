@@ -121,16 +121,16 @@ def _read_epochs(path: Path) -> pd.DataFrame:
     if missing:
         raise Damage(f"epochs.csv lacks the columns {', '.join(missing)}")
     rows = rows.reindex(columns=list(dict.fromkeys([*COLUMNS, *rows.columns])))
+    if not len(rows):
+        return pd.DataFrame(columns=list(COLUMNS))
     for name in COLUMNS:
-        try:
-            rows[name] = pd.to_numeric(rows[name])
-        except (ValueError, TypeError) as error:
-            raise Damage(f"epochs.csv holds a value of {name} that is no number: {error}") from error
+        if not pd.api.types.is_numeric_dtype(rows[name].dtype):
+            raise Damage(f"epochs.csv holds a value of {name} that is no number")
     if list(rows.epoch) != list(range(1, len(rows) + 1)):
         raise Damage(f"epochs.csv counts the epochs {list(rows.epoch)[:20]}, not 1, 2, 3, ...")
-    for name in _INTEGER_COLUMNS:
-        if rows[name].isna().any() and not rows[name].isna().all():
-            raise Damage(f"epochs.csv lacks a value of {name} in a row")
+    absent = rows[list(_INTEGER_COLUMNS)].isna()
+    for name in absent.columns[absent.any() & ~absent.all()]:
+        raise Damage(f"epochs.csv lacks a value of {name} in a row")
     return rows
 
 
