@@ -1,4 +1,4 @@
-"""The commands: tables, report, figure."""
+"""The commands: tables, report, figure, scorecard, dashboard, and what brings runs in from elsewhere."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from rich.console import RenderableType
+
 from adabatch.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, ConfigError
+from adabatch.terminal import print_renderable
 from analysis.collect import load
 from analysis.comparison import Comparison, compare
 
@@ -55,7 +58,34 @@ def _parser() -> argparse.ArgumentParser:
     figure.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="ends in .pdf, .svg or .png")
     figure.add_argument("--curves", metavar="NAMES", help="such as batch_size,accuracy_by_seconds")
     figure.add_argument("--group", help="one data set and network of several")
+    scorecard = commands.add_parser("scorecard", help="a paper's claims against the runs")
+    scorecard.set_defaults(command=_scorecard)
+    scorecard.add_argument("folders", nargs="+", metavar="DIR", help="folders with runs")
+    scorecard.add_argument("--reference", type=Path, required=True, metavar="FILE", help="the claims, as YAML")
+    scorecard.add_argument("--format", choices=("text", "markdown", "latex"), default="text")
+    scorecard.add_argument("--allow", action="append", default=[], metavar="KEY", help="as for tables")
+    _add_importers(commands)
+    dashboard = commands.add_parser("dashboard", help="a live page in the browser, on this machine only")
+    dashboard.set_defaults(command=_dashboard)
+    dashboard.add_argument("folder", type=Path, metavar="DIR", help="a folder with runs, or one that will hold them")
+    dashboard.add_argument("--port", type=int, default=8050, help="default 8050; 0 for any free one")
     return parser
+
+
+def _add_importers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    fetch = commands.add_parser("fetch-wandb", help="runs of a wandb project as run directories")
+    fetch.set_defaults(command=_fetch_wandb)
+    fetch.add_argument("project", metavar="ENTITY/PROJECT")
+    offline = commands.add_parser("read-wandb", help="offline runs of wandb as run directories")
+    offline.set_defaults(command=_read_wandb)
+    offline.add_argument("folder", type=Path, metavar="DIR", help="searched for .wandb files")
+    foreign = commands.add_parser("import-csv", help="logs of another trainer as run directories; see docs/analysis.md")
+    foreign.set_defaults(command=_import_csv)
+    foreign.add_argument("file", type=Path, metavar="FILE")
+    foreign.add_argument("--trainer", required=True, metavar="NAME", help="the other trainer and its version")
+    foreign.add_argument("--baseline", metavar="ARM", help="the arm that others are compared with")
+    for parser in (fetch, offline, foreign):
+        parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="where they are written")
 
 
 def _add_comparison_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,11 +103,14 @@ def _add_comparison_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _allowed(options: argparse.Namespace) -> list[str]:
+    return [key for text in options.allow for key in text.split(",") if key]
+
+
 def _compare(options: argparse.Namespace) -> Comparison:
-    keys = [key for text in options.allow for key in text.split(",") if key]
     return compare(
         load(*options.folders),
-        allow=keys,
+        allow=_allowed(options),
         baseline=options.baseline,
         target=options.target,
         margin_points=options.margin,
@@ -89,16 +122,18 @@ def _status(comparison: Comparison) -> int:
 
 
 def _tables(options: argparse.Namespace) -> int:
-    from adabatch.terminal import print_renderable
     from analysis.formats import render
 
     comparison = _compare(options)
-    content = render(comparison, options.format)
+    _print(render(comparison, options.format))
+    return _status(comparison)
+
+
+def _print(content: str | RenderableType) -> None:
     if isinstance(content, str):
         print(content, end="" if content.endswith("\n") else "\n")
     else:
         print_renderable(content)
-    return _status(comparison)
 
 
 def _report(options: argparse.Namespace) -> int:
@@ -115,4 +150,52 @@ def _figure(options: argparse.Namespace) -> int:
 
     names = options.curves.split(",") if options.curves else list(DEFAULT)
     print(save_figure(load(*options.folders), options.output, names, options.group))
+    return EXIT_DONE
+
+
+def _scorecard(options: argparse.Namespace) -> int:
+    from analysis.formats import render_tables
+    from analysis.scorecard import read_claims, scorecard, scorecard_table
+
+    scores = scorecard(load(*options.folders), read_claims(options.reference), allow=_allowed(options))
+    _print(render_tables([scorecard_table(scores, options.reference.stem)], (), options.format))
+    return EXIT_DONE
+
+
+def _fetch_wandb(options: argparse.Namespace) -> int:
+    from analysis.wandb_api import fetch_wandb
+
+    try:
+        return _tell(fetch_wandb(options.project, options.output, report=_complain))
+    except ConnectionError as error:
+        print(f"{error} Runs fetched so far are complete; the same command goes on.", file=sys.stderr)
+        return EXIT_FAILED
+
+
+def _read_wandb(options: argparse.Namespace) -> int:
+    from analysis.wandb_offline import read_offline
+
+    return _tell(read_offline(options.folder, options.output, report=_complain))
+
+
+def _import_csv(options: argparse.Namespace) -> int:
+    from analysis.foreign import import_csv
+
+    return _tell(import_csv(options.file, options.output, options.trainer, options.baseline))
+
+
+def _tell(paths: Sequence[Path]) -> int:
+    for path in paths:
+        print(path)
+    return EXIT_DONE if paths else EXIT_FAILED
+
+
+def _complain(sentence: str) -> None:
+    print(sentence, file=sys.stderr)
+
+
+def _dashboard(options: argparse.Namespace) -> int:
+    from analysis.dashboard import serve
+
+    serve(options.folder, options.port)
     return EXIT_DONE

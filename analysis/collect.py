@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -88,9 +89,13 @@ def find_runs(folder: Path) -> list[Path]:
 
 
 def _signature(path: Path) -> _Signature:
-    with os.scandir(path) as entries:
-        stats = [(entry.name, entry.stat()) for entry in entries if entry.name in _WATCHED]
-    return tuple(sorted((name, stat.st_mtime_ns, stat.st_size) for name, stat in stats))
+    """Return by file when it changed and its size; a file may vanish while we look."""
+    found = []
+    for name in _WATCHED:
+        with contextlib.suppress(FileNotFoundError):
+            stat = os.stat(path / name)
+            found.append((name, stat.st_mtime_ns, stat.st_size))
+    return tuple(found)
 
 
 def make_data(runs: Sequence[RunFiles]) -> Data:

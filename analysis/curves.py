@@ -76,23 +76,27 @@ def curve_frame(data: Data, group: str, curve: Curve) -> pd.DataFrame:
     """Return by arm and epoch the mean over seeds of x and y, with the smallest and largest y.
 
     Columns ``arm``, ``epoch``, ``x``, ``y``, ``low``, ``high``, ``n``. An epoch that not all seeds have finished yet
-    is the mean over those that have. Shows as much as a run has, finished or not.
+    is the mean over those that have. x is the sum of each epoch's mean step, which is the mean where all seeds have
+    finished, and does not jump back where the slower ones have not.
     """
     runs = data.runs[data.runs.group == group]
-    epochs = data.epochs[data.epochs.run.isin(runs.index)]
+    epochs = data.epochs[data.epochs.run.isin(runs.index)].sort_values(["run", "epoch"], kind="stable")
+    x = epochs[curve.x].astype(float)
+    steps = x.groupby(epochs.run, observed=True).diff().fillna(x)
     y = _rate_per_sample(epochs, runs) if curve.y == "rate_per_sample" else epochs[curve.y]
     values = pd.DataFrame(
         {
             "arm": epochs.arm.astype(object),
             "epoch": epochs.epoch,
-            "x": epochs[curve.x].astype(float),
+            "step": steps,
             "y": y.astype(float) * (100 if curve.percent else 1),
         }
     ).dropna()
-    by_epoch = values.groupby(["arm", "epoch"], sort=True)
-    return by_epoch.agg(
-        x=("x", "mean"), y=("y", "mean"), low=("y", "min"), high=("y", "max"), n=("y", "size")
-    ).reset_index()
+    frame = values.groupby(["arm", "epoch"], sort=True).agg(
+        x=("step", "mean"), y=("y", "mean"), low=("y", "min"), high=("y", "max"), n=("y", "size")
+    )
+    frame["x"] = frame.x.groupby("arm").cumsum()
+    return frame.reset_index()
 
 
 def _rate_per_sample(epochs: pd.DataFrame, runs: pd.DataFrame) -> pd.Series:

@@ -18,6 +18,8 @@ from analysis.formats import numbers, to_html
 from analysis.plots import all_plots
 from analysis.tables import make_tables, provenance
 
+#: plotly's own buttons would send the figure to a server.
+_PLOT_CONFIG = {"displaylogo": False, "responsive": True, "showSendToCloud": False, "plotlyServerURL": ""}
 _RUN_COLUMNS = ["cell", "arm", "seed", "state", "cause", "git_sha", "git_dirty", "torch", "device_model", "config_hash"]
 
 
@@ -56,7 +58,7 @@ def write_report(comparison: Comparison, path: str | Path, title: str) -> Path:
 
 
 def _html(figure: object) -> Markup:
-    html = figure.to_html(full_html=False, include_plotlyjs=False, config={"displaylogo": False, "responsive": True})  # type: ignore[attr-defined]
+    html = figure.to_html(full_html=False, include_plotlyjs=False, config=_PLOT_CONFIG)  # type: ignore[attr-defined]
     return Markup(html)
 
 

@@ -199,11 +199,12 @@ def provenance(comparison: Comparison) -> list[str]:
 
 
 def batch_ranges(comparison: Comparison) -> dict[tuple[str, str], str]:
-    """Return by group and arm the batch size, or the first and the last one."""
+    """Return by group and arm the batch size, or the first and the last one, of the run that got furthest."""
     by_run = comparison.data.epochs.sort_values("epoch", kind="stable").groupby("run", observed=True).batch_size
     firsts, lasts = by_run.first().to_dict(), by_run.last().to_dict()
     ranges = {}
-    for row in tuples(comparison.data.runs):
+    runs = comparison.data.runs
+    for row in tuples(runs.assign(is_done=runs.state == DONE).sort_values(["is_done", "epochs"], kind="stable")):
         if row.Index in firsts:
             first, last = int(firsts[row.Index]), int(lasts[row.Index])
             ranges[(row.group, row.arm)] = str(first) if first == last else f"{first} to {last}"

@@ -20,7 +20,7 @@ from adabatch.errors import ConfigError
 from analysis.cli import main
 from analysis.curves import CURVES, colours, curve_frame, time_by_span
 from analysis.formats import to_html, to_latex
-from analysis.tables import Table
+from analysis.tables import Table, batch_ranges
 from tests.analysis.runs import write_run
 
 
@@ -215,6 +215,21 @@ def test_curves_are_means_over_seeds_with_their_range(sweep: Path) -> None:
     assert set(rates.y.round(12)) == {0.001, 0.0005}
     spans = time_by_span(data, "digits-tiny_cnn")
     assert spans.loc["fixed", "forward"] == pytest.approx(22 / 4)
+
+
+def test_a_curve_over_seconds_does_not_jump_where_a_slower_seed_is_not_there_yet(tmp_path: Path) -> None:
+    write_run(tmp_path, "fixed", 0, accuracies=(0.1, 0.2, 0.3), epoch_seconds=10)
+    write_run(tmp_path, "fixed", 1, accuracies=(0.1,), epoch_seconds=50, state="running", changes={"num_epochs": 3})
+    frame = curve_frame(analysis.load(tmp_path), "digits-tiny_cnn", CURVES["accuracy_by_seconds"])
+    assert list(frame.x) == [30.0, 40.0, 50.0]
+    assert list(frame.n) == [2, 1, 1]
+
+
+def test_the_batch_of_an_arm_is_that_of_its_finished_runs(tmp_path: Path) -> None:
+    write_run(tmp_path, "grown", 0, batches=(10, 20))
+    write_run(tmp_path, "grown", 1, accuracies=(0.1,), batches=(10,), state="running", changes={"num_epochs": 2})
+    comparison = analysis.compare(analysis.load(tmp_path))
+    assert batch_ranges(comparison) == {("digits-tiny_cnn", "grown"): "10 to 20"}
 
 
 def test_every_curve_draws_every_arm_in_its_colour(sweep: Path) -> None:

@@ -1,0 +1,170 @@
+"""Serves the live page of a folder of runs: on this machine only, to whoever knows its address, and never writing."""
+
+from __future__ import annotations
+
+import hmac
+import re
+import secrets
+import socket
+import threading
+from pathlib import Path
+from typing import Any
+
+from dash import Dash, Input, Output, State
+from flask import Flask, Response, abort, request
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+
+from adabatch.checks import require
+from adabatch.errors import ConfigError
+from analysis.dashboard_view import FILTERS, PARTS, Choice, layout, view
+from analysis.live import Watcher
+
+HOST = "127.0.0.1"
+DEFAULT_PORT = 8050
+_BACKLOG = 128
+_MAX_REQUEST_BYTES = 1 << 20
+#: By another name a page from elsewhere could reach this server (DNS rebinding); the port is free, for tunnels.
+_ALLOWED_HOST = re.compile(r"(127\.0\.0\.1|localhost):\d{1,5}")
+_UPDATE = "_dash-update-component"
+#: Dash's own route; answers OK while the server lives.
+_ALIVE = "alive"
+#: Where the packages' JavaScript lies: the only content that a browser may keep.
+_SUITES = "_dash-component-suites"
+
+
+def serve(folder: Path, port: int = DEFAULT_PORT) -> None:
+    """Print the page's address and serve it until Ctrl-C.
+
+    Args:
+        port: 0 for any free one.
+
+    Raises:
+        ConfigError: if the folder does not exist or the port cannot be used.
+    """
+    if not folder.is_dir():
+        raise ConfigError(f"{folder} does not exist; it must be a folder with runs, or one that will hold them.")
+    require(0 <= port <= 65535, "--port", port, "a number from 0 (any free port) to 65535")
+    token = secrets.token_urlsafe(24)
+    watcher = Watcher(folder)
+    with _listen(port) as listener:
+        server = _make_server(make_app(watcher, token).server, listener)
+        address = f"http://{HOST}:{server.port}/{token}/"
+        tunnel = f"ssh -L {server.port}:{HOST}:{server.port} THIS_MACHINE"
+        print(
+            f"{address}\nWhoever has this address can see the page, until Ctrl-C. From elsewhere: {tunnel}", flush=True
+        )
+        threading.Thread(target=watcher.look, name="first look", daemon=True).start()
+        server.serve_forever()
+
+
+def _listen(port: int) -> socket.socket:
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((HOST, port))
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise ConfigError(f"--port is {port}; it must be one that is free ({error.strerror}), or 0.") from error
+    return listener
+
+
+def _make_server(app: Flask, listener: socket.socket) -> BaseWSGIServer:
+    return make_server(HOST, 0, app, threaded=True, request_handler=_QuietHandler, fd=listener.fileno())
+
+
+class _QuietHandler(WSGIRequestHandler):
+    """Answers without a line per request: the address with its token belongs in no log."""
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Say nothing."""
+
+
+def make_app(watcher: Watcher, token: str) -> Dash:
+    """Return the page of a watched folder behind a token, the first part of every path."""
+    title = watcher.folder.resolve().name
+    app = Dash(
+        name="analysis.dashboard",
+        url_base_pathname=f"/{token}/",
+        assets_folder=str(Path(__file__).with_name("assets")),
+        serve_locally=True,
+        health_endpoint=_ALIVE,
+        enable_mcp=False,
+        add_log_handler=False,
+        title=f"{title} · adabatch",
+        update_title="",
+    )
+    app.layout = layout(title)
+    _add_callback(app, watcher)
+    _guard(app.server, token, _content_policy(app.csp_hashes()))
+    return app
+
+
+def _add_callback(app: Dash, watcher: Watcher) -> None:
+    filters = {column: Input(column, "value") for column in FILTERS}
+
+    @app.callback(
+        output={"parts": {name: Output(*place) for name, place in PARTS.items()}, "shown": Output("shown", "data")},
+        inputs={
+            "tick": Input("tick", "n_intervals"),
+            "filters": filters,
+            "group": Input("group", "value"),
+            "run": Input("chosen", "data"),
+            "shown": State("shown", "data"),
+        },
+        # A browser drops an answer once it has asked again, so it must not while it waits.
+        running=[(Output("tick", "disabled"), True, False)],
+    )
+    def refresh(tick: object, filters: dict[str, Any], group: object, run: object, shown: object) -> dict[str, Any]:
+        # What a browser sends is anything at all, until it has become words.
+        chosen = {
+            column: [word for word in _list(values) if isinstance(word, str)] for column, values in filters.items()
+        }
+        choice = Choice(chosen, *(word if isinstance(word, str) else None for word in (group, run)))
+        parts, digests = view(watcher.look(), choice, shown if isinstance(shown, dict) else {})
+        return {"parts": parts, "shown": digests}
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _guard(server: Flask, token: str, policy: str) -> None:
+    server.config["MAX_CONTENT_LENGTH"] = _MAX_REQUEST_BYTES
+
+    @server.before_request
+    def refuse() -> None:
+        first = request.path.split("/", 2)[1]
+        is_ours = hmac.compare_digest(first.encode(errors="replace"), token.encode())
+        if not is_ours or not _ALLOWED_HOST.fullmatch(request.headers.get("Host", "")):
+            abort(403)
+        allowed = ("POST",) if request.path == f"/{token}/{_UPDATE}" else ("GET", "HEAD")
+        if request.method not in allowed:
+            abort(405)
+
+    @server.after_request
+    def protect(response: Response) -> Response:
+        response.headers["Content-Security-Policy"] = policy
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Referrer-Policy"] = "no-referrer"
+        response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
+        if not request.path.startswith(f"/{token}/{_SUITES}/"):
+            response.headers["Cache-Control"] = "no-store"
+        return response
+
+
+def _content_policy(script_hashes: Any) -> str:
+    """Return what the page may load: from this server only, and of inline scripts only Dash's own start."""
+    return "; ".join(
+        (
+            "default-src 'none'",
+            f"script-src 'self' {' '.join(script_hashes)}",
+            "style-src 'self' 'unsafe-inline'",
+            "img-src 'self' data: blob:",
+            "font-src 'self' data:",
+            "connect-src 'self'",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+        )
+    )

@@ -1,0 +1,283 @@
+"""A folder of runs while it is being written: what stands in it now, and how far each run has come."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+import stat
+import threading
+import time
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+import pandas as pd
+
+from adabatch.errors import ConfigError
+from adabatch.run_dir import RunDir
+from analysis.collect import Collector
+from analysis.comparison import Comparison, compare
+from analysis.frames import DONE, IDENTITY, RESULTS, Data, tuples
+
+_log = logging.getLogger(__name__)
+
+#: The states in the order in which they want attention.
+STATES = ("failed", "damaged", "stale", "preempted", "running", "pending", DONE)
+#: A file that its run replaces or removes while it is read is there, or gone for good, the next moment.
+_ATTEMPTS = 3
+_TAIL_BYTES = 16384
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A folder at one moment.
+
+    Attributes:
+        data: None while there is no run.
+        problem: why there is no data, or why it is older than ``read_at``; a sentence.
+        comparison: of the runs that were done at some earlier moment; None until there is one.
+        comparison_number: how many were made until this one.
+        comparing: whether a newer comparison is being made.
+        comparison_problem: why there is no newer comparison.
+    """
+
+    folder: Path
+    read_at: datetime
+    data: Data | None
+    problem: str | None = None
+    comparison: Comparison | None = None
+    comparison_number: int = 0
+    comparing: bool = False
+    comparison_problem: str | None = None
+
+
+class Watcher:
+    """Reads a folder whenever somebody looks, and compares its arms whenever a result has changed.
+
+    Args:
+        min_seconds: whoever looks sooner than that after another sees the same.
+    """
+
+    def __init__(self, folder: Path, min_seconds: float = 1.0) -> None:
+        self.folder = folder
+        self._min_seconds = min_seconds
+        self._collector = Collector(folder)
+        self._comparer = _Comparer()
+        self._lock = threading.Lock()
+        self._read_at = -math.inf
+        self._snapshot: Snapshot | None = None
+
+    def look(self) -> Snapshot:
+        """Return the folder as it is now; never fails for what is, or is not, in it."""
+        with self._lock:
+            if self._snapshot is None or time.monotonic() - self._read_at >= self._min_seconds:
+                self._snapshot = self._read(self._snapshot)
+                self._read_at = time.monotonic()
+            return self._snapshot
+
+    def _read(self, before: Snapshot | None) -> Snapshot:
+        now = datetime.now()
+        try:
+            data = self._load()
+        except ConfigError as error:
+            return Snapshot(self.folder, now, None, str(error))
+        except Exception as error:  # one run that nobody thought of must not end the watch over all others
+            _log.exception("%s cannot be read", self.folder)
+            problem = f"{self.folder} cannot be read: {type(error).__name__}: {error}"
+            return replace(before or Snapshot(self.folder, now, None), problem=problem)
+        return Snapshot(self.folder, now, data, None, *self._comparer.latest(data))
+
+    def _load(self) -> Data:
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                return self._collector.load()
+            except OSError as error:
+                _log.debug("read again: %s", error)
+        return self._collector.load()
+
+
+class _Comparer:
+    """Compares in a thread of its own, because with a thousand runs that takes seconds."""
+
+    #: A comparison of so few runs is worth waiting for; that of more begins after the page has had its answer.
+    FEW_RUNS = 300
+    PATIENCE_SECONDS = 0.5
+    DELAY_SECONDS = 2.0
+
+    def __init__(self) -> None:
+        self._thread: threading.Thread | None = None
+        self._asked: str | None = None
+        self._rest_until = -math.inf
+        self._comparison: Comparison | None = None
+        self._number = 0
+        self._problem: str | None = None
+
+    def latest(self, data: Data) -> tuple[Comparison | None, int, bool, str | None]:
+        """Return the last comparison, its number, whether a newer one is to come, and why it could not be made."""
+        key = _results_digest(data)
+        if not self._busy and key != self._asked and time.monotonic() >= self._rest_until:
+            self._asked = key
+            delay, patience = (
+                (0.0, self.PATIENCE_SECONDS) if len(data.runs) <= self.FEW_RUNS else (self.DELAY_SECONDS, 0.0)
+            )
+            self._thread = threading.Thread(target=self._compare, args=(data, delay), name="compare", daemon=True)
+            self._thread.start()
+            self._thread.join(patience)
+        return self._comparison, self._number, self._busy or key != self._asked, self._problem
+
+    @property
+    def _busy(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def _compare(self, data: Data, delay_seconds: float) -> None:
+        time.sleep(delay_seconds)
+        since = time.monotonic()
+        try:
+            comparison = compare(data)
+            self._comparison, self._number, self._problem = comparison, self._number + 1, None
+        except Exception as error:  # in a thread nobody else would hear of it
+            _log.exception("the arms cannot be compared")
+            self._problem = f"The arms cannot be compared: {type(error).__name__}: {error}"
+        # As long a rest as the work took: half of one core stays free while runs end every second.
+        self._rest_until = 2 * time.monotonic() - since
+
+
+def _results_digest(data: Data) -> str:
+    """Return what changes whenever a comparison would: the runs there are, their states, the results of done ones."""
+    runs = data.runs
+    shown = runs[[*IDENTITY[1:], "group", "baseline", "state", "cause", *RESULTS]].astype(object)
+    # The cause of a stale run counts the seconds.
+    shown.loc[runs.state != DONE, list(RESULTS)] = None
+    shown.loc[~runs.state.isin((DONE, "failed")), ["state", "cause"]] = None
+    return digest(shown)
+
+
+def progress_digest(data: Data) -> str:
+    """Return what changes whenever a curve would: the epochs that each run has finished."""
+    return digest(data.runs[["group", "arm", "state", "epochs", "samples", "elapsed_seconds"]].astype(object))
+
+
+def digest(frame: pd.DataFrame) -> str:
+    """Return a short text that is equal for equal frames."""
+    return f"{int(pd.util.hash_pandas_object(frame.astype(str)).sum()):x}-{len(frame)}"
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """How far a run has come.
+
+    Attributes:
+        name: its folder, relative to the folder that is watched.
+        epochs: finished ones.
+        fraction: of all epochs, with the part of the current one; from 0 to 1.
+        batch_size: the last one known; None before the first epoch.
+        accuracy: on the test set after the last finished epoch, as a fraction; NaN before the first.
+        seconds: of training and growth in finished epochs.
+        eta_seconds: left at the mean pace so far; None unless it runs.
+    """
+
+    name: str
+    group: str
+    arm: str
+    seed: str
+    state: str
+    cause: str
+    epochs: int
+    num_epochs: int | None
+    fraction: float
+    batch_size: int | None
+    accuracy: float
+    seconds: float
+    eta_seconds: float | None
+
+
+def run_name(folder: Path, run: str) -> str:
+    """Return a run's folder relative to the watched one; the last part of its name if it is that one."""
+    name = Path(run).relative_to(folder).as_posix()
+    return folder.resolve().name if name == "." else name
+
+
+def find_run(folder: Path, data: Data, name: object) -> Path | None:
+    """Return the directory of the run of that name; None if the collector knows none."""
+    return next((Path(run) for run in data.runs.index if run_name(folder, run) == name), None)
+
+
+def in_order_of_attention(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return runs with failed and unfinished ones first, otherwise as they were."""
+    place = {state: position for position, state in enumerate(STATES)}
+    return runs.iloc[runs.state.map(place).fillna(0).argsort(kind="stable")]
+
+
+def run_rows(folder: Path, data: Data, runs: pd.DataFrame) -> list[RunRow]:
+    """Return how far some of the runs of ``data`` have come, by their epochs and heartbeats."""
+    epochs = data.epochs[data.epochs.run.isin(runs.index)]
+    last = epochs.drop_duplicates("run", keep="last").set_index("run")
+    batches, accuracies = last.batch_size.to_dict(), last.test_accuracy.to_dict()
+    columns = ["group", "arm", "seed", "state", "cause", "epochs", "num_epochs", "elapsed_seconds"]
+    rows = []
+    for run in tuples(runs.reindex(columns=columns)):
+        beat = _Beat(Path(run.Index)) if run.state in ("running", "stale") else None
+        num_epochs = None if pd.isna(run.num_epochs) else int(run.num_epochs)
+        part = run.epochs / num_epochs if num_epochs else 0.0
+        batch_size = (beat.batch_size if beat else None) or batches.get(run.Index)
+        rows.append(
+            RunRow(
+                name=run_name(folder, run.Index),
+                group=str(run.group),
+                arm=str(run.arm),
+                seed="" if pd.isna(run.seed) else str(run.seed),
+                state=str(run.state),
+                cause="" if pd.isna(run.cause) else str(run.cause),
+                epochs=int(run.epochs),
+                num_epochs=num_epochs,
+                fraction=min(1.0, max(part, beat.fraction if beat else 0.0)),
+                batch_size=None if batch_size is None else int(batch_size),
+                accuracy=float(accuracies.get(run.Index, math.nan)),
+                seconds=0.0 if pd.isna(run.elapsed_seconds) else float(run.elapsed_seconds),
+                eta_seconds=beat.eta_seconds if beat and run.state == "running" else None,
+            )
+        )
+    return rows
+
+
+class _Beat:
+    """What the heartbeat of a run says; a damaged one says nothing."""
+
+    def __init__(self, run: Path) -> None:
+        files = RunDir(run)
+        self.fraction = 0.0
+        self.batch_size: int | None = None
+        self.eta_seconds: float | None = None
+        try:
+            beat = files.read_json(files.progress)
+            self.batch_size = int(beat["batch_size"]) or None
+            epochs = beat["epoch"] - 1 + beat["samples_in_epoch"] / beat["epoch_samples"]
+            self.fraction = float(epochs / beat["num_epochs"])
+            self.eta_seconds = float(beat["wall_seconds"] * (beat["num_epochs"] - epochs) / epochs)
+        except (OSError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+            _log.debug("%s: no progress yet: %r", run, error)
+
+
+def last_lines(folder: Path, run: Path, name: str, count: int) -> list[str]:
+    """Return the last lines of a run's file, without blank ones; none if there is no such file.
+
+    Only a regular file that really lies in the watched folder is read: a link out of it is not followed.
+    """
+    try:
+        path = (run / name).resolve(strict=True)
+        if not path.is_relative_to(folder.resolve()) or not stat.S_ISREG(path.stat().st_mode):
+            return []
+        lines = _tail(path).split("\n")
+    except OSError as error:
+        _log.debug("%s cannot be read: %s", run / name, error)
+        return []
+    # What a progress bar has overwritten is not shown, nor what colours a terminal.
+    return [_ESCAPES.sub("", line.rstrip().rsplit("\r", 1)[-1]) for line in lines if line.strip()][-count:]
+
+
+def _tail(path: Path) -> str:
+    with open(path, "rb") as file:
+        file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+        return file.read().decode("utf-8", errors="replace")

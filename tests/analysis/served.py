@@ -1,0 +1,112 @@
+"""The dashboard as its user starts it, and a browser that looks at it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Page, sync_playwright
+
+CHROMIUM = "/usr/bin/chromium"
+
+
+@dataclass(frozen=True)
+class Served:
+    """A running dashboard."""
+
+    url: str
+    process: subprocess.Popen[str]
+
+    @property
+    def port(self) -> int:
+        port = urlsplit(self.url).port
+        assert port is not None
+        return port
+
+    @property
+    def token(self) -> str:
+        return self.url.split("/")[3]
+
+    def ask(
+        self, path: str, method: str = "GET", body: Any = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, str, Mapping[str, str]]:
+        """Send a request whose path is taken as it is; return status, text and headers."""
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
+            content = None if body is None else json.dumps(body)
+            connection.request(method, path, content, {"Content-Type": "application/json", **(headers or {})})
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode(errors="replace"), dict(answer.getheaders())
+
+    def refresh(self, **choice: Any) -> tuple[int, dict[str, Any]]:
+        """Ask for the page's content as Dash's own JavaScript does; return the status and the parts by component."""
+        status, text, _ = self.ask(f"/{self.token}/_dash-dependencies")
+        [callback] = json.loads(text)
+        assert status == 200
+        ids = callback["output"].strip(".").split("...")
+        inputs = [{**one, "value": choice.get(one["id"])} for one in callback["inputs"]]
+        state = [{**one, "value": {}} for one in callback["state"]]
+        outputs = [dict(zip(("id", "property"), name.rsplit(".", 1), strict=True)) for name in ids]
+        body = {"output": callback["output"], "outputs": outputs, "inputs": inputs, "state": state}
+        status, text, _ = self.ask(f"/{self.token}/_dash-update-component", "POST", body)
+        return status, json.loads(text)["response"] if status == 200 else {}
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[Served]:
+    command = [sys.executable, "-m", "analysis", "dashboard", str(folder), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield Served(process.stdout.readline().strip(), process)
+        finally:
+            process.kill()
+
+
+@contextmanager
+def looking() -> Iterator[Page]:
+    """A page of a fresh browser, with everything it asked for under ``page.asked`` and its errors under ``.errors``."""
+    if not Path(CHROMIUM).exists():
+        if os.environ.get("CI"):
+            pytest.fail(f"{CHROMIUM} is missing")
+        pytest.skip(f"{CHROMIUM} is missing; it is in the package chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        try:
+            yield browser.new_page(viewport={"width": 1400, "height": 1000})
+        finally:
+            browser.close()
+
+
+def beat(run: Path, epoch: int, num_epochs: int, age_seconds: float = 0.0) -> None:
+    """Write a heartbeat: half of an epoch is over, after 30 s an epoch."""
+    values = {
+        "time": time.time() - age_seconds, "epoch": epoch, "num_epochs": num_epochs, "samples_in_epoch": 500,
+        "epoch_samples": 1000, "batch_size": 20, "wall_seconds": 30.0 * (epoch - 0.5),
+    }  # fmt: skip
+    temporary = run / ".progress.tmp"
+    temporary.write_text(json.dumps(values))
+    temporary.replace(run / "progress.json")
+
+
+def shorten(run: Path, rows: int, characters: int = 0) -> None:
+    """Make a finished run one that lives: some rows, and of the next one some characters."""
+    whole = run / "epochs.whole"
+    if not whole.exists():
+        shutil.copy(run / "epochs.csv", whole)
+    lines = whole.read_text().splitlines(keepends=True)
+    rest = "".join(lines[rows + 1 :])
+    (run / "epochs.csv").write_text("".join(lines[: rows + 1]) + rest[:characters])
+    for name in ("DONE", "summary.json"):
+        (run / name).unlink(missing_ok=True)

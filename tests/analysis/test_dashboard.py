@@ -1,0 +1,343 @@
+"""The live page: what it shows of a sweep that grows, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dash import no_update
+from playwright.sync_api import Page, expect
+
+import analysis
+from analysis.cli import main
+from analysis.dashboard_parts import FIGURES, duration, figure_part, narrow
+from analysis.dashboard_view import MAX_RUNS, Choice, view
+from analysis.live import Watcher, run_rows
+from analysis.tables import make_tables
+from tests.analysis.runs import write_run
+from tests.analysis.served import Served, beat, looking, serving, shorten
+
+#: One browser at a time, beside the other tests.
+pytestmark = pytest.mark.xdist_group("browser")
+PATIENCE_MS = 30_000
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    with looking() as page:
+        page.set_default_timeout(PATIENCE_MS)
+        expect.set_options(timeout=PATIENCE_MS)
+        yield page
+
+
+def write_sweep(root: Path) -> Path:
+    """Two networks, each with two arms and two seeds; one run failed."""
+    for network in ("resnet14", "alexnet"):
+        changes = {"network.name": network}
+        cell = f"digits-{network}"
+        for seed in range(2):
+            write_run(root, "fixed", seed, cell=cell, changes=changes)
+            write_run(root, "growing", seed, cell=cell, changes=changes, epoch_seconds=5, batches=(10, 20))
+    failed = write_run(root, "fixed", 2, cell="digits-alexnet", state="failed", cause="DataError: <b>cut</b>")
+    (failed / "log.txt").write_text("".join(f"line {number}\n" for number in range(50)))
+    return root
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("dashboard") / "sweep"
+    (root.parent / "secret.txt").write_text("a secret\n")
+    return write_sweep(root)
+
+
+@pytest.fixture(scope="module")
+def served(sweep: Path) -> Iterator[Served]:
+    with serving(sweep) as served:
+        yield served
+
+
+def cell(page: Page, run: str, column: str) -> Any:
+    return page.locator(f'tr[data-run="{run}"] td[data-column="{column}"]')
+
+
+def test_a_sweep_grows_fails_and_ends_without_a_reload(tmp_path: Path, page: Page) -> None:
+    root = tmp_path / "sweep"
+    root.mkdir()
+    asked: list[str] = []
+    errors: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    with serving(root) as served:
+        page.goto(served.url)
+        expect(page.locator("#empty")).to_contain_text("No run yet.")
+        page.evaluate("window.sameVisit = true")
+
+        growing = write_run(root, "growing", 0, accuracies=(0.2, 0.4, 0.6, 0.8), batches=(10, 10, 20, 20))
+        shorten(growing, 2)
+        beat(growing, 3, 4)
+        name = "digits-tiny_cnn/growing/seed_0"
+        expect(cell(page, name, "state")).to_have_text("running")
+        expect(cell(page, name, "epoch")).to_have_text("2/4")
+        expect(cell(page, name, "accuracy, %")).to_have_text("40.00")
+        expect(cell(page, name, "batch size")).to_have_text("20")
+        expect(cell(page, name, "time left")).to_have_text("45 s")
+        assert page.locator("progress").get_attribute("value") == "0.6250"
+
+        shorten(growing, 3, characters=25)
+        beat(growing, 4, 4)
+        expect(cell(page, name, "epoch")).to_have_text("3/4")
+        expect(cell(page, name, "state")).to_have_text("running")
+        expect(page.locator("#accuracy_by_epoch .js-plotly-plot")).to_be_visible()
+        expect(page.get_by_role("button", name="Download plot").first).to_be_attached()
+        assert page.get_by_role("button", name="Share").count() == 0
+
+        failing = write_run(root, "fixed", 0, accuracies=(0.5,) * 4, epoch_seconds=20)
+        shorten(failing, 1)
+        beat(failing, 2, 4, age_seconds=3600)
+        expect(cell(page, "digits-tiny_cnn/fixed/seed_0", "state")).to_have_text("stale")
+        (failing / "FAILED").write_text("NonFiniteLoss: the loss became nan\n\nTraceback ...\n")
+        expect(cell(page, "digits-tiny_cnn/fixed/seed_0", "state")).to_have_text("failed")
+        expect(cell(page, "digits-tiny_cnn/fixed/seed_0", "cause")).to_have_text("NonFiniteLoss: the loss became nan")
+
+        (growing / "epochs.whole").replace(growing / "epochs.csv")
+        (growing / "DONE").write_text("done\n")
+        expect(page.locator("#counts")).to_contain_text("1 of 2 runs done")
+        (failing / "config.yaml").write_text("schedule: {")
+        expect(page.locator('[data-count="damaged"]')).to_be_visible()
+        assert page.evaluate("window.sameVisit")
+    assert {url.split("/")[2] for url in asked if not url.startswith(("data:", "blob:"))} == {
+        f"127.0.0.1:{served.port}"
+    }
+    assert errors == []
+
+
+def test_filters_logs_and_tables(served: Served, page: Page) -> None:
+    page.goto(served.url)
+    expect(page.locator("tr[data-run]")).to_have_count(9)
+    expect(page.locator('[data-table="accuracy"] tbody tr')).to_have_count(4)
+    page.locator("#arm").click()
+    page.get_by_role("option", name="growing").click()
+    page.keyboard.press("Escape")
+    expect(page.locator("tr[data-run]")).to_have_count(4)
+    expect(page.locator("#counts")).to_contain_text("4 of 4 runs done, 5 more filtered out")
+    expect(page.locator('[data-table="accuracy"] tbody tr')).to_have_count(2)
+    expect(page.locator("#batch_size .legendtext")).to_have_text(["growing"])
+
+    page.reload()
+    failed = page.locator('tr[data-run="digits-alexnet/fixed/seed_2"]')
+    failed.click()
+    expect(page.locator("tr.log pre").last).to_contain_text("line 49")
+    assert page.locator("tr.log pre").last.inner_text().count("line") == 12
+    expect(page.locator("tr.log pre").first).to_contain_text("DataError: <b>cut</b>")
+    failed.locator("button").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("tr.log")).to_have_count(0)
+
+
+def test_a_lost_server_is_said_and_taken_back(sweep: Path, page: Page) -> None:
+    with serving(sweep) as served:
+        page.goto(served.url)
+        expect(page.locator("tr[data-run]").first).to_be_visible()
+        expect(page.locator("#lost")).to_be_hidden()
+        served.process.send_signal(signal.SIGSTOP)
+        expect(page.locator("#lost")).to_be_visible()
+        served.process.send_signal(signal.SIGCONT)
+        expect(page.locator("#lost")).to_be_hidden()
+        served.process.kill()
+        expect(page.locator("#lost")).to_contain_text("does not answer")
+
+
+def test_only_who_has_the_address_sees_anything(served: Served) -> None:
+    token = served.token
+    right = f"/{token}/"
+    assert len(token) >= 32
+    assert served.ask(right)[0] == 200
+    for path in (
+        "/",
+        "/x/",
+        f"/{token[:-1]}/",
+        f"/{token}x/",
+        "/assets/dashboard.js",
+        "/_dash-layout",
+        "//",
+        "/%C3%A9/",
+    ):
+        assert served.ask(path)[0] == 403, path
+    assert served.ask("/_dash-update-component", "POST", {})[0] == 403
+    for host in ("evil.example", f"evil.example:{served.port}", f"127.0.0.1.evil.example:{served.port}", ""):
+        assert served.ask(right, headers={"Host": host})[0] == 403, host
+    assert served.ask(right, headers={"Host": f"localhost:{served.port}"})[0] == 200
+    with socket.socket() as elsewhere, pytest.raises(ConnectionRefusedError):
+        elsewhere.connect(("127.0.0.2", served.port))
+
+
+def test_nothing_can_be_changed(served: Served, sweep: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in sweep.rglob("*")}
+    for path in ("", "_dash-layout", "assets/dashboard.js", "alive", "anything"):
+        for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS"):
+            assert served.ask(f"/{served.token}/{path}", method, {})[0] == 405, (method, path)
+    assert served.ask(f"/{served.token}/_dash-update-component", "PUT", {})[0] == 405
+    assert served.ask(f"/{served.token}/_dash-update-component", "POST", {"pad": "x" * (2 << 20)})[0] == 413
+    assert served.refresh()[0] == 200
+    assert {path: path.stat().st_mtime_ns for path in sweep.rglob("*")} == before
+
+
+def test_no_file_outside_the_folder_can_be_read(served: Served, sweep: Path) -> None:
+    outside = sweep.parent / "secret.txt"
+    link = sweep / "digits-resnet14" / "fixed" / "seed_0" / "log.txt"
+    link.symlink_to(outside)
+    try:
+        names = [
+            "../secret.txt",
+            "..",
+            str(outside),
+            "digits-resnet14/fixed/seed_0",
+            "digits-alexnet/../..",
+            "\0",
+            7,
+            {},
+        ]
+        for name in names:
+            status, parts = served.refresh(chosen=name)
+            assert status == 200, name
+            assert "a secret" not in json.dumps(parts), name
+    finally:
+        link.unlink()
+    for path in ("../secret.txt", "assets/../../cli.py", "assets/%2e%2e/cli.py", "assets//etc/passwd"):
+        status, text, _ = served.ask(f"/{served.token}/{path}")
+        assert "a secret" not in text
+        assert "argparse" not in text
+        assert "root:" not in text
+        assert status in (200, 308, 403, 404)
+    assert "line 49" in json.dumps(served.refresh(chosen="digits-alexnet/fixed/seed_2")[1])
+
+
+def test_headers_keep_the_page_and_its_address_to_itself(served: Served) -> None:
+    for path in ("", "_dash-layout", "alive", "assets/dashboard.css"):
+        headers = served.ask(f"/{served.token}/{path}")[2]
+        assert "default-src 'none'" in headers["Content-Security-Policy"]
+        assert not re.search(r"https?:|unsafe-eval|\*", headers["Content-Security-Policy"])
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Referrer-Policy"] == "no-referrer"
+        assert headers["Cache-Control"] == "no-store"
+    assert served.ask("/x/")[2]["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["nowhere"], "nowhere does not exist; it must be a folder with runs, or one that will hold them."),
+        (["{sweep}", "--port", "70000"], "--port is 70000; it must be a number from 0 (any free port) to 65535."),
+        (["{sweep}", "--port", "{taken}"], "--port is {taken}; it must be one that is free (Address already in use)"),
+    ],
+)
+def test_wrong_calls_are_a_sentence(
+    sweep: Path, capsys: pytest.CaptureFixture[str], words: list[str], sentence: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        known = {"sweep": sweep, "taken": taken.getsockname()[1]}
+        assert main(["dashboard", *(word.format(**known) for word in words)]) == 2
+    assert capsys.readouterr().err.startswith(sentence.format(**known))
+
+
+def test_only_what_has_changed_is_sent(sweep: Path) -> None:
+    watcher = Watcher(sweep, min_seconds=0.0)
+    parts, shown = view(watcher.look(), Choice(), {})
+    assert not any(part is no_update for part in parts.values())
+    again, shown = view(watcher.look(), Choice(), shown)
+    assert {name for name, part in again.items() if part is not no_update} <= {"read"}
+    other, _ = view(watcher.look(), Choice(group="digits-resnet14"), shown)
+    assert {name for name, part in other.items() if part is not no_update} - {"read"} == {"group", *FIGURES}
+
+
+def test_arms_are_compared_again_only_when_a_result_changes(tmp_path: Path) -> None:
+    write_sweep(tmp_path)
+    watcher = Watcher(tmp_path, min_seconds=0.0)
+    first = watcher.look()
+    living = write_run(tmp_path, "fixed", 7, accuracies=(0.1, 0.2))
+    shorten(living, 1)
+    beat(living, 2, 2)
+    while (second := watcher.look()).comparing or second.comparison_number < 2:
+        assert second.data is not None
+    beat(living, 2, 2, age_seconds=500)
+    third = watcher.look()
+    assert (first.comparison_number, second.comparison_number, third.comparison_number) == (1, 2, 2)
+    assert third.data is not None
+    assert third.data.runs.state.loc[living.as_posix()] == "stale"
+
+
+def test_a_narrowed_comparison_keeps_its_numbers(sweep: Path) -> None:
+    data = analysis.load(sweep)
+    comparison = analysis.compare(data)
+    few = narrow(comparison, data, data.select(arm="growing", network="alexnet"))
+    assert list(few.accuracy.final_mean) == [0.9]
+    [pair] = few.speedup.query("quantity == 'total'").value
+    assert pair == pytest.approx(2.0)
+    assert narrow(comparison, data, data.select(arm="nobody")).accuracy.empty
+    assert make_tables(narrow(comparison, data, data.select(arm="nobody")))[0].name == "unfinished"
+
+
+def test_filters_may_leave_nothing(sweep: Path) -> None:
+    choice = Choice(filters={"arm": ["nobody"], "network": []}, group="nowhere", run="nobody")
+    parts, _ = view(Watcher(sweep).look(), choice, {})
+    assert parts["runs_note"] == "No run has what the filters ask for."
+    assert parts["group"] is None
+    assert parts["tables"] == []
+    assert parts["batch_size"]["data"] == []
+
+
+def test_an_arm_has_one_colour_whatever_is_filtered(sweep: Path) -> None:
+    data = analysis.load(sweep)
+    for name in FIGURES[:-1]:
+        figure = figure_part(data, "digits-alexnet", ["growing"], name)
+        assert {trace.line.color for trace in figure.data if trace.name} == {"#D55E00"}
+    empty = figure_part(data.select(state="failed"), "digits-alexnet", ["fixed"], "time_by_span")
+    assert empty.layout.annotations[0].text == "no run is done yet"
+
+
+def test_many_runs_are_counted_and_the_failed_ones_listed_first(tmp_path: Path) -> None:
+    for seed in range(MAX_RUNS + 5):
+        state, cause = ("failed", "DataError: cut") if seed == 150 else ("done", None)
+        write_run(tmp_path, "fixed", seed, accuracies=(0.5,), state=state, cause=cause)
+    parts, _ = view(Watcher(tmp_path).look(), Choice(), {})
+    [_, body] = parts["runs"].children
+    assert len(body.children) == MAX_RUNS
+    assert getattr(body.children[0], "data-run").endswith("seed_150")
+    assert parts["runs_note"].startswith("Listed are 200 of 205 runs, failed and unfinished ones first; 5 are not")
+
+
+def test_damaged_and_empty_runs_are_rows(tmp_path: Path) -> None:
+    for number, text in enumerate(("", "[]", "seed: {", "num_epochs: 3\n")):
+        run = tmp_path / f"seed_{number}"
+        run.mkdir()
+        (run / "config.yaml").write_text(text)
+    (tmp_path / "seed_3" / "progress.json").write_text('{"time": "now", "epoch": null}')
+    snapshot = Watcher(tmp_path).look()
+    assert snapshot.data is not None
+    rows = run_rows(tmp_path, snapshot.data, snapshot.data.runs)
+    assert [row.state for row in rows] == ["damaged", "damaged", "damaged", "pending"]
+    parts, _ = view(snapshot, Choice(run="seed_0"), {})
+    assert parts["problem"] == ""
+    assert parts["hides_content"] is False
+
+
+def test_a_run_is_watched_by_itself(sweep: Path) -> None:
+    run = sweep / "digits-alexnet" / "growing" / "seed_1"
+    data = analysis.load(run)
+    [row] = run_rows(run, data, data.runs)
+    assert (row.name, row.epochs, row.num_epochs, row.fraction) == ("seed_1", 2, 2, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(None, ""), (12.4, "12 s"), (200, "3 min 20 s"), (7500, "2 h 05 min"), (3.6e6, "1,000 h 00 min")],
+)
+def test_durations(seconds: float | None, text: str) -> None:
+    assert duration(seconds) == text
