@@ -51,6 +51,18 @@ def write_json_atomic(path: Path, values: dict[str, Any], *, durable: bool = Tru
     write_text_atomic(path, json.dumps(values, indent=2) + "\n", durable=durable)
 
 
+def find_runs(folder: Path) -> list[Path]:
+    """Return the run directories at or below a folder; one is known by its ``config.yaml``."""
+    found = []
+    for path, folders, files in os.walk(folder):
+        if "config.yaml" in files:
+            found.append(Path(path))
+            folders.clear()
+        else:
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+    return found
+
+
 class RunDir:
     """The files of one run; see the table in ``docs/run_directory.md``."""
 

@@ -1,8 +1,27 @@
-"""Prints rich content, on a terminal and into a pipe."""
+"""What commands share: printing rich content, durations in words, and exit statuses of what went wrong."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+
 from rich.console import Console, RenderableType
+
+from adabatch.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE, ConfigError
+
+
+def run_command(command: Callable[[], int]) -> int:
+    """Run a command and return its exit status; a wrong call or config costs a sentence, a closed pipe nothing."""
+    try:
+        return command()
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return EXIT_USAGE
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return EXIT_DONE
 
 
 def print_renderable(content: RenderableType) -> None:
@@ -12,3 +31,14 @@ def print_renderable(content: RenderableType) -> None:
         needed = console.measure(content, options=console.options.update(width=2000)).maximum
         console = Console(highlight=False, width=max(80, needed), soft_wrap=False)
     console.print(content)
+
+
+def duration(seconds: float | None) -> str:
+    """Return a duration as ``2 h 05 min``, ``3 min 20 s`` or ``12 s``; nothing for an unknown one."""
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours:,} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

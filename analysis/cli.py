@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rich.console import RenderableType
 
-from adabatch.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, ConfigError
-from adabatch.terminal import print_renderable
+from adabatch.errors import EXIT_DONE, EXIT_FAILED
+from adabatch.terminal import print_renderable, run_command
 from analysis.collect import load
 from analysis.comparison import Comparison, compare
 
@@ -23,16 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(given)
     command: Callable[[argparse.Namespace], int] = options.command
-    try:
-        return command(options)
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        return EXIT_USAGE
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        sys.stderr.close()
-        return EXIT_DONE
+    return run_command(lambda: command(options))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from adabatch.errors import ConfigError
 from adabatch.records import COLUMNS
+from adabatch.run_dir import find_runs
 from analysis.frames import DONE, IDENTITY, RESULTS, Data
 from analysis.run_files import RunFiles, read_run
 
@@ -55,7 +56,7 @@ class Collector:
 
     def load(self) -> Data:
         """Return the frames as the files are now; see `load`."""
-        paths = [path for folder in self._folders for path in find_runs(folder)]
+        paths = [path for folder in self._folders for path in _find(folder)]
         runs = [self._read(path) for path in dict.fromkeys(paths)]
         return make_data(runs)
 
@@ -68,21 +69,10 @@ class Collector:
         return known[1]
 
 
-def find_runs(folder: Path) -> list[Path]:
-    """Return the run directories at or below a folder, sorted; one is known by its ``config.yaml``.
-
-    Raises:
-        ConfigError: if the folder does not exist or holds no run.
-    """
+def _find(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise ConfigError(f"{folder} does not exist; it must be a folder with runs.")
-    found = []
-    for path, folders, files in os.walk(folder):
-        if "config.yaml" in files:
-            found.append(Path(path))
-            folders.clear()
-        else:
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
+    found = find_runs(folder)
     if not found:
         raise ConfigError(f"{folder} holds no run; a run directory is known by its config.yaml.")
     return found

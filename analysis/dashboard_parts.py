@@ -11,6 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from dash import html
 
+from adabatch.terminal import duration
 from analysis.comparison import Comparison
 from analysis.frames import DONE, Data
 from analysis.live import STATES, RunRow
@@ -105,17 +106,6 @@ def _log_row(name: str, logs: Mapping[str, Sequence[str]]) -> html.Tr:
     said: list[Any] = [item for file, lines in logs.items() for item in (html.H4(file), html.Pre("\n".join(lines)))]
     content = [html.P(name, className="said"), *(said or [html.P("It has written no log yet.")])]
     return html.Tr(html.Td(content, colSpan=len(_RUN_COLUMNS)), className="log", **_data(log=name))
-
-
-def duration(seconds: float | None) -> str:
-    """Return a duration as ``2 h 05 min``, ``3 min 20 s`` or ``12 s``; nothing for an unknown one."""
-    if seconds is None:
-        return ""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours:,} h {minutes:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
 def figure_part(data: Data, group: str, arms: Sequence[str], name: str) -> go.Figure:

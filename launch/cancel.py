@@ -7,11 +7,12 @@ import signal
 from pathlib import Path
 
 from adabatch.errors import ConfigError
+from adabatch.run_dir import find_runs
 from launch.bookkeeping import ATTEMPTS_FILE, LAUNCH_FOLDER, LaunchFolder, read_lines
 from launch.processes import is_alive
 from launch.slurm import Queue, SlurmError, call
 from launch.states import SETTLED
-from launch.status import find_runs, latest_submissions, status_of
+from launch.status import latest_submissions, status_of
 
 _IDS_PER_CALL = 200
 

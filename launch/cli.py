@@ -14,8 +14,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.live import Live
 
-from adabatch.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, ConfigError
-from adabatch.terminal import print_renderable
+from adabatch.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, ConfigError
+from adabatch.terminal import print_renderable, run_command
 from launch.cancel import cancel
 from launch.config import ClusterConfig, SweepConfig, load_cluster, load_sweep
 from launch.expand import Expansion, expand
@@ -53,16 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not given or given[0] not in commands:
         return _no_command(given)
     logging.getLogger("submitit").setLevel(logging.WARNING)
-    try:
-        return commands[given[0]](given[1:])
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        return EXIT_USAGE
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        sys.stderr.close()
-        return EXIT_DONE
+    return run_command(lambda: commands[given[0]](given[1:]))
 
 
 def _no_command(given: list[str]) -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from adabatch.errors import ConfigError
+from adabatch.run_dir import find_runs
 from launch.bookkeeping import ATTEMPTS_FILE, LAUNCH_FOLDER, LaunchFolder, Record, read_lines
 from launch.job import STOPPED, TIME_LIMIT
 from launch.processes import is_alive
@@ -89,18 +90,6 @@ class _Evidence:
 
     def text(self, name: str) -> str:
         return (self.path / name).read_text(encoding="utf-8", errors="replace") if name in self.files else ""
-
-
-def find_runs(folder: Path) -> list[Path]:
-    """Return the run directories at or below a folder; one is known by its ``config.yaml``."""
-    found = []
-    for path, folders, files in os.walk(folder):
-        if "config.yaml" in files:
-            found.append(Path(path))
-            folders.clear()
-        else:
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-    return found
 
 
 def read_status(folder: Path) -> list[RunStatus]:

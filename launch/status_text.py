@@ -11,6 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from adabatch.terminal import duration
 from launch.states import FAILURES, SETTLED, State
 from launch.status import RunStatus
 
@@ -63,14 +64,3 @@ def _style(state: State) -> str:
 
 def _epoch(status: RunStatus) -> str:
     return "" if status.epoch is None else f"{status.epoch}/{status.num_epochs or '?'}"
-
-
-def duration(seconds: float | None) -> str:
-    """Return a duration as ``2 h 05 min``, ``3 min 20 s`` or ``12 s``; nothing for an unknown one."""
-    if seconds is None:
-        return ""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -16,7 +16,7 @@ from playwright.sync_api import Page, expect
 
 import analysis
 from analysis.cli import main
-from analysis.dashboard_parts import FIGURES, duration, figure_part, narrow
+from analysis.dashboard_parts import FIGURES, figure_part, narrow
 from analysis.dashboard_view import MAX_RUNS, Choice, view
 from analysis.live import Watcher, run_rows
 from analysis.tables import make_tables
@@ -333,11 +333,3 @@ def test_a_run_is_watched_by_itself(sweep: Path) -> None:
     data = analysis.load(run)
     [row] = run_rows(run, data, data.runs)
     assert (row.name, row.epochs, row.num_epochs, row.fraction) == ("seed_1", 2, 2, 1.0)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(None, ""), (12.4, "12 s"), (200, "3 min 20 s"), (7500, "2 h 05 min"), (3.6e6, "1,000 h 00 min")],
-)
-def test_durations(seconds: float | None, text: str) -> None:
-    assert duration(seconds) == text

@@ -16,7 +16,6 @@ from launch.processes import this_process
 from launch.slurm import expand_job_id
 from launch.states import State, states_to_submit
 from launch.status import latest_submissions, read_status
-from launch.status_text import duration
 
 
 @pytest.fixture
@@ -200,7 +199,3 @@ def test_retry_chooses_states():
     assert State.DONE not in states_to_submit(None)
     assert State.RUNNING not in states_to_submit(None)
     assert State.CANCELLED in states_to_submit(None)
-
-
-def test_durations_are_readable():
-    assert [duration(seconds) for seconds in (12, 200, 7500, None)] == ["12 s", "3 min 20 s", "2 h 05 min", ""]
