@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
+from analysis.comparison import Comparison
 from analysis.curves import (
     CURVES,
     PALETTE,
@@ -17,6 +18,7 @@ from analysis.curves import (
     time_by_span,
 )
 from analysis.frames import Data
+from analysis.speedup import performance_profile
 
 _LAYOUT = {
     "template": "simple_white",
@@ -102,6 +104,23 @@ def accuracy_time_plot(data: Data, group: str) -> go.Figure:
         )
     figure.update_xaxes(title="seconds of training and growth", rangemode="tozero")
     figure.update_yaxes(title="final test accuracy, %")
+    return figure
+
+
+def profile_plot(comparison: Comparison) -> go.Figure:
+    """Return the performance profile of the time to the target: up and to the left is better, an arm's height at the
+    right end is how often it reached the target at all."""
+    data = comparison.data
+    frame = performance_profile(data, comparison.targets)
+    figure = go.Figure(layout={**_LAYOUT, "title": "Time to the target, all data sets, networks and seeds"})
+    end = max(2.0, 1.1 * frame.factor.max()) if len(frame) else 2.0
+    for arm, colour in colours(data).items():
+        line = frame[frame.arm == arm]
+        x, y = [1.0, *line.factor, end], [0.0, *line.share, line.share.max() if len(line) else 0.0]
+        style = {"color": colour, "shape": "hv", "width": 2}
+        figure.add_scatter(x=x, y=[100 * share for share in y], mode="lines", name=arm, line=style)
+    figure.update_xaxes(title="seconds to the target / those of the fastest arm")
+    figure.update_yaxes(title="share that reached it, %", range=[0, 102])
     return figure
 
 

@@ -15,7 +15,7 @@ from adabatch.run_dir import write_text_atomic
 from analysis.comparison import Comparison
 from analysis.curves import groups
 from analysis.formats import numbers, to_html
-from analysis.plots import all_plots
+from analysis.plots import all_plots, profile_plot
 from analysis.tables import make_tables, provenance
 
 #: plotly's own buttons would send the figure to a server.
@@ -45,7 +45,7 @@ def write_report(comparison: Comparison, path: str | Path, title: str) -> Path:
         provenance=provenance(comparison),
         plotly_js=Markup(get_plotlyjs()),
         tables=Markup(to_html(make_tables(comparison))),
-        figures=figures,
+        figures=[*figures, ("All together", [("performance_profile", _html(profile_plot(comparison)))])],
         runs=Markup(_run_table(data.runs)),
         numbers_csv=_data_url(numbers(comparison)),
         runs_csv=_data_url(data.runs.reset_index(names="run")),

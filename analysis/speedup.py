@@ -91,6 +91,23 @@ def to_target(data: Data, target_by_group: Mapping[str, float]) -> pd.DataFrame:
     return costs
 
 
+def performance_profile(data: Data, target_by_group: Mapping[str, float]) -> pd.DataFrame:
+    """Return by arm how often it reached the target within a factor of the fastest arm's seconds.
+
+    The profile of Dolan and Moré over all groups and seeds: columns ``arm``, ``factor`` (1 is as fast as the fastest)
+    and ``share`` (of the arm's groups and seeds). A target that was not reached took infinitely long and counts in
+    the share's denominator, so that an arm that never reached it has no row.
+    """
+    seconds = data.runs[["group", "seed", "arm"]].join(to_target(data, target_by_group).seconds_to_target)
+    costs = seconds.dropna().groupby(["group", "seed", "arm"], sort=False).seconds_to_target.mean()
+    factors = (costs / costs.groupby(["group", "seed"]).transform("min")).rename("factor").reset_index()
+    factors["factor"] = factors.factor.fillna(math.inf)  # nobody reached it: infinity by infinity
+    counts = factors.groupby("arm").factor.size()
+    reached = factors[np.isfinite(factors.factor)].sort_values(["arm", "factor"], kind="stable")
+    reached = reached.assign(share=(reached.groupby("arm").cumcount() + 1) / reached.arm.map(counts))
+    return reached[["arm", "factor", "share"]].drop_duplicates(["arm", "factor"], keep="last").reset_index(drop=True)
+
+
 def speedup(data: Data, matching: Matching, target_by_group: Mapping[str, float]) -> pd.DataFrame:
     """Return one row an arm, baseline and quantity.
 

@@ -15,6 +15,7 @@ import analysis
 from adabatch.errors import ConfigError
 from analysis import Comparison, Data
 from analysis.frames import records
+from analysis.speedup import performance_profile
 from tests.analysis.runs import write_run
 
 DECAYING = {"batches": (10, 10), "rates": (0.01, 0.005)}
@@ -234,6 +235,22 @@ def test_a_diverged_run_did_not_reach_the_target_even_if_it_passed_it(tmp_path: 
     )  # fmt: skip
     found = speedup(compare(tmp_path, target=0.85), "seconds_to_target")
     assert (found.verdict, found.reached, found.planned) == ("not reached", 0, 1)
+
+
+def test_the_performance_profile_by_hand(tmp_path: Path) -> None:
+    # seed 0: 20 s against 10 s; seed 1: 20 s against never
+    write_arms(tmp_path, [(0.9, 10), (0.9, 10)], [(0.9, 5), (0.2, 5)])
+    frame = performance_profile(analysis.load(tmp_path), {"digits-tiny_cnn": 0.85})
+    assert [tuple(entry.values()) for entry in records(frame)] == [
+        ("adaptive", 1.0, 0.5),
+        ("fixed", 1.0, 0.5),
+        ("fixed", 2.0, 1.0),
+    ]
+
+
+def test_a_target_that_nobody_reached_has_no_profile(tmp_path: Path) -> None:
+    write_arms(tmp_path, [(0.9, 10)], [(0.9, 5)])
+    assert len(performance_profile(analysis.load(tmp_path), {"digits-tiny_cnn": 0.99})) == 0
 
 
 def test_the_target_is_the_baselines_median_minus_the_margin(tmp_path: Path) -> None:
