@@ -67,13 +67,18 @@ def main() -> int:
     scratch = tempfile.TemporaryDirectory(prefix="adabatch-")
     OmegaConf.register_new_resolver("adabatch.scratch", lambda: scratch.name, replace=True)
     OmegaConf.register_new_resolver("adabatch.help", _help_text, replace=True)
+    words = [word for word in sys.argv[1:] if not word.startswith("-")]
     statuses = []
 
     @hydra.main(config_path=str(CONF_DIR), config_name="train", version_base="1.3")
     def task(composed: DictConfig) -> None:
-        statuses.append(run_config(to_config(composed)))
+        try:
+            with translated_errors(words):
+                statuses.append(run_config(to_config(composed)))
+        except ConfigError as error:  # Hydra would print a line of its own before it
+            print(error, file=sys.stderr)
+            statuses.append(EXIT_USAGE)
 
-    words = [word for word in sys.argv[1:] if not word.startswith("-")]
     try:
         with scratch, translated_errors(words):
             task()
