@@ -120,17 +120,20 @@ def _read_epochs(path: Path) -> pd.DataFrame:
     missing = [name for name in REQUIRED_COLUMNS if name not in rows]
     if missing:
         raise Damage(f"epochs.csv lacks the columns {', '.join(missing)}")
-    rows = rows.reindex(columns=list(dict.fromkeys([*COLUMNS, *rows.columns])))
+    if list(rows) != list(COLUMNS):
+        rows = rows.reindex(columns=list(dict.fromkeys([*COLUMNS, *rows.columns])))
     if not len(rows):
         return pd.DataFrame(columns=list(COLUMNS))
+    kinds = {str(name): dtype.kind for name, dtype in rows.dtypes.items()}
     for name in COLUMNS:
-        if not pd.api.types.is_numeric_dtype(rows[name].dtype):
+        if kinds[name] not in "iuf":
             raise Damage(f"epochs.csv holds a value of {name} that is no number")
     if list(rows.epoch) != list(range(1, len(rows) + 1)):
         raise Damage(f"epochs.csv counts the epochs {list(rows.epoch)[:20]}, not 1, 2, 3, ...")
-    absent = rows[list(_INTEGER_COLUMNS)].isna()
-    for name in absent.columns[absent.any() & ~absent.all()]:
-        raise Damage(f"epochs.csv lacks a value of {name} in a row")
+    for name in _INTEGER_COLUMNS:
+        # Whole numbers are read as such unless one is missing.
+        if kinds[name] == "f" and rows[name].isna().any() and not rows[name].isna().all():
+            raise Damage(f"epochs.csv lacks a value of {name} in a row")
     return rows
 
 
