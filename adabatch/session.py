@@ -127,15 +127,19 @@ class Session:
     def _write_meta(self, num_parameters: int) -> dict[str, Any]:
         config = self._config
         before = self._run_dir.read_json(self._run_dir.meta)
-        segments = [*before.get("segments", []), segment(self.world_size)]
         is_gpu = self._device.type == "cuda"
+        made_by = {
+            **code_version(),
+            **library_versions(),
+            "device": self._device.type,
+            "device_model": torch.cuda.get_device_name(self._device) if is_gpu else cpu_model(),
+        }
+        # A run that goes on elsewhere is made by both.
+        segments = [*before.get("segments", []), {**segment(self.world_size), **made_by}]
         return self._run_dir.update_meta(
             {
                 "format_version": META_FORMAT_VERSION,
-                **code_version(),
-                **library_versions(),
-                "device": self._device.type,
-                "device_model": torch.cuda.get_device_name(self._device) if is_gpu else cpu_model(),
+                **made_by,
                 "host": segments[-1]["host"],
                 "num_threads": torch.get_num_threads(),
                 "world_size": self.world_size,

@@ -57,8 +57,10 @@ class Collector:
     def load(self) -> Data:
         """Return the frames as the files are now; see `load`."""
         paths = [path for folder in self._folders for path in _find(folder)]
-        runs = [self._read(path) for path in dict.fromkeys(paths)]
-        return make_data(runs)
+        places: dict[Path, Path] = {}
+        for path in paths:
+            places.setdefault(path.resolve(), path)
+        return make_data([self._read(path) for path in places.values()])
 
     def _read(self, path: Path) -> RunFiles:
         signature = _signature(path)

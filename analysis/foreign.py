@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,10 @@ MEASURED_COLUMNS = (
 )  # fmt: skip
 #: What may be declared besides, once a run: part of ``meta.json``.
 META_COLUMNS = ("device_model", "num_threads", "world_size", "torch", "python", "git_sha", "git_dirty")
+_CONFIG_GROUPS = ("network", "dataset", "schedule", "optimizer", "hardware")
+_NAME = re.compile(r"[\w,=+-][\w.,=+-]*")
+#: Logs are rounded.
+_ROUNDING = 0.01
 _FRACTIONS = ("test_accuracy", "train_accuracy", "test_top5_accuracy")
 
 
@@ -60,8 +64,9 @@ def import_csv(file: Path | str, output: Path | str, trainer: str, baseline: str
 
 
 def _read(file: Path) -> pd.DataFrame:
+    """Return the rows: what was measured as numbers, names and versions as they are written."""
     try:
-        rows = pd.read_csv(file)
+        rows = pd.read_csv(file, dtype=str, keep_default_na=False)
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise ConfigError(f"{file} cannot be read as CSV: {str(error).splitlines()[0]}.") from error
     missing = [name for name in (*IDENTITY_COLUMNS, *MEASURED_COLUMNS) if name not in rows]
@@ -69,9 +74,18 @@ def _read(file: Path) -> pd.DataFrame:
         raise ConfigError(f"{file} lacks the columns {', '.join(missing)}.")
     known = {*IDENTITY_COLUMNS, *COLUMNS, *META_COLUMNS, "num_epochs", "max_micro_batch_size", "batch_norm"}
     for name in rows:
-        if name not in known and "." not in str(name):
-            raise ConfigError(f"{file} has the column {name}; it must be one of {', '.join(sorted(known))}, or dotted.")
-    for name in [name for name in COLUMNS if name in rows]:
+        is_config = str(name).split(".")[0] in _CONFIG_GROUPS and "." in str(name)
+        if name not in known and not is_config:
+            allowed = (
+                f"one of {', '.join(sorted(known))}, or begin with {', '.join(f'{group}.' for group in _CONFIG_GROUPS)}"
+            )
+            raise ConfigError(f"{file} has the column {name}; it must be {allowed}.")
+    for name in IDENTITY_COLUMNS:
+        for value in rows[name].unique():
+            if not _NAME.fullmatch(value) or (name == "seed" and not value.isdigit()):
+                allowed = "a whole number" if name == "seed" else "a name of letters, digits and _ . , = + -"
+                raise ConfigError(f"{file}: {name} is {value or 'empty'}; it must be {allowed}.")
+    for name in [name for name in COLUMNS if name in rows and name not in META_COLUMNS]:
         try:
             rows[name] = pd.to_numeric(rows[name])
         except (ValueError, TypeError) as error:
@@ -91,9 +105,13 @@ def _check(file: Path, name: str, table: pd.DataFrame) -> None:
         if (table[column].diff().dropna() <= 0).any() or (table[column] <= 0).any():
             raise ConfigError(f"{file}, {name}: {column} does not rise; it must count from the start of the run.")
     for column in [column for column in _FRACTIONS if column in table]:
-        largest = table[column].max()
-        if largest > 1:
-            raise ConfigError(f"{file}, {name}: {column} is {largest:g}; it must be a fraction between 0 and 1.")
+        for value in table[column].dropna():
+            if not 0 <= value <= 1:
+                raise ConfigError(f"{file}, {name}: {column} is {value:g}; it must be a fraction between 0 and 1.")
+    spans = table.reindex(columns=["data_seconds", "forward_seconds", "backward_seconds", "update_seconds"]).sum(axis=1)
+    steps = table.elapsed_seconds.diff().fillna(table.elapsed_seconds)
+    if (spans > steps * (1 + _ROUNDING)).any():
+        raise ConfigError(f"{file}, {name}: spans are longer than their epoch; they must be of each epoch alone.")
 
 
 def _declared(file: Path, name: str, table: pd.DataFrame) -> dict[str, Any]:
@@ -104,9 +122,10 @@ def _declared(file: Path, name: str, table: pd.DataFrame) -> dict[str, Any]:
         values = table[column].unique()
         if len(values) != 1:
             raise ConfigError(f"{file}, {name}: {column} is {values[0]} and {values[1]}; it must be one value a run.")
-        value = values[0].item() if hasattr(values[0], "item") else values[0]
-        if not (isinstance(value, float) and math.isnan(value)):
-            declared[column] = value
+        if values[0] != "":
+            declared[column] = values[0] if column in META_COLUMNS else yaml.safe_load(values[0])
+    if not isinstance(declared.get("num_epochs", 1), int):
+        raise ConfigError(f"{file}, {name}: num_epochs is {declared['num_epochs']}; it must be a whole number.")
     return declared
 
 
@@ -115,7 +134,7 @@ def _write(
 ) -> None:
     files = RunDir(path)
     path.mkdir(parents=True)
-    num_epochs = int(declared.get("num_epochs", len(table)))
+    num_epochs = declared.get("num_epochs", len(table))
     config: dict[str, Any] = {"seed": int(identity["seed"]), "num_epochs": num_epochs}
     config["dataset"], config["network"] = {"name": identity["dataset"]}, {"name": identity["network"]}
     for key, value in declared.items():

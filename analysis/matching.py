@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,14 +10,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.frames import DIVERGED, DONE, Data, records
+from analysis.courses import courses
+from analysis.frames import DIVERGED, DONE, Data, records, tuples
 
 #: Config keys that are the arm's own, or that cannot change a number.
 _FREE_PREFIXES = ("schedule.", "tracker.", "checkpoint.")
 _FREE_KEYS = ("seed", "run_dir", "dataset.root", "dataset.download", "dataset.num_workers", "hardware.profile")
 #: What must be equal besides the config: where a run ran, with what, and how undisturbed.
 _ORIGIN_KEYS = (
-    "source", "trainer", "adabatch_version", "git_sha", "git_dirty", "git_diff", "lint_allowed", "python", "torch",
+    "trainer", "adabatch_version", "git_sha", "git_dirty", "git_diff", "lint_allowed", "python", "torch",
     "torchvision", "device", "device_model", "num_threads", "world_size", "num_parameters", "concurrent_runs",
     "runs_per_job",
 )  # fmt: skip
@@ -28,6 +30,10 @@ _WARMUP = "schedule.warmup_epochs"
 _TOLERANCE = 1e-3
 
 
+_Key = tuple[str, str, str]
+_Difference = tuple[str, object, object]
+
+
 @dataclass(frozen=True)
 class Matching:
     """Pairs of runs, and what stands against the others.
@@ -37,6 +43,8 @@ class Matching:
             ``diverged`` (whether either of the two ended by a non-finite loss).
         refused: one row a difference: ``group``, ``arm``, ``baseline``, ``seed``, ``key``, ``value``,
             ``baseline_value``.
+        excluded: the runs that were in refused pairs only, and are in no number.
+        starts: group, arm and baseline where the baseline is fixed at the arm's first batch.
         unpaired: one row a run that has no counterpart: ``group``, ``arm``, ``baseline``, ``seed``, ``reason``.
         marks: by group, arm and baseline what a reader must know about the pairs, as sentences.
         baselines: by group the sweep's baseline arm.
@@ -45,8 +53,10 @@ class Matching:
     pairs: pd.DataFrame
     refused: pd.DataFrame
     unpaired: pd.DataFrame
-    marks: dict[tuple[str, str, str], list[str]] = field(default_factory=dict)
+    marks: dict[_Key, list[str]] = field(default_factory=dict)
     baselines: dict[str, str] = field(default_factory=dict)
+    excluded: set[str] = field(default_factory=set)
+    starts: set[_Key] = field(default_factory=set)
 
 
 _PAIR_COLUMNS = ["group", "arm", "baseline", "seed", "run", "baseline_run", "diverged"]
@@ -70,6 +80,8 @@ def match(data: Data, allow: Sequence[str] = (), baseline: str | None = None) ->
         pd.DataFrame(matcher.unpaired, columns=_UNPAIRED_COLUMNS),
         matcher.marks,
         matcher.baselines,
+        matcher.refused_runs - {str(run) for pair in matcher.pairs for run in pair[4:6]},
+        matcher.starts,
     )
 
 
@@ -79,33 +91,40 @@ class _Matcher:
         self._baseline = baseline
         columns = [str(name) for name in data.runs]
         config_keys = [name for name in columns if "." in name or name in _TOP_LEVEL_KEYS]
-        equal = [name for name in config_keys if not name.startswith(_FREE_PREFIXES) and name not in _FREE_KEYS]
-        self._keys = [*equal, *(name for name in _ORIGIN_KEYS if name in columns)]
-        self._courses = _courses(data)
+        self._config_keys = [
+            name for name in config_keys if not name.startswith(_FREE_PREFIXES) and name not in _FREE_KEYS
+        ]
+        self._origin_keys = [name for name in _ORIGIN_KEYS if name in columns]
+        self._courses = courses(data)
         self.pairs: list[list[object]] = []
         self.refused: list[list[object]] = []
         self.unpaired: list[list[object]] = []
-        self.marks: dict[tuple[str, str, str], list[str]] = {}
+        self.marks: dict[_Key, list[str]] = {}
         self.baselines: dict[str, str] = {}
+        self.refused_runs: set[str] = set()
+        self.starts: set[_Key] = set()
 
     def match_group(self, group: str, runs: pd.DataFrame) -> None:
         """Pair the arms of one group with its baseline, and growing ones with the arm fixed at their start."""
         arms = {str(arm): table for arm, table in runs.groupby("arm", sort=False)}
         main = self._main_baseline(arms)
-        if main is None:
+        if main not in arms:
+            reason = f"the baseline {main} is not among the runs" if main else "no arm has a fixed batch"
+            self.unpaired += [[group, row.arm, main or "", row.seed, reason] for row in tuples(runs)]
             return
         self.baselines[group] = main
         for arm, table in arms.items():
-            for baseline in dict.fromkeys([main, *self._fixed_at_start(arm, arms)]):
+            starts = self._fixed_at_start(arm, arms)
+            self.starts |= {(group, arm, start) for start in starts}
+            for baseline in dict.fromkeys([main, *starts]):
                 if arm != baseline:
-                    self._match_arms(group, arm, table, baseline, arms[baseline])
+                    self._match_arms((group, arm, baseline), _runs(table), _runs(arms[baseline]))
 
     def _main_baseline(self, arms: dict[str, pd.DataFrame]) -> str | None:
-        """Return the arm asked for, the sweep's, or else that of the smallest fixed batch."""
+        """Return the arm asked for or declared, be it there or not; else that of the smallest fixed batch."""
         declared = next(iter(next(iter(arms.values())).baseline.dropna()), None)
-        for name in (self._baseline, declared):
-            if name in arms:
-                return name
+        if self._baseline or declared:
+            return self._baseline or declared
         fixed = {arm: self._batches(table) for arm, table in arms.items()}
         starts = {arm: batches[0] for arm, batches in fixed.items() if len(batches) and len(set(batches)) == 1}
         return min(starts, key=lambda arm: starts[arm], default=None)
@@ -120,50 +139,82 @@ class _Matcher:
 
     def _batches(self, table: pd.DataFrame) -> list[int]:
         """Return the batch sizes by epoch of the arm's run with the most epochs."""
-        courses = [self._courses[run] for run in table.index if run in self._courses]
-        return [int(batch) for batch in max(courses, key=len)[:, 0]] if courses else []
+        found = [self._courses[run] for run in table.index if run in self._courses]
+        return [int(batch) for batch in max(found, key=len)[:, 0]] if found else []
 
-    def _match_arms(
-        self, group: str, arm: str, table: pd.DataFrame, baseline: str, baseline_table: pd.DataFrame
-    ) -> None:
-        key = (group, arm, baseline)
-        own, base = _places(table), _places(baseline_table)
-        for place in dict.fromkeys([*own, *base]):
-            if place not in base:
-                self.unpaired.append([*key, place[0], f"{baseline} has no run of this seed"])
-            elif place not in own:
-                self.unpaired.append([*key, place[0], f"{arm} has no run of this seed"])
+    def _match_arms(self, key: _Key, own: dict[object, list[_Run]], base: dict[object, list[_Run]]) -> None:
+        """Pair runs seed by seed; of several with one seed those that are equal first."""
+        first: tuple[_Run, _Run] | None = None
+        for seed in dict.fromkeys([*own, *base]):
+            for run, other in self._couples(own.get(seed, []), base.get(seed, [])):
+                if run is None or other is None:
+                    lacking, left = (key[1], base) if run is None else (key[2], own)
+                    used = len(left.get(seed, [])) > 1
+                    reason = f"{lacking} has no {'further ' if used else ''}run of this seed"
+                    self.unpaired.append([*key, seed, reason])
+                elif self._match_runs(key, seed, run, other, first) and first is None:
+                    first = run, other
+
+    def _couples(self, own: list[_Run], base: list[_Run]) -> Iterator[tuple[_Run | None, _Run | None]]:
+        """Yield the runs of one seed in twos: usable and equal ones first, the rest as they began."""
+        left = list(base)
+        rest = []
+        for run in own:
+            equal = (one for one in left if not run.why_unusable and not one.why_unusable)
+            other = next((one for one in equal if not self._refusals(run, one)), None)
+            if other is None:
+                rest.append(run)
             else:
-                self._match_runs(key, place[0], own[place], base[place])
+                left.remove(other)
+                yield run, other
+        yield from itertools.zip_longest(rest, left)
 
-    def _match_runs(self, key: tuple[str, str, str], seed: object, run: _Run, base: _Run) -> None:
+    def _refusals(self, run: _Run, base: _Run) -> list[_Difference]:
+        return [entry for entry in self._differences(run, base) if entry[0] not in self._allow]
+
+    def _match_runs(self, key: _Key, seed: object, run: _Run, base: _Run, first: tuple[_Run, _Run] | None) -> bool:
+        """Accept a pair, refuse it or leave it out; return whether it was accepted.
+
+        Args:
+            first: the first pair of these arms, whose config all others must have, too.
+        """
         reason = run.why_unusable or (base.why_unusable and f"the run of {key[2]} is {base.why_unusable}")
         if reason:
             self.unpaired.append([*key, seed, reason])
-            return
-        differences = list(self._differences(run, base))
-        refused = [entry for entry in differences if entry[0] not in self._allow]
-        self.refused += [[*key, seed, *entry] for entry in refused]
-        for name, value, baseline_value in differences:
-            if name in self._allow:
-                self._mark(key, f"{name} differs ({value} against {baseline_value}), let through by --allow {name}")
-        if not refused:
-            self.pairs.append([*key, seed, run.name, base.name, not (run.is_done and base.is_done)])
-            for sentence in self._remarks(run, base):
-                self._mark(key, sentence)
+            return False
+        within = self._refusals(run, base)
+        across: list[_Difference] = []
+        if first is not None:
+            across = [entry for entry in _unequal(self._config_keys, run, first[0]) if entry[0] not in self._allow]
+            for name, value, other in _unequal(self._origin_keys, run, first[0]):
+                self._mark(key, f"{name} is not the same in all pairs ({value}, {other})")
+        if within or across:
+            self.refused += [[*key, seed, *entry] for entry in within or across]
+            self.refused_runs |= {run.name} if within else {run.name, base.name}
+            return False
+        for name, value, baseline_value in self._differences(run, base):
+            self._mark(key, f"{name} differs ({value} against {baseline_value}), let through by --allow {name}")
+        self.pairs.append([*key, seed, run.name, base.name, not (run.is_done and base.is_done)])
+        for sentence in self._remarks(run, base):
+            self._mark(key, sentence)
+        return True
 
     def _mark(self, key: tuple[str, str, str], sentence: str) -> None:
         known = self.marks.setdefault(key, [])
         if sentence not in known:
             known.append(sentence)
 
-    def _differences(self, run: _Run, base: _Run) -> Iterator[tuple[str, object, object]]:
+    def _differences(self, run: _Run, base: _Run) -> Iterator[_Difference]:
         """Yield key, value and the baseline's value of everything that must be equal and is not."""
-        for name in (*self._keys, _EXPONENT, _WARMUP):
-            value, baseline_value = run.values.get(name), base.values.get(name)
-            if not _same(value, baseline_value):
-                yield name, _shown(value), _shown(baseline_value)
+        yield from _unequal((*self._config_keys, *self._origin_keys, _WARMUP), run, base)
+        both_vary = self._varies(run) and self._varies(base)
+        if both_vary:  # the exponent of a batch that stays as it is never acts
+            yield from _unequal((_EXPONENT,), run, base)
         own, other = self._rates_per_sample(run, base)
+        if np.isnan(own).any() or np.isnan(other).any():
+            value, baseline_value = ("unknown" if np.isnan(rates).any() else "known" for rates in (own, other))
+            yield TWIN_RULE, value, baseline_value
+            return
         if len(own) == 0:
             return
         factors = own / other
@@ -173,6 +224,10 @@ class _Matcher:
             place = wrong[0]
             epoch = int(max(run.number(_WARMUP, 0), base.number(_WARMUP, 0))) + int(place) + 1
             yield TWIN_RULE, f"{own[place]:.6g} in epoch {epoch}", f"{other[place]:.6g} in epoch {epoch}"
+
+    def _varies(self, run: _Run) -> bool:
+        course = self._courses.get(run.name)
+        return course is not None and len(set(course[:, 0])) > 1
 
     def _remarks(self, run: _Run, base: _Run) -> Iterator[str]:
         """Yield what a reader must know of a pair that is let through."""
@@ -194,16 +249,20 @@ class _Matcher:
         return float(self._courses[run.name][0, 0])
 
     def _rates_per_sample(self, run: _Run, base: _Run) -> tuple[np.ndarray, np.ndarray]:
-        """Return learning rate / batch size ** exponent of both by epoch after both warm-ups; empty if unknown."""
-        courses = [self._courses.get(one.name) for one in (run, base)]
+        """Return learning rate / batch size ** exponent of both by epoch after both warm-ups.
+
+        The exponent is that of the run whose batch varies. Rates that were not logged are NaN; both empty where neither
+        run has any.
+        """
+        found = [self._courses.get(one.name) for one in (run, base)]
         first = int(max(run.number(_WARMUP, 0), base.number(_WARMUP, 0)))
-        last = min(0 if course is None else len(course) for course in courses)
-        exponent = run.number(_EXPONENT, 1.0)
+        last = min(0 if course is None else len(course) for course in found)
+        exponent = (base if self._varies(base) and not self._varies(run) else run).number(_EXPONENT, 1.0)
         own, other = (
             np.empty(0) if course is None else course[first:last, 1] / course[first:last, 0] ** exponent
-            for course in courses
+            for course in found
         )
-        return (own, other) if np.isfinite(own).all() and np.isfinite(other).all() else (own[:0], other[:0])
+        return (own[:0], other[:0]) if np.isnan(own).all() and np.isnan(other).all() else (own, other)
 
 
 @dataclass(frozen=True)
@@ -233,28 +292,20 @@ class _Run:
 _TOP_LEVEL_KEYS = ("num_epochs", "max_micro_batch_size", "batch_norm", "ghost_batch_size")
 
 
-def _courses(data: Data) -> dict[str, np.ndarray]:
-    """Return by run an array of batch size and learning rate, one row an epoch from the first on."""
-    epochs = data.epochs.sort_values(["run", "epoch"], kind="stable")
-    values = epochs[["batch_size", "learning_rate"]].to_numpy(dtype=float)
-    starts = np.flatnonzero(~epochs.run.duplicated().to_numpy())
-    return dict(zip(epochs.run.iloc[starts].astype(str), np.split(values, starts[1:]), strict=True))
-
-
-def _places(table: pd.DataFrame) -> dict[tuple[Any, int], _Run]:
-    """Return runs by seed and, of several with one seed, by the order in which they began."""
+def _runs(table: pd.DataFrame) -> dict[object, list[_Run]]:
+    """Return runs by seed, each seed's in the order in which they began."""
     table = table.sort_values(["seed", "started_at"], kind="stable")
-    counts = table.groupby("seed", dropna=False).cumcount()
-    runs = [_Run(str(name), values) for name, values in zip(table.index, records(table), strict=True)]
-    return {(run.values["seed"], int(count)): run for run, count in zip(runs, counts, strict=True)}
+    by_seed: dict[object, list[_Run]] = {}
+    for name, values in zip(table.index, records(table), strict=True):
+        by_seed.setdefault(values["seed"], []).append(_Run(str(name), values))
+    return by_seed
 
 
-def growing_arms(data: Data) -> set[tuple[str, str]]:
-    """Return group and arm of all arms whose batch was larger at the end of a run than at its start."""
-    epochs = data.epochs.sort_values("epoch", kind="stable").groupby("run", observed=True).batch_size
-    grown = epochs.last() > epochs.first()
-    runs = data.runs.loc[grown.index[grown].astype(object)]
-    return set(zip(runs.group, runs.arm, strict=True))
+def _unequal(keys: Sequence[str], run: _Run, other: _Run) -> Iterator[_Difference]:
+    for name in keys:
+        value, other_value = run.values.get(name), other.values.get(name)
+        if not _same(value, other_value):
+            yield name, _shown(value), _shown(other_value)
 
 
 def is_diverged(state: object, cause: object) -> bool:

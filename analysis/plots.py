@@ -111,7 +111,7 @@ def profile_plot(comparison: Comparison) -> go.Figure:
     """Return the performance profile of the time to the target: up and to the left is better, an arm's height at the
     right end is how often it reached the target at all."""
     data = comparison.data
-    frame = performance_profile(data, comparison.targets)
+    frame = performance_profile(data, comparison.matching, comparison.targets)
     figure = go.Figure(layout={**_LAYOUT, "title": "Time to the target, all data sets, networks and seeds"})
     end = max(2.0, 1.1 * frame.factor.max()) if len(frame) else 2.0
     for arm, colour in colours(data).items():

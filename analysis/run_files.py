@@ -26,6 +26,10 @@ _INTEGER_COLUMNS = (
     "epoch", "updates", "samples", "batch_size", "micro_batch_size", "accumulation_steps", "world_size",
     "samples_dropped",
 )  # fmt: skip
+_FRACTIONS = ("test_accuracy", "train_accuracy", "test_top5_accuracy")
+_RISING = ("updates", "samples", "elapsed_seconds")
+#: Config keys without a dot that are columns of their own; others are read by group.
+_TOP_LEVEL_KEYS = ("num_epochs", "run_dir", "max_micro_batch_size", "batch_norm", "ghost_batch_size")
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _META_KEYS = (
     "adabatch_version", "git_sha", "git_dirty", "python", "torch", "torchvision", "device", "device_model", "host",
@@ -70,7 +74,11 @@ def read_run(path: Path) -> RunFiles:
     meta = attempt(_read_json, files.meta, nothing)
     summary = attempt(_read_json, files.summary, nothing)
     epochs = attempt(_read_epochs, files.epochs, pd.DataFrame(columns=list(COLUMNS)))
-    values = {**_identity(path, config, meta), **_origin(meta), **_flatten(config)}
+    try:
+        values = {**_flatten(config), **_identity(path, config, meta), **_origin(meta)}
+    except (AttributeError, TypeError) as error:
+        damages.append(f"config.yaml or meta.json holds something of another kind than expected: {error}")
+        values = {**_identity(path, {}, {}), **_origin({})}
     state, cause = _state(files, summary)
     num_epochs = config.get("num_epochs")
     if state == DONE and num_epochs is not None and len(epochs) != num_epochs and not damages:
@@ -79,16 +87,23 @@ def read_run(path: Path) -> RunFiles:
         state, cause = "damaged", "; ".join(damages)
     values |= {"state": state, "cause": cause}
     values |= {key: summary.get(key) for key in ("setup_seconds", "wall_seconds")}
+    values |= _changed_on_the_way(epochs, meta)
     return RunFiles(path, values, epochs)
 
 
 def _read_config(path: Path) -> dict[str, Any]:
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise Damage(f"config.yaml cannot be read: {str(error).splitlines()[0]}") from error
     if not isinstance(values, dict):
         raise Damage("config.yaml holds no mapping of keys to values")
+    for key in ("seed", "num_epochs"):
+        if key in values and (not isinstance(values[key], int) or isinstance(values[key], bool)):
+            raise Damage(f"config.yaml: {key} is {values[key]}; it must be a whole number")
+    for key in ("dataset", "network", "schedule"):
+        if not isinstance(values.get(key, {}), dict):
+            raise Damage(f"config.yaml: {key} is {values[key]}; it must be a mapping of keys to values")
     return values
 
 
@@ -97,7 +112,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise Damage(f"{path.name} cannot be read: {error}") from error
     if not isinstance(values, dict):
         raise Damage(f"{path.name} holds no mapping of keys to values")
@@ -130,6 +145,14 @@ def _read_epochs(path: Path) -> pd.DataFrame:
             raise Damage(f"epochs.csv holds a value of {name} that is no number")
     if list(rows.epoch) != list(range(1, len(rows) + 1)):
         raise Damage(f"epochs.csv counts the epochs {list(rows.epoch)[:20]}, not 1, 2, 3, ...")
+    for name in _FRACTIONS:
+        if not rows[name].dropna().between(0, 1).all():
+            raise Damage(f"epochs.csv holds a value of {name} that is no fraction between 0 and 1")
+    for name in _RISING:
+        if not (rows[name].diff().iloc[1:] > 0).all() or not rows[name].iloc[0] > 0:
+            raise Damage(f"epochs.csv: {name} does not rise from epoch to epoch")
+    if rows.test_accuracy.isna().any():
+        raise Damage("epochs.csv lacks a value of test_accuracy in a row")
     for name in _INTEGER_COLUMNS:
         # Whole numbers are read as such unless one is missing.
         if kinds[name] == "f" and rows[name].isna().any() and not rows[name].isna().all():
@@ -186,30 +209,58 @@ def _origin(meta: dict[str, Any]) -> dict[str, Any]:
 
 
 def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested keys joined by dots; groups that are already columns by name are not repeated as a whole."""
+    """Return nested keys joined by dots."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, dict):
             flat |= _flatten(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = json.dumps(value) if isinstance(value, list) else value
+        elif prefix or key in _TOP_LEVEL_KEYS:
+            flat[f"{prefix}{key}"] = json.dumps(value) if isinstance(value, list) else value
     return flat
+
+
+def _changed_on_the_way(epochs: pd.DataFrame, meta: dict[str, Any]) -> dict[str, Any]:
+    """Return what was not the same in all segments of a run that was resumed, as text that equals nothing else."""
+    changed = {}
+    segments = [entry for entry in meta.get("segments") or [] if isinstance(entry, dict)]
+    for name in ("device_model", "git_sha", "torch"):
+        values = list(dict.fromkeys(str(entry[name]) for entry in segments if entry.get(name) is not None))
+        if len(values) > 1:
+            changed[name] = ", then ".join(values)
+    sizes = [f"{size:g}" for size in epochs.world_size.drop_duplicates().dropna()]
+    if len(sizes) > 1:
+        changed["world_size"] = ", then ".join(sizes)
+    return changed
 
 
 def _state(files: RunDir, summary: dict[str, Any]) -> tuple[str, str | None]:
     """Return the state and its cause; a living heartbeat goes before what an earlier attempt left behind."""
     if files.done.exists():
         return DONE, None
-    progress = files.read_json(files.progress)
-    beat = progress.get("time")
+    beat = files.read_json(files.progress).get("time")
     silence = time.time() - beat if isinstance(beat, int | float) else None
+    ended_at = max((_changed_at(file) for file in (files.failed, files.summary)), default=0.0)
+    if beat is not None and silence is not None and silence <= STALE_SECONDS and beat > ended_at:
+        return "running", None
     if files.failed.exists():
-        first_line = files.failed.read_text(encoding="utf-8", errors="replace").split("\n", 1)[0].strip()
-        return "failed", first_line or "FAILED is empty"
+        return "failed", _first_line(files.failed)
     if summary.get("state") == "preempted":
         return "preempted", summary.get("cause")
     if silence is None:
         return "pending", None
-    if silence > STALE_SECONDS:
-        return "stale", f"no sign of life for {silence:.0f} s"
-    return "running", None
+    return "stale", f"no sign of life for {silence:.0f} s"
+
+
+def _changed_at(file: Path) -> float:
+    try:
+        return file.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _first_line(file: Path) -> str:
+    try:
+        first = file.read_text(encoding="utf-8", errors="replace").split("\n", 1)[0].strip()
+    except OSError as error:
+        return f"FAILED cannot be read: {error}"
+    return first or "FAILED is empty"

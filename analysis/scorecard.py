@@ -14,8 +14,8 @@ import yaml
 from adabatch.checks import require, require_choice
 from adabatch.errors import ConfigError
 from analysis.comparison import Comparison, compare
+from analysis.courses import growing_arms
 from analysis.frames import Data, tuples
-from analysis.matching import growing_arms
 from analysis.speedup import QUANTITIES, WITHIN_NOISE
 from analysis.statistics import WITHIN, WORSE
 from analysis.tables import Table, interval, plain, signed
@@ -137,25 +137,17 @@ def _score(data: Data, claim: Claim, options: dict[str, Any]) -> Score:
 def _rows(claim: Claim, comparison: Comparison, frame: pd.DataFrame) -> list[Any]:
     """Return the rows of growing arms against the claim's kind of baseline."""
     growing = growing_arms(comparison.data)
-    main = comparison.matching.baselines
     return [
         row
         for row in tuples(frame)
-        if (row.group, row.arm) in growing
-        and row.baseline is not None
-        and (row.baseline == main.get(row.group) if claim.against == BASELINE else _is_start(comparison, row))
+        if (row.group, row.arm) in growing and row.baseline is not None and _is_meant(claim, comparison, row)
     ]
 
 
-def _is_start(comparison: Comparison, row: Any) -> bool:
-    epochs = comparison.data.epochs
-    first = epochs[epochs.epoch == 1].set_index("run").batch_size
-    runs = comparison.data.runs
-    batches = [
-        set(first.reindex(runs.index[(runs.group == row.group) & (runs.arm == arm)]).dropna())
-        for arm in (row.arm, row.baseline)
-    ]
-    return batches[0] == batches[1]
+def _is_meant(claim: Claim, comparison: Comparison, row: Any) -> bool:
+    if claim.against == BASELINE:
+        return bool(row.baseline == comparison.matching.baselines.get(row.group))
+    return (row.group, row.arm, row.baseline) in comparison.matching.starts
 
 
 def _measured(claim: Claim, comparison: Comparison) -> list[_Measured]:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.frames import DONE, Data
-from analysis.matching import Matching
+from analysis.matching import Matching, is_diverged
 from analysis.statistics import geometric_mean_interval, largest_ratio
 
 COLUMNS = [
@@ -65,6 +65,7 @@ def targets(data: Data, matching: Matching, margin_points: float = 1.0) -> dict[
     found = {}
     for group, baseline in matching.baselines.items():
         runs = data.done[(data.done.group == group) & (data.done.arm == baseline)]
+        runs = runs[~runs.index.isin(matching.excluded)]
         if len(runs):
             found[group] = float(runs.groupby("seed").final_test_accuracy.mean().median()) - margin_points / 100
     return found
@@ -85,20 +86,22 @@ def to_target(data: Data, target_by_group: Mapping[str, float]) -> pd.DataFrame:
     first.index = first.index.astype(object)
     costs = first[["elapsed_seconds", "samples"]].reindex(data.runs.index).astype(float)
     costs.columns = pd.Index(["seconds_to_target", "samples_to_target"])
-    ended = (data.runs.state == DONE) | (data.runs.state == "failed")
+    diverged = [is_diverged(state, cause) for state, cause in zip(data.runs.state, data.runs.cause, strict=True)]
+    ended = (data.runs.state == DONE) | pd.Series(diverged, index=data.runs.index, dtype=bool)
     costs.loc[ended & costs.samples_to_target.isna()] = math.inf
     costs.loc[~(ended & target.notna())] = math.nan
     return costs
 
 
-def performance_profile(data: Data, target_by_group: Mapping[str, float]) -> pd.DataFrame:
+def performance_profile(data: Data, matching: Matching, target_by_group: Mapping[str, float]) -> pd.DataFrame:
     """Return by arm how often it reached the target within a factor of the fastest arm's seconds.
 
-    The profile of Dolan and Moré over all groups and seeds: columns ``arm``, ``factor`` (1 is as fast as the fastest)
-    and ``share`` (of the arm's groups and seeds). A target that was not reached took infinitely long and counts in
-    the share's denominator, so that an arm that never reached it has no row.
+    The profile of Dolan and Moré over the groups and seeds of all pairs: columns ``arm``, ``factor`` (1 is as fast as
+    the fastest) and ``share`` (of the arm's groups and seeds). A target that was not reached took infinitely long and
+    counts in the share's denominator, so that an arm that never reached it has no row.
     """
     seconds = data.runs[["group", "seed", "arm"]].join(to_target(data, target_by_group).seconds_to_target)
+    seconds = seconds[seconds.index.isin({*matching.pairs.run, *matching.pairs.baseline_run})]
     costs = seconds.dropna().groupby(["group", "seed", "arm"], sort=False).seconds_to_target.mean()
     factors = (costs / costs.groupby(["group", "seed"]).transform("min")).rename("factor").reset_index()
     factors["factor"] = factors.factor.fillna(math.inf)  # nobody reached it: infinity by infinity
@@ -205,4 +208,6 @@ def _factors(arm: pd.DataFrame, baseline: pd.DataFrame) -> pd.DataFrame:
         "growth": denser / grown,
         "rest": grown / end,
     }
-    return pd.DataFrame(factors).astype(float)
+    frame = pd.DataFrame(factors).astype(float)
+    possible = (frame > 0).all(axis=1) & (frame < math.inf).all(axis=1)
+    return frame[possible].reindex(frame.index)  # foreign logs can hold spans that do not add up

@@ -5,6 +5,7 @@ Values that are equal have intervals of no width: repeating a deterministic meas
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -125,13 +126,17 @@ def seeds_needed(mean: float, deviation: float, margin: float) -> float:
     The power of the one-sided t test by the noncentral t distribution (scipy.stats.nct).
     """
     effect = abs(mean + margin) / deviation if deviation else math.inf
-    for n in range(2, MOST_SEEDS + 1):
-        threshold = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)
-        if stats.nct.sf(threshold, n - 1, effect * math.sqrt(n)) >= POWER:
-            return n
-        if effect * math.sqrt(MOST_SEEDS) < threshold:
-            break
-    return math.inf
+    if _power(MOST_SEEDS, effect) < POWER:
+        return math.inf
+    return bisect.bisect_left(range(MOST_SEEDS), POWER, lo=2, key=lambda n: _power(n, effect))
+
+
+def _power(n: int, effect: float) -> float:
+    """Return the chance that n values decide, by the mean's distance from the margin in standard deviations."""
+    threshold = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)
+    shift = effect * math.sqrt(n)
+    # So far beyond the threshold the distribution's tail is not worth computing, and cannot be.
+    return 1.0 if shift > threshold + 50 else float(stats.nct.sf(threshold, n - 1, shift))
 
 
 def largest_ratio(values: Values) -> float:

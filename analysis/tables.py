@@ -61,7 +61,7 @@ def accuracy_table(comparison: Comparison) -> Table:
     shows_top5 = bool(comparison.accuracy.top5_mean.notna().any())
     columns = [GROUP, "arm", "batch", "runs", "final %", "best %*"]
     columns += ["top-5 %"] if shows_top5 else []
-    columns += ["against", "points", "95 % CI", "verdict"]
+    columns += ["against", "pairs", "points", "95 % CI", "verdict"]
     rows = []
     for row in tuples(comparison.accuracy):
         done = f"{row.n}" if row.n == row.planned else f"{row.n} of {row.planned}"
@@ -70,10 +70,15 @@ def accuracy_table(comparison: Comparison) -> Table:
         cells += [percent(row.top5_mean, row.top5_sd)] if shows_top5 else []
         if row.baseline is None or pd.isna(row.baseline):
             is_baseline = comparison.matching.baselines.get(row.group) == row.arm
-            cells += ["", "", "", "baseline" if is_baseline else "compared with nothing"]
+            cells += ["", "", "", "", "baseline" if is_baseline else "compared with nothing"]
         else:
             verdict = decision_text(row.decision, row.seeds_needed, comparison.margin_points, row.diverged)
-            cells += [row.baseline, signed(row.difference_points), interval(row.low_points, row.high_points, signed)]
+            cells += [
+                row.baseline,
+                str(row.pairs),
+                signed(row.difference_points),
+                interval(row.low_points, row.high_points, signed),
+            ]
             cells += [verdict]
         rows.append(cells)
     notes = [

@@ -109,6 +109,52 @@ def test_bytes_that_are_no_text_are_damage(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("file", "old", "new", "cause"),
+    [
+        ("config.yaml", "seed: 0", "seed: abc", "seed is abc; it must be a whole number"),
+        ("config.yaml", "seed: 0", "seed: 1.5", "seed is 1.5"),
+        ("config.yaml", "seed: 0", "seed: 2026-13-45", "config.yaml cannot be read"),
+        ("config.yaml", "network:\n  name: tiny_cnn", "network: tiny_cnn", "network is tiny_cnn; it must be a mapping"),
+        ("meta.json", '"launch": {', '"launch": "no", "other": {', "another kind than expected"),
+        ("meta.json", '"swept": {}', '"swept": [1]', "another kind than expected"),
+        ("meta.json", '"swept": {}', '"swept": ' + "[" * 100_000, "meta.json cannot be read"),
+        ("epochs.csv", ",0.9,", ",90.0,", "test_accuracy that is no fraction"),
+        ("epochs.csv", ",0.9,", ",,", "lacks a value of test_accuracy"),
+        ("epochs.csv", "2,200,2000", "2,200,1000", "samples does not rise"),
+        ("epochs.csv", "2,200,2000", "2,100,2000", "updates does not rise"),
+    ],
+)
+def test_values_that_cannot_be_are_damage(tmp_path: Path, file: str, old: str, new: str, cause: str) -> None:
+    path = write_run(tmp_path, "fixed", 0)
+    content = (path / file).read_text()
+    assert old in content
+    (path / file).write_text(content.replace(old, new))
+    write_run(tmp_path, "fixed", 1)
+    runs = analysis.load(tmp_path).runs
+    assert sorted(runs.state) == ["damaged", "done"]
+    assert cause in runs.cause[path.as_posix()]
+
+
+def test_a_config_key_of_another_trainer_shadows_no_result(tmp_path: Path) -> None:
+    write_run(tmp_path, changes={"epochs": 7, "state": "perfect"})
+    row = analysis.load(tmp_path).runs.iloc[0]
+    assert (row.epochs, row.state) == (2, "done")
+
+
+@pytest.mark.parametrize("state", ["failed", "preempted"])
+def test_a_run_that_goes_on_after_its_end_is_running(tmp_path: Path, state: str) -> None:
+    path = write_run(tmp_path, state=state, cause="DiskFull: no space")
+    (path / "progress.json").write_text(json.dumps({"time": time.time() + 1, "epoch": 2}))
+    assert analysis.load(tmp_path).runs.state.tolist() == ["running"]
+
+
+def test_a_run_that_was_made_by_two_machines_is_of_neither(tmp_path: Path) -> None:
+    segments = [{"device_model": "P100"}, {"device_model": "H100"}]
+    write_run(tmp_path, meta={"segments": segments, "device_model": "H100"})
+    assert analysis.load(tmp_path).runs.device_model.tolist() == ["P100, then H100"]
+
+
+@pytest.mark.parametrize(
     ("edit", "cause"),
     [
         (lambda lines: [*lines, lines[-1]], "counts the epochs"),
@@ -132,11 +178,13 @@ def test_a_line_that_is_being_written_is_left_out(tmp_path: Path) -> None:
     assert list(analysis.load(tmp_path).epochs.epoch) == [1, 2]
 
 
-def test_several_folders_are_read_together_and_nothing_twice(tmp_path: Path) -> None:
+def test_several_folders_are_read_together_and_nothing_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_run(tmp_path / "one", "fixed", 0)
     write_run(tmp_path / "two", "adaptive", 0)
     data = analysis.load(tmp_path / "one", tmp_path / "two", tmp_path / "two" / "digits-tiny_cnn")
     assert sorted(data.runs.arm) == ["adaptive", "fixed"]
+    monkeypatch.chdir(tmp_path)
+    assert len(analysis.load("one", tmp_path / "one").runs) == 1
 
 
 def test_a_folder_without_runs_is_an_error_that_names_it(tmp_path: Path) -> None:

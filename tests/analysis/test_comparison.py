@@ -12,10 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import analysis
+from adabatch.compose import compose
 from adabatch.errors import ConfigError
+from adabatch.run import run_config
 from analysis import Comparison, Data
 from analysis.frames import records
 from analysis.speedup import performance_profile
+from tests.adabatch.support import TINY
 from tests.analysis.runs import write_run
 
 DECAYING = {"batches": (10, 10), "rates": (0.01, 0.005)}
@@ -237,10 +240,15 @@ def test_a_diverged_run_did_not_reach_the_target_even_if_it_passed_it(tmp_path: 
     assert (found.verdict, found.reached, found.planned) == ("not reached", 0, 1)
 
 
+def profile(root: Path, target: float) -> pd.DataFrame:
+    comparison = compare(root, target=target)
+    return performance_profile(comparison.data, comparison.matching, comparison.targets)
+
+
 def test_the_performance_profile_by_hand(tmp_path: Path) -> None:
     # seed 0: 20 s against 10 s; seed 1: 20 s against never
     write_arms(tmp_path, [(0.9, 10), (0.9, 10)], [(0.9, 5), (0.2, 5)])
-    frame = performance_profile(analysis.load(tmp_path), {"digits-tiny_cnn": 0.85})
+    frame = profile(tmp_path, 0.85)
     assert [tuple(entry.values()) for entry in records(frame)] == [
         ("adaptive", 1.0, 0.5),
         ("fixed", 1.0, 0.5),
@@ -250,7 +258,7 @@ def test_the_performance_profile_by_hand(tmp_path: Path) -> None:
 
 def test_a_target_that_nobody_reached_has_no_profile(tmp_path: Path) -> None:
     write_arms(tmp_path, [(0.9, 10)], [(0.9, 5)])
-    assert len(performance_profile(analysis.load(tmp_path), {"digits-tiny_cnn": 0.99})) == 0
+    assert len(profile(tmp_path, 0.99)) == 0
 
 
 def test_the_target_is_the_baselines_median_minus_the_margin(tmp_path: Path) -> None:
@@ -276,7 +284,7 @@ def test_the_target_is_the_baselines_median_minus_the_margin(tmp_path: Path) -> 
         ("runs_per_job", {"launch": {"runs_per_job": 4}}),
         ("concurrent_runs", {"launch": {"concurrent_runs": 2}}),
         ("num_threads", {"meta": {"num_threads": 1}}),
-        ("source", {"meta": {"source": "foreign"}}),
+        ("trainer", {"meta": {"source": "foreign", "trainer": "loop 1.0"}}),
         ("learning_rate_per_sample", {"rates": (0.01, 0.0075)}),
     ],
 )
@@ -352,6 +360,99 @@ def test_runs_of_no_sweep_are_compared_with_the_smallest_fixed_batch_or_as_told(
     write_run(tmp_path, "large", batches=20, epoch_seconds=5, baseline=None)
     assert speedup(compare(tmp_path), arm="large").value == pytest.approx(2.0)
     assert speedup(compare(tmp_path, baseline="large"), arm="small").value == pytest.approx(0.5)
+
+
+def test_pairs_of_two_sweeps_that_differ_are_not_averaged(tmp_path: Path) -> None:
+    for name, decay, accuracy in (("a", 0.0, 0.9), ("b", 0.1, 0.4)):
+        for seed in range(2):
+            options: dict[str, Any] = {"changes": {"optimizer.weight_decay": decay}, "accuracies": (0.1, accuracy)}
+            write_run(tmp_path / name, "fixed", seed, **{**DECAYING, **options})
+            write_run(tmp_path / name, "adaptive", seed, **{**GROWING, **options})
+    comparison = compare(tmp_path)
+    assert row(comparison.accuracy, arm="adaptive").final_mean == pytest.approx(0.9)
+    assert row(comparison.accuracy, arm="fixed").final_mean == pytest.approx(0.9)
+    assert set(comparison.matching.refused.key) == {"optimizer.weight_decay"}
+    assert speedup(comparison).noise == 1.0
+
+
+def test_pairs_that_are_equal_within_themselves_may_come_from_two_machines(tmp_path: Path) -> None:
+    for seed, machine in enumerate(["one", "two"]):
+        write_run(tmp_path, "fixed", seed, meta={"device_model": machine}, **DECAYING)
+        write_run(tmp_path, "adaptive", seed, meta={"device_model": machine}, **GROWING)
+    comparison = compare(tmp_path)
+    assert speedup(comparison).n == 2
+    [marks] = comparison.matching.marks.values()
+    assert any("device_model is not the same in all pairs" in mark for mark in marks)
+
+
+def test_a_refused_run_is_in_no_number(tmp_path: Path) -> None:
+    write_arms(tmp_path, [(0.9, 10), (0.8, 10)], [(0.9, 5)])
+    write_run(
+        tmp_path, "adaptive", 1, accuracies=(0.1, 0.2), changes={"hardware.precision": "bf16"}, **GROWING
+    )  # fmt: skip
+    comparison = compare(tmp_path, target=0.1)
+    found = row(comparison.accuracy, arm="adaptive")
+    assert (found.n, found.planned, found.final_mean, found.pairs) == (1, 2, 0.9, 1)
+    assert set(performance_profile(comparison.data, comparison.matching, comparison.targets).share) == {1.0}
+
+
+def test_an_arm_whose_pairs_are_all_refused_is_called_refused(tmp_path: Path) -> None:
+    write_run(tmp_path, "fixed", **DECAYING)
+    write_run(tmp_path, "adaptive", changes={"hardware.precision": "bf16"}, **GROWING)
+    found = row(compare(tmp_path).accuracy, arm="adaptive")
+    assert (found.n, found.decision) == (0, "refused")
+
+
+def test_equal_runs_are_paired_before_those_that_began_earlier(tmp_path: Path) -> None:
+    write_run(tmp_path / "old", "adaptive", 0, meta={"git_sha": "b" * 40, "started_at": "2026-01-01"}, **GROWING)
+    for arm, course in (("fixed", DECAYING), ("adaptive", GROWING)):
+        write_run(tmp_path / "new", arm, 0, meta={"started_at": "2026-02-01"}, **course)
+    comparison = compare(tmp_path)
+    assert speedup(comparison).n == 1
+    assert len(comparison.matching.refused) == 0
+    assert list(comparison.matching.unpaired.reason) == ["fixed has no further run of this seed"]
+
+
+def test_runs_from_wandb_are_compared_with_those_from_disk(tmp_path: Path) -> None:
+    write_run(tmp_path, "fixed", **DECAYING)
+    write_run(tmp_path, "adaptive", meta={"source": "wandb"}, **GROWING)
+    assert speedup(compare(tmp_path)).n == 1
+
+
+def test_a_declared_baseline_that_is_missing_is_not_replaced(tmp_path: Path) -> None:
+    write_run(tmp_path, "large", 0)
+    write_run(tmp_path, "adaptive", 0, **GROWING)
+    comparison = compare(tmp_path)
+    assert len(comparison.speedup) == 0
+    assert set(comparison.matching.unpaired.reason) == {"the baseline fixed is not among the runs"}
+
+
+def test_the_exponent_of_a_fixed_batch_does_not_matter(tmp_path: Path) -> None:
+    key = "schedule.learning_rate_exponent"
+    write_run(tmp_path, "fixed", batches=10, rates=(0.01, 0.005), changes={key: 1.0})
+    rates = (0.01, 0.005 * 2**0.5)
+    write_run(tmp_path, "adaptive", batches=(10, 20), rates=rates, changes={key: 0.5})
+    assert speedup(compare(tmp_path)).n == 1
+
+
+def test_an_unknown_rate_is_a_difference(tmp_path: Path) -> None:
+    write_run(tmp_path, "fixed", rates=(0.01, math.nan))
+    write_run(tmp_path, "adaptive", rates=(0.01, 0.01))
+    assert list(compare(tmp_path).matching.refused.key) == ["learning_rate_per_sample"]
+
+
+@pytest.mark.parametrize("shape", ["linear_ramp", "polynomial_ramp", "cosine_ramp"])
+def test_a_real_ramp_is_equal_to_its_twin_and_has_a_fixed_start(tmp_path: Path, shape: str) -> None:
+    words = [word for word in TINY if "every_epochs" not in word]
+    words += [f"schedule={shape}", "schedule.final_batch_size=40", "num_epochs=4", "schedule.learning_rate_decay=0.5"]
+    for arm, hold in (("growing", "false"), ("held", "true")):
+        overrides = [*words, f"schedule.hold_batch_size={hold}", f"run_dir={tmp_path / arm}"]
+        assert run_config(compose(overrides)) == 0
+    comparison = compare(tmp_path)
+    assert list(comparison.matching.refused.key) == []
+    [pair] = records(comparison.matching.pairs)
+    assert Path(pair["run"]).name == "growing"
+    assert (pair["group"], pair["arm"], pair["baseline"]) in comparison.matching.starts
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,13 @@ def test_where_it_comes_from_is_kept(import_rows: Import) -> None:
         (SMALL, HEADER.replace("updates", "steps"), "lacks the columns updates"),
         ([f"{row},1" for row in SMALL], HEADER + ",steps", "has the column steps; it must be one of"),
         ([SMALL[0].replace("0.5", "50"), SMALL[1]], HEADER, "test_accuracy is 50; it must be a fraction"),
+        ([SMALL[0].replace("0.5", "-5")], HEADER, "test_accuracy is -5; it must be a fraction"),
+        ([SMALL[0].replace("fixed", "../../up")], HEADER, "arm is ../../up; it must be a name"),
+        ([SMALL[0].replace("fixed", "")], HEADER, "arm is empty; it must be a name"),
+        ([SMALL[0].replace("fixed,0", "fixed,1.5")], HEADER, "seed is 1.5; it must be a whole number"),
+        ([f"{SMALL[0]},x"], HEADER + ",num_epochs", "num_epochs is x; it must be a whole number"),
+        ([f"{SMALL[0]},1"], HEADER + ",seed.x", "has the column seed.x; it must be one of"),
+        ([f"{SMALL[0]},11"], HEADER + ",forward_seconds", "spans are longer than their epoch"),
         ([SMALL[1]], HEADER, "the epochs are [2]; they must be 1, 2, 3"),
         ([SMALL[0], SMALL[1][:-2] + "10"], HEADER, "elapsed_seconds does not rise"),
         ([SMALL[0].replace("0.5", "")], HEADER, "test_accuracy is missing in an epoch"),
@@ -102,3 +109,12 @@ def test_run_directories_are_not_replaced(import_rows: Import, capsys: pytest.Ca
 def test_an_unknown_baseline_is_refused(import_rows: Import, capsys: pytest.CaptureFixture[str]) -> None:
     import_rows(SMALL, "--baseline", "nobody", status=2)
     assert "the baseline is nobody; it must be one of fixed." in capsys.readouterr().err
+
+
+def test_versions_are_words_and_arms_may_be_numbers_or_none(import_rows: Import) -> None:
+    rows = [f"{row},2.10,3.10".replace("fixed", "16") for row in SMALL]
+    rows += [f"{row},2.1,3.1".replace("grown", "None") for row in GROWN]
+    data = analysis.load(import_rows(rows, "--baseline", "16", header=HEADER + ",torch,python"))
+    assert set(data.runs.arm) == {"16", "None"}
+    assert set(data.runs.torch) == {"2.10", "2.1"}
+    assert set(analysis.compare(data).matching.refused.key) == {"torch", "python"}

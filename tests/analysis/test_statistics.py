@@ -113,3 +113,12 @@ def test_repetitions_differ_by_their_largest_ratio() -> None:
     assert largest_ratio([10.0, 12.0, 11.0]) == pytest.approx(1.2)
     assert math.isnan(largest_ratio([10.0]))
     assert math.isnan(largest_ratio([10.0, math.nan]))
+
+
+@pytest.mark.parametrize(("mean", "deviation", "seeds"), [(0.0, 2.6, 56), (0.0, 5.0, 199), (-0.5, 1.5, 73)])
+def test_noisy_differences_need_many_seeds(mean: float, deviation: float, seeds: int) -> None:
+    assert seeds_needed(mean, deviation, margin=1.0) == seeds
+
+
+def test_a_tiny_deviation_needs_two_or_three_seeds() -> None:
+    assert seeds_needed(mean=5.0, deviation=1e-9, margin=1.0) == 2
