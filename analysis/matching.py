@@ -103,6 +103,7 @@ class _Matcher:
         self.baselines: dict[str, str] = {}
         self.refused_runs: set[str] = set()
         self.starts: set[_Key] = set()
+        self._known: dict[tuple[str, str], list[_Difference]] = {}
 
     def match_group(self, group: str, runs: pd.DataFrame) -> None:
         """Pair the arms of one group with its baseline, and growing ones with the arm fixed at their start."""
@@ -204,8 +205,14 @@ class _Matcher:
         if sentence not in known:
             known.append(sentence)
 
-    def _differences(self, run: _Run, base: _Run) -> Iterator[_Difference]:
-        """Yield key, value and the baseline's value of everything that must be equal and is not."""
+    def _differences(self, run: _Run, base: _Run) -> list[_Difference]:
+        """Return key, value and the baseline's value of everything that must be equal and is not."""
+        key = (run.name, base.name)
+        if key not in self._known:
+            self._known[key] = list(self._find_differences(run, base))
+        return self._known[key]
+
+    def _find_differences(self, run: _Run, base: _Run) -> Iterator[_Difference]:
         yield from _unequal((*self._config_keys, *self._origin_keys, _WARMUP), run, base)
         both_vary = self._varies(run) and self._varies(base)
         if both_vary:  # the exponent of a batch that stays as it is never acts

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import pandas as pd
 import yaml
 
@@ -146,12 +147,14 @@ def _read_epochs(path: Path) -> pd.DataFrame:
     if list(rows.epoch) != list(range(1, len(rows) + 1)):
         raise Damage(f"epochs.csv counts the epochs {list(rows.epoch)[:20]}, not 1, 2, 3, ...")
     for name in _FRACTIONS:
-        if not rows[name].dropna().between(0, 1).all():
+        values = rows[name].to_numpy(dtype=float)
+        if ((values < 0) | (values > 1)).any():
             raise Damage(f"epochs.csv holds a value of {name} that is no fraction between 0 and 1")
     for name in _RISING:
-        if not (rows[name].diff().iloc[1:] > 0).all() or not rows[name].iloc[0] > 0:
+        values = rows[name].to_numpy(dtype=float)
+        if not (values > np.concatenate([[0.0], values[:-1]])).all():
             raise Damage(f"epochs.csv: {name} does not rise from epoch to epoch")
-    if rows.test_accuracy.isna().any():
+    if np.isnan(rows.test_accuracy.to_numpy(dtype=float)).any():
         raise Damage("epochs.csv lacks a value of test_accuracy in a row")
     for name in _INTEGER_COLUMNS:
         # Whole numbers are read as such unless one is missing.

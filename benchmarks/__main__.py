@@ -1,0 +1,136 @@
+"""``python -m benchmarks [NAME ...]``: measures, prints tables, writes JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from adabatch.errors import EXIT_DONE, EXIT_FAILED
+from adabatch.terminal import print_renderable
+from benchmarks import packing, small_costs, training_speed
+from benchmarks.machine import OthersLoad, load_average, machine_facts, wait_until_quiet
+from benchmarks.measure import BenchmarkFailed
+from benchmarks.tables import Table
+
+#: Each has ``add_arguments(parser)``, ``measure(options)``, which yields what it has so far, and ``tables(values)``.
+BENCHMARKS: dict[str, ModuleType] = {
+    "training_speed": training_speed,
+    "small_costs": small_costs,
+    "packing": packing,
+}
+_FACTS = (
+    ("Command", "command"), ("Started", "started_at"), ("Processor", "cpu_model"), ("Cores", "num_cores"),
+    ("Memory, GiB", "memory_gib"), ("GPUs", "gpu_models"), ("System", "system"), ("Python", "python"),
+    ("torch", "torch"), ("torchvision", "torchvision"), ("adabatch", "adabatch_version"), ("git", "git_sha"),
+    ("with uncommitted changes", "git_dirty"), ("Load average before", "load_average"),
+)  # fmt: skip
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmarks named, or show a file of results; return 1 if one of them failed."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    parser = _parser()
+    options = parser.parse_args(given)
+    if options.show:
+        shown = [json.loads(path.read_text(encoding="utf-8")) for path in options.show]
+    else:
+        unknown = [name for name in options.names if name not in BENCHMARKS]
+        if unknown:
+            parser.error(f"{unknown[0]} is no benchmark; there are {', '.join(BENCHMARKS)}")
+        shown = [_measure(options, given)]
+    if options.format == "markdown":
+        print(as_markdown(shown), end="")
+    else:
+        for table in _tables(shown):
+            print_renderable(table.as_rich())
+    failures = [failure for results in shown for failure in results["failures"].items()]
+    for name, failure in failures:
+        print(f"{name} failed: {failure}", file=sys.stderr)
+    return EXIT_FAILED if failures else EXIT_DONE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=_DESCRIPTION)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of {', '.join(BENCHMARKS)}; by default all")
+    parser.add_argument("--quick", action="store_true", help="small cases, to see that all works; no results to keep")
+    parser.add_argument(
+        "--repetitions", type=int, default=5, metavar="N", help="rounds; in each every arm has its turn"
+    )
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE.json", help="where to keep all that was measured")
+    parser.add_argument(
+        "--show", type=Path, nargs="+", metavar="FILE.json", help="print tables of kept results; measure nothing"
+    )
+    parser.add_argument("--format", choices=("text", "markdown"), default="text")
+    parser.add_argument(
+        "--wait", type=float, default=120.0, metavar="SECONDS", help="at most so long for other processes to be quiet"
+    )
+    for benchmark in BENCHMARKS.values():
+        benchmark.add_arguments(parser)
+    return parser
+
+
+_DESCRIPTION = "Measures the trainer against the reference's loop, what a command costs, and what packing gains."
+
+
+def _measure(options: argparse.Namespace, given: Sequence[str]) -> dict[str, Any]:
+    results: dict[str, Any] = {"machine": machine_facts(given), "benchmarks": {}, "failures": {}}
+    for name in options.names or BENCHMARKS:
+        wait_until_quiet(0.0 if options.quick else options.wait)
+        load_before = load_average()
+        print(f"{name} ...", file=sys.stderr)
+        others = OthersLoad()
+        try:
+            with others.watch():
+                for values in BENCHMARKS[name].measure(options):
+                    results["failures"].update(values.get("failures", {}))
+                    results["benchmarks"][name] = {"load_average_before": load_before, **values}
+                    _keep(results, options.output)
+            results["benchmarks"][name]["mean_others_cores"] = others.cores[0]
+        except BenchmarkFailed as failure:
+            results["failures"][name] = str(failure)
+    _keep(results, options.output)
+    return results
+
+
+def _keep(results: Mapping[str, Any], output: Path | None) -> None:
+    """Write the results so far: what took an hour is kept whatever comes later."""
+    if output is not None:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+
+
+def _tables(shown: Sequence[Mapping[str, Any]]) -> list[Table]:
+    """Return the tables of one or several results; what a note says of all of them is said once."""
+    tables: list[Table] = []
+    said: set[str] = set()
+    for results in shown:
+        for name, values in results["benchmarks"].items():
+            cores = values.get("mean_others_cores")
+            others = [] if cores is None else [f"Other processes used {cores:.2f} cores meanwhile, on average."]
+            for table in BENCHMARKS[name].tables(values):
+                notes = [note for note in table.notes if note not in said]
+                said.update(notes)
+                tables.append(replace(table, notes=(*notes, *others)))
+    return tables
+
+
+def as_markdown(shown: Sequence[Mapping[str, Any]]) -> str:
+    """Return the sections of a page of results: the machine, a column for each file, then every table."""
+    machines = [results["machine"] for results in shown]
+    facts = [
+        (title, *(str(machine[key]) for machine in machines))
+        for title, key in _FACTS
+        if any(machine[key] != [] for machine in machines)
+    ]
+    head = Table("Machine", ("", *(str(number) for number in range(1, len(shown) + 1))), facts)
+    return "\n".join(table.as_markdown() for table in [head, *_tables(shown)])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""What the device can do: training steps on tensors that lie there, and its best matrix product."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from contextlib import nullcontext
+
+import torch
+
+from adabatch.batching import split_update
+from adabatch.config import TrainConfig
+from adabatch.learner import build_optimizer
+from adabatch.networks import build_network
+from benchmarks.images import IMAGE_SIZE, NUM_CHANNELS, NUM_CLASSES
+
+_MATRIX_SIZE = {"cpu": 2048, "cuda": 8192}
+_MATMUL_REPETITIONS = 5
+
+
+class BareSteps:
+    """Forward, backward and optimizer step on the same images again and again: no loader, no trainer, no numbers.
+
+    Args:
+        network_name: built anew.
+        batch_size: samples per update.
+        config: gives micro-batch, precision, memory format and optimizer; steps are compiled on a GPU.
+        device: where to compute.
+    """
+
+    def __init__(self, network_name: str, batch_size: int, config: TrainConfig, device: torch.device) -> None:
+        self._device = device
+        self._batch_size = batch_size
+        self._is_bf16 = config.hardware.precision == "bf16"
+        self._sizes = split_update(batch_size, 1, config.max_micro_batch_size).micro_batches[0]
+        layout = torch.channels_last if config.hardware.channels_last else torch.contiguous_format
+        network = build_network(network_name, NUM_CHANNELS, NUM_CLASSES, IMAGE_SIZE)
+        self._network = network.to(device).to(memory_format=layout)
+        if device.type == "cuda":
+            self._network.compile(dynamic=False)
+        self._optimizer = build_optimizer(config.optimizer, self._network.parameters())
+        shape = (self._sizes[0], NUM_CHANNELS, IMAGE_SIZE, IMAGE_SIZE)
+        self._images = torch.randn(shape, device=device).contiguous(memory_format=layout)
+        self._labels = torch.zeros(self._sizes[0], dtype=torch.int64, device=device)
+        self.seconds(num_updates=1)
+
+    def seconds(self, num_updates: int) -> float:
+        """Return how long so many updates take."""
+        self._wait_for_device()
+        started = time.perf_counter()
+        for _ in range(num_updates):
+            for size in self._sizes:
+                self._forward_and_backward(size)
+            self._optimizer.step()
+            self._optimizer.zero_grad(set_to_none=True)
+        self._wait_for_device()
+        return time.perf_counter() - started
+
+    def _forward_and_backward(self, size: int) -> None:
+        with torch.autocast(self._device.type, torch.bfloat16) if self._is_bf16 else nullcontext():
+            logits = self._network(self._images[:size])
+        loss = torch.nn.functional.cross_entropy(logits.float(), self._labels[:size], reduction="sum")
+        (loss / self._batch_size).backward()
+
+    def _wait_for_device(self) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+
+
+def best_matmul_flops_per_second(precision: str, device: torch.device) -> float:
+    """Return the rate of a large square matrix product, the median of a few."""
+    size = _MATRIX_SIZE[device.type]
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
+    durations = []
+    for _ in range(_MATMUL_REPETITIONS + 1):
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        started = time.perf_counter()
+        torch.mm(left, right)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        durations.append(time.perf_counter() - started)
+    return 2.0 * size**3 / statistics.median(durations[1:])

@@ -1,0 +1,31 @@
+"""Trains as ``python -m adabatch`` does, and prints the instant at which the first update had been made."""
+
+from __future__ import annotations
+
+import sys
+import time
+from unittest.mock import patch
+
+from adabatch.train import main
+
+
+def print_instant_of_first_update() -> int:
+    """Train the run of the command line; the instant is a reading of `time.monotonic`."""
+    from adabatch.learner import Learner
+
+    update = Learner.update
+    is_first = True
+
+    def timed_update(learner: Learner) -> None:
+        nonlocal is_first
+        update(learner)
+        if is_first:
+            is_first = False
+            print(time.monotonic(), flush=True)
+
+    with patch.object(Learner, "update", timed_update):
+        return main()
+
+
+if __name__ == "__main__":
+    sys.exit(print_instant_of_first_update())

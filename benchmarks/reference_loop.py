@@ -1,0 +1,140 @@
+"""The loop of the paper's published code, written anew: what the trainer of this package is measured against.
+
+What makes it slow is kept, because it is what people run: every sample is made from a PIL image by Python in worker
+processes, every micro-batch waits for the device before and after the forward and the backward pass, and loss and
+accuracy are fetched as numbers at each step. What cannot be known of the original is chosen in its favour: batches
+lie in pinned memory on a GPU, and no progress bar is drawn.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+
+from benchmarks.images import CROP_PADDING, IMAGE_SIZE, MEAN, NUM_CHANNELS, STD, LabelledImages
+
+
+class PilImages(Dataset[tuple[torch.Tensor, int]]):
+    """Samples made one by one: an array to a PIL image, cropped, mirrored, to a tensor, normalised."""
+
+    def __init__(self, images: LabelledImages) -> None:
+        self._arrays = images.pixels.numpy()
+        self._labels: list[int] = images.labels.tolist()
+        self._transform = transforms.Compose(
+            [
+                transforms.RandomCrop(IMAGE_SIZE, padding=CROP_PADDING),
+                transforms.RandomHorizontalFlip(),
+                transforms.ToTensor(),
+                transforms.Normalize([MEAN] * NUM_CHANNELS, [STD] * NUM_CHANNELS),
+            ]
+        )
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        image = Image.fromarray(np.asarray(self._arrays[index]))
+        return self._transform(image), self._labels[index]
+
+
+@dataclass
+class EpochTimes:
+    """One epoch: the whole by the clock on the wall, and what the loop's own timers caught."""
+
+    seconds: float = 0.0
+    forward_seconds: float = 0.0
+    backward_seconds: float = 0.0
+    num_samples: int = 0
+    mean_loss: float = 0.0
+    top1_accuracy: float = 0.0
+    top5_accuracy: float = 0.0
+
+
+class ReferenceLoop:
+    """Trains a network the way the published code does, in float32.
+
+    Args:
+        network: on ``device``.
+        images: all of the epoch's.
+        batch_size: samples in one forward and backward; incomplete batches are dropped.
+        accumulation_steps: batches per optimizer step.
+        num_workers: processes that make samples.
+        device: where to compute.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        images: LabelledImages,
+        batch_size: int,
+        accumulation_steps: int,
+        num_workers: int,
+        device: torch.device,
+    ) -> None:
+        self._network = network
+        self._device = device
+        self._accumulation_steps = accumulation_steps
+        self._criterion = nn.CrossEntropyLoss()
+        self._optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
+        self._loader = DataLoader(
+            PilImages(images),
+            batch_size=batch_size,
+            shuffle=True,
+            drop_last=True,
+            num_workers=num_workers,
+            pin_memory=device.type == "cuda",
+        )
+
+    def train_epoch(self) -> EpochTimes:
+        """Train on all samples once; starting the workers belongs to an epoch, as there."""
+        times = EpochTimes()
+        self._network.train()
+        started = time.perf_counter()
+        for step, (images, labels) in enumerate(self._loader):
+            if step % self._accumulation_steps == 0:
+                self._optimizer.zero_grad()
+            self._step(images, labels, times)
+            if (step + 1) % self._accumulation_steps == 0:
+                self._optimizer.step()
+        self._wait_for_device()
+        times.seconds = time.perf_counter() - started
+        return times
+
+    def _step(self, images: torch.Tensor, labels: torch.Tensor, times: EpochTimes) -> None:
+        images = images.to(self._device, non_blocking=True)
+        labels = labels.to(self._device, non_blocking=True)
+        forward_start = self._wait_for_device()
+        logits = self._network(images)
+        times.forward_seconds += self._wait_for_device() - forward_start
+        loss = self._criterion(logits, labels) / self._accumulation_steps
+        self._record(loss, logits.detach(), labels, times)
+        backward_start = self._wait_for_device()
+        loss.backward()
+        loss.item()
+        times.backward_seconds += self._wait_for_device() - backward_start
+
+    def _record(self, loss: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor, times: EpochTimes) -> None:
+        """Keep running means of loss and accuracies as Python numbers; each of them is fetched from the device."""
+        count = len(labels)
+        hits = logits.topk(5, dim=1).indices.t().eq(labels.view(1, -1))
+        fetched = {
+            "mean_loss": loss.item() * self._accumulation_steps,
+            "top1_accuracy": hits[:1].float().sum().item() / count,
+            "top5_accuracy": hits.float().sum().item() / count,
+        }
+        seen = times.num_samples
+        times.num_samples = seen + count
+        for name, value in fetched.items():
+            setattr(times, name, (getattr(times, name) * seen + value * count) / times.num_samples)
+
+    def _wait_for_device(self) -> float:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        return time.perf_counter()
