@@ -46,7 +46,12 @@ def load(*folders: str | Path) -> Data:
 
 
 class Collector:
-    """Reads folders again and again, and of them only the runs whose files changed since."""
+    """Reads folders again and again, and of them only the runs whose files changed since.
+
+    Example:
+        >>> collector = analysis.Collector("runs/demo")
+        >>> data = collector.load()  # and again while runs go on
+    """
 
     def __init__(self, *folders: str | Path) -> None:
         self._folders = [Path(folder) for folder in folders]

@@ -125,6 +125,10 @@ def profile_plot(comparison: Comparison) -> go.Figure:
 
 
 def all_plots(data: Data, group: str) -> dict[str, go.Figure]:
-    """Return every figure of a group by name."""
+    """Return every figure of a group by name.
+
+    Example:
+        >>> analysis.all_plots(data, "digits-tiny_cnn")["time_by_span"]
+    """
     plots = {name: curve_plot(data, group, name) for name in CURVES}
     return {**plots, "time_by_span": time_plot(data, group), "accuracy_against_time": accuracy_time_plot(data, group)}

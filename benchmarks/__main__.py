@@ -13,7 +13,7 @@ from typing import Any
 
 from adabatch.errors import EXIT_DONE, EXIT_FAILED
 from adabatch.terminal import print_renderable
-from benchmarks import packing, small_costs, training_speed
+from benchmarks import dashboard, packing, small_costs, training_speed
 from benchmarks.machine import OthersLoad, load_average, machine_facts, wait_until_quiet
 from benchmarks.measure import BenchmarkFailed
 from benchmarks.tables import Table
@@ -23,6 +23,7 @@ BENCHMARKS: dict[str, ModuleType] = {
     "training_speed": training_speed,
     "small_costs": small_costs,
     "packing": packing,
+    "dashboard": dashboard,
 }
 _FACTS = (
     ("Command", "command"), ("Started", "started_at"), ("Processor", "cpu_model"), ("Cores", "num_cores"),
@@ -75,7 +76,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-_DESCRIPTION = "Measures the trainer against the reference's loop, what a command costs, and what packing gains."
+_DESCRIPTION = (
+    "Measures the trainer against the reference's loop, what commands and the dashboard cost, what packing gains."
+)
 
 
 def _measure(options: argparse.Namespace, given: Sequence[str]) -> dict[str, Any]:

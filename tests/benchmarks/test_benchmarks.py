@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -118,6 +120,19 @@ def test_small_costs(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert {"plan, nothing trained", "analysis.load", "tables"} <= costs["sweep"]["commands"].keys()
     assert costs["saving"]["demo"]["save_seconds"] > 0
     assert len(costs["start"]["first_update_seconds"]) == 1
+    assert "peak memory" in capsys.readouterr().out
+
+
+@pytest.mark.xdist_group("browser")
+def test_the_dashboard(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    if shutil.which("chromium") is None and not os.environ.get("CI"):
+        pytest.skip("chromium shows the page; install it to run this test")
+    output = tmp_path / "dashboard.json"
+    assert main(["dashboard", "--quick", "-o", str(output)]) == 0
+    [one] = json.loads(output.read_text())["benchmarks"]["dashboard"]["rounds"]
+    assert 0 < one["first_rows_seconds"] <= one["tables_seconds"]
+    assert one["refresh_seconds"]
+    assert one["peak_bytes"] > 0
     assert "peak memory" in capsys.readouterr().out
 
 
