@@ -242,12 +242,13 @@ def _state(files: RunDir, summary: dict[str, Any]) -> tuple[str, str | None]:
         return DONE, None
     beat = files.read_json(files.progress).get("time")
     silence = time.time() - beat if isinstance(beat, int | float) else None
-    ended_at = max((_changed_at(file) for file in (files.failed, files.summary)), default=0.0)
+    has_ended = files.failed.exists() or summary.get("state") == "preempted"
+    ended_at = max(_changed_at(file) for file in (files.failed, files.summary)) if has_ended else 0.0
     if beat is not None and silence is not None and silence <= STALE_SECONDS and beat > ended_at:
         return "running", None
     if files.failed.exists():
         return "failed", _first_line(files.failed)
-    if summary.get("state") == "preempted":
+    if has_ended:
         return "preempted", summary.get("cause")
     if silence is None:
         return "pending", None
