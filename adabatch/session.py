@@ -22,6 +22,7 @@ from adabatch.environment import (
     utc_now,
 )
 from adabatch.errors import EXIT_DONE, EXIT_FAILED, ConfigError, RankFailed
+from adabatch.host_memory import keep_freed_memory
 from adabatch.learner import DTYPES, Learner
 from adabatch.rank_place import RankPlace
 from adabatch.reporting import MainReporter, Reporter
@@ -51,6 +52,7 @@ def make_device(config: TrainConfig, local_rank: int = 0) -> torch.device:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
     if hardware.device == "cpu":
+        keep_freed_memory()
         return torch.device("cpu")
     torch.backends.cudnn.benchmark = not hardware.deterministic
     device = torch.device("cuda", local_rank)
@@ -96,13 +98,13 @@ class Session:
         """Replace ``auto`` by what this device is measured to do best, in the saved config too."""
         if self._config.max_micro_batch_size != "auto":
             return
-        from adabatch.micro_batch import measure_max_micro_batch_size
+        from adabatch.micro_batch import explore_micro_batch
 
-        measured = measure_max_micro_batch_size(self._config, self._device)
-        _log.info("max_micro_batch_size is %d: %s", measured.max_micro_batch_size, measured.reason)
-        self._config = dataclasses.replace(self._config, max_micro_batch_size=measured.max_micro_batch_size)
+        choice = explore_micro_batch([self._config], self._device)
+        _log.info("max_micro_batch_size is %d: %s", choice.max_micro_batch_size, choice.reason)
+        self._config = dataclasses.replace(self._config, max_micro_batch_size=choice.max_micro_batch_size)
         save_config(self._config, self._run_dir.config)
-        self._run_dir.update_meta({"micro_batch_measurement": dataclasses.asdict(measured)})
+        self._run_dir.update_meta({"micro_batch_measurement": choice.as_dict()})
 
     def _build(self, stop: StopRequest) -> None:
         config = self._config
