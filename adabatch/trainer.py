@@ -94,7 +94,7 @@ class Trainer:
         self._resume()
         self._reporter.on_start(self.rows, self._seconds_before)
         while self.progress.epoch <= self.config.num_epochs:
-            last_update = self._train_epoch()
+            last_update = self.train_epoch()
             self._finish_epoch(last_update)
         if self._profiler:
             self._profiler.close()
@@ -110,7 +110,8 @@ class Trainer:
         ledger = {"ledger": self.ledger.epochs, "stages": self.ledger.by_stage()}
         return {**summarize(self.rows, seconds), "wall_seconds": sum(seconds.values()), **ledger}
 
-    def _train_epoch(self) -> PlannedUpdate:
+    def train_epoch(self) -> PlannedUpdate:
+        """Make the updates that are left of this epoch, and return the last one."""
         config, samples = self.config, self._dataset.train.num_samples
         signals = Signals(self.rows[-1].train_loss if self.rows else None)
         self._stopwatch.switch("data")

@@ -28,7 +28,7 @@ from adabatch.data.source import ImageFormat
 from adabatch.distributed import Ranks
 from adabatch.environment import cpu_model
 from adabatch.learner import DTYPES, Learner
-from adabatch.micro_batch import measure_max_micro_batch_size
+from adabatch.micro_batch import explore_micro_batch
 from adabatch.networks import build_network
 from adabatch.reporting import MainReporter
 from adabatch.run_dir import RunDir
@@ -85,7 +85,7 @@ class OurTrainer:
         self._device = make_device(config)
         self.cap_reason = "as asked for"
         if config.max_micro_batch_size == "auto":
-            measured = measure_max_micro_batch_size(config, self._device)
+            measured = explore_micro_batch([config], self._device)
             config = dataclasses.replace(config, max_micro_batch_size=measured.max_micro_batch_size)
             self.cap_reason = measured.reason
         self.config = config

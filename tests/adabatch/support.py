@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from adabatch.measurement import Measurement, MicroBatchTime
 from adabatch.run_dir import RunDir
 
 #: A run of a few tenths of a second: 60 training samples of 8 x 8 pixels.
@@ -78,3 +79,13 @@ def largest_difference(one: RunDir, other: RunDir) -> float:
     first, second = network_state(one), network_state(other)
     assert first.keys() == second.keys()
     return max(float((value.double() - second[name].double()).abs().max()) for name, value in first.items())
+
+
+def line(sizes: list[int], fixed: float, per_sample: float, update: float = 0.0, test: float = 0.0) -> Measurement:
+    """Return a measurement in which a micro-batch of B takes exactly ``fixed + per_sample * B`` seconds."""
+    seconds = [fixed + per_sample * size for size in sizes]
+    rows = [
+        MicroBatchTime(size, 0.1 * whole, 0.3 * whole, 0.6 * whole, update, whole, 0.0, 0.0)
+        for size, whole in zip(sizes, seconds, strict=True)
+    ]
+    return Measurement(tuple(rows), test, None, "a device", "now")

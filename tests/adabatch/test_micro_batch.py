@@ -5,17 +5,23 @@ import json
 import pytest
 import torch
 
-from adabatch import micro_batch
 from adabatch.compose import compose
 from adabatch.config import load_config, save_config
 from adabatch.errors import OutOfMemory
-from adabatch.micro_batch import largest_rank_share, main, measure_max_micro_batch_size
-from tests.adabatch.support import TINY, read_rows
+from adabatch.measure import main
+from adabatch.measurement import Measurement
+from adabatch.micro_batch import choose_micro_batch, explore_micro_batch, largest_rank_share
+from adabatch.probe import Probe
+from tests.adabatch.support import TINY, assert_equal_bits, line, read_rows
+
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(autouse=True)
 def own_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("adabatch.probe._EXPLORING_SECONDS", 1.0)
+    monkeypatch.setattr("adabatch.probe._SECONDS_PER_SIZE", 0.1)
 
 
 def test_the_number_is_written_into_the_config_and_the_same_command_agrees(train, capsys):
@@ -30,45 +36,85 @@ def test_the_number_is_written_into_the_config_and_the_same_command_agrees(train
 
 
 def test_the_largest_share_of_a_rank_is_the_largest_batch_over_the_ranks():
-    assert largest_rank_share(compose([*TINY, "hardware.num_devices=3"])) == 11  # 32 over 3
+    small, large = (compose([*TINY, f"schedule.batch_size={size}", "hardware.num_devices=3"]) for size in (2, 8))
+    assert largest_rank_share([small, large]) == 11  # 32 over 3
 
 
-def test_a_measurement_has_a_row_per_size_and_is_remembered(tmp_path):
+def test_the_largest_size_that_is_nearly_the_best_is_chosen():
+    # 10 ms + 1 ms a sample: 500, 667, 800, 889, 941, 970 samples/s; the last but one is within 5 % of the last
+    choice = choose_micro_batch(line([10, 20, 40, 80, 160, 320], fixed=0.010, per_sample=0.001))
+    assert choice.max_micro_batch_size == 320
+    assert choice.reason == "970 samples/s against at best 970 over 10..320"
+    # beyond the caches 2 ms a sample
+    rows = line([10, 20, 40], fixed=0.010, per_sample=0.001).rows + line([80], fixed=0.0, per_sample=0.002).rows
+    choice = choose_micro_batch(Measurement(rows, 0.0, None, "a device", "now"))
+    assert choice.max_micro_batch_size == 40
+
+
+def test_a_measurement_has_a_row_per_size_and_is_remembered():
     config = compose(TINY)
-    measured = measure_max_micro_batch_size(config, torch.device("cpu"))
-    assert [row["micro_batch_size"] for row in measured.rows] == [8, 16, 32][: len(measured.rows)]
-    for row in measured.rows:
-        assert row["samples_per_second"] == pytest.approx(row["micro_batch_size"] / row["seconds"])
-    best = max(row["samples_per_second"] for row in measured.rows)
-    chosen = next(row for row in measured.rows if row["micro_batch_size"] == measured.max_micro_batch_size)
-    assert chosen["samples_per_second"] >= 0.95 * best
-    assert measure_max_micro_batch_size(config, torch.device("cpu")) == measured
+    choice = explore_micro_batch([config], CPU)
+    rows = choice.measurement.rows
+    assert [row.micro_batch_size for row in rows] == [8, 16, 32]
+    for row in rows:
+        assert 0 < row.fastest_seconds <= row.seconds * 1.0001
+        assert min(row.data_seconds, row.forward_seconds, row.backward_seconds, row.update_seconds) > 0
+    assert choice.measurement.test_seconds_per_sample > 0
+    assert explore_micro_batch([config], CPU) == choice
+    assert explore_micro_batch([config], CPU, again=True).measurement != choice.measurement
 
 
-def test_memory_that_does_not_suffice_ends_the_search(monkeypatch):
-    original = micro_batch._seconds_of_one
+def test_measuring_leaves_no_trace_in_the_weights_of_a_run(train):
+    measured = train("max_micro_batch_size=auto", name="measured")
+    cap = load_config(measured.config).max_micro_batch_size
+    assert_equal_bits(train(f"max_micro_batch_size={cap}", name="given"), measured)
 
-    def only_small(learner, config, size):
+
+@pytest.mark.parametrize("error", [torch.cuda.OutOfMemoryError("CUDA out of memory."), MemoryError("no")])
+def test_memory_that_does_not_suffice_ends_the_search(monkeypatch, error):
+    original = Probe._train
+
+    def only_small(probe, size, num_updates):
         if size > 8:
-            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
-        return original(learner, config, size)
+            raise error
+        return original(probe, size, num_updates)
 
-    monkeypatch.setattr(micro_batch, "_seconds_of_one", only_small)
-    measured = measure_max_micro_batch_size(compose(TINY), torch.device("cpu"))
-    assert (measured.max_micro_batch_size, measured.out_of_memory_at) == (8, 16)
+    monkeypatch.setattr(Probe, "_train", only_small)
+    choice = explore_micro_batch([compose(TINY)], CPU)
+    assert (choice.max_micro_batch_size, choice.measurement.out_of_memory_at) == (8, 16)
 
 
 def test_a_network_that_never_fits_is_a_failure(monkeypatch):
-    def never(learner, config, size):
-        raise MemoryError("no")
+    def never(probe, size, num_updates):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes.")
 
-    monkeypatch.setattr(micro_batch, "_seconds_of_one", never)
+    monkeypatch.setattr(Probe, "_train", never)
     with pytest.raises(OutOfMemory, match="not even a micro-batch of 8"):
-        measure_max_micro_batch_size(compose(TINY), torch.device("cpu"))
+        explore_micro_batch([compose(TINY)], CPU)
 
 
-def test_the_command_writes_json(tmp_path):
-    save_config(compose(TINY), tmp_path / "config.yaml")
-    assert main([str(tmp_path / "config.yaml"), str(tmp_path / "measured.json")]) == 0
-    assert json.loads((tmp_path / "measured.json").read_text())["max_micro_batch_size"] in (8, 16, 32)
+def test_another_error_is_not_taken_for_want_of_memory(monkeypatch):
+    def broken(probe, size, num_updates):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(Probe, "_train", broken)
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        explore_micro_batch([compose(TINY)], CPU)
+
+
+def test_the_command_writes_json(tmp_path, capsys):
+    save_config(compose([*TINY, "max_micro_batch_size=auto"]), tmp_path / "config.yaml")
+    save_config(
+        compose([*TINY, "max_micro_batch_size=auto", "schedule=fixed", "schedule.batch_size=4"]), tmp_path / "b.yaml"
+    )
+    answer = tmp_path / "measured.json"
+    assert main([str(tmp_path / "config.yaml"), str(tmp_path / "b.yaml"), "-o", str(answer), "--times"]) == 0
+    values = json.loads(answer.read_text())
+    cap = values["max_micro_batch_size"]
+    assert cap in (8, 16, 32)
+    # 4 of the fixed arm; 8, 16 and 32 of the growing one, in pieces of at most the cap
+    expected = {8: {4, 8}, 16: {4, 8, 16}, 32: {4, 8, 16, 32}}[cap]
+    measured = {row["micro_batch_size"] for row in values["measurement"]["rows"]}
+    assert expected <= measured | {28}
     assert main([str(tmp_path / "nowhere.yaml")]) == 2
+    assert "does not exist" in capsys.readouterr().err

@@ -1,0 +1,91 @@
+"""How long a run will take, from what the device was measured to need; nothing here imports torch."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from adabatch.batching import split_update
+from adabatch.config import TrainConfig
+from adabatch.measurement import Measurement
+from adabatch.progress import Progress
+from adabatch.schedules import build_schedule, plan_updates, tabulate
+
+#: Sizes that hold less of a run's samples than this are not worth a measurement of their own, ...
+_MIN_SHARE = 0.05
+#: ... unless the others hold less than this of them, as on a ramp; then powers of two stand for all.
+_MIN_COVERED_SHARE = 0.75
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Seconds of one run, named as in ``summary.json``."""
+
+    train_seconds: float
+    growth_seconds: float
+    test_seconds: float
+
+    @property
+    def elapsed_seconds(self) -> float:
+        """Training and growth: what speedups are made of."""
+        return self.train_seconds + self.growth_seconds
+
+
+def count_updates(config: TrainConfig) -> Counter[int]:
+    """Return how many updates of the run have how many samples."""
+    data = config.dataset
+    samples = data.num_train_samples
+    schedule = build_schedule(config.schedule, config.optimizer.learning_rate, samples, config.num_epochs)
+    counts: Counter[int] = Counter()
+    if schedule.constant_within_epoch:
+        for row in tabulate(schedule, config.num_epochs, samples, data.partial_batch):
+            full, partial = divmod(row.num_samples, row.batch_size)
+            counts[row.batch_size] += full
+            counts[partial] += 1
+        del counts[0]
+        return +counts
+    for epoch in range(1, config.num_epochs + 1):
+        updates = plan_updates(schedule, Progress(epoch=epoch), samples, data.partial_batch)
+        counts.update(update.num_samples for update in updates)
+    return counts
+
+
+def micro_batch_counts(config: TrainConfig) -> Counter[int]:
+    """Return how many micro-batches of each size the first rank, which has the most, will compute."""
+    counts: Counter[int] = Counter()
+    for num_samples, updates in count_updates(config).items():
+        split = split_update(num_samples, config.hardware.world_size, config.max_micro_batch_size)
+        for size in split.micro_batches[0]:
+            counts[size] += updates
+    return counts
+
+
+def sizes_to_measure(configs: Sequence[TrainConfig]) -> list[int]:
+    """Return the micro-batch sizes that decide how long these runs take, in rising order."""
+    sizes: set[int] = set()
+    for config in configs:
+        samples = Counter({size: size * count for size, count in micro_batch_counts(config).items()})
+        common = {size for size in samples if samples[size] >= _MIN_SHARE * samples.total()}
+        if sum(samples[size] for size in common) < _MIN_COVERED_SHARE * samples.total():
+            common = {1 << power for power in range(max(samples).bit_length()) if 1 << power > min(samples)}
+        sizes |= {*common, max(samples)}
+    return sorted(sizes)
+
+
+def forecast(config: TrainConfig, measurement: Measurement) -> Forecast:
+    """Predict a run's seconds per device.
+
+    The time that ranks need to average their gradients, and that a loader needs which decodes files, is not in it.
+    """
+    counts = micro_batch_counts(config)
+    computing = sum(count * measurement.micro_batch_seconds(size) for size, count in counts.items())
+    starting = sum(measurement.nearest(size).first_seconds for size in counts)
+    updates = sum(count_updates(config).values())
+    test_samples = math.ceil(config.dataset.num_test_samples / config.hardware.world_size)
+    return Forecast(
+        train_seconds=computing + starting + updates * measurement.update_seconds,
+        growth_seconds=sum(measurement.nearest(size).growth_seconds for size in counts),
+        test_seconds=config.num_epochs * test_samples * measurement.test_seconds_per_sample,
+    )

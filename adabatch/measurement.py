@@ -1,0 +1,123 @@
+"""What one device needs for micro-batches of several sizes, as measured; nothing here imports torch."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class MicroBatchTime:
+    """One size's times in seconds; medians over repetitions, but for the last three.
+
+    Attributes:
+        micro_batch_size: samples in one forward and backward on one device.
+        data_seconds: of preparing one micro-batch, and of what the trainer does between two updates.
+        forward_seconds: of one micro-batch, with loss and metrics.
+        backward_seconds: of one micro-batch.
+        update_seconds: of one optimizer step.
+        fastest_seconds: of the fastest repetition's data, forward and backward together.
+        growth_seconds: of compiling and tuning for this size, once, before it is trained on.
+        first_seconds: by how much the first micro-batch trained on took longer than those after it.
+    """
+
+    micro_batch_size: int
+    data_seconds: float
+    forward_seconds: float
+    backward_seconds: float
+    update_seconds: float
+    fastest_seconds: float
+    growth_seconds: float
+    first_seconds: float
+
+    @property
+    def seconds(self) -> float:
+        """Data, forward and backward of one micro-batch."""
+        return self.data_seconds + self.forward_seconds + self.backward_seconds
+
+    @property
+    def samples_per_second(self) -> float:
+        """The best rate seen: what other processes took is in the medians, not in the fastest repetition."""
+        return self.micro_batch_size / self.fastest_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class LinearFit:
+    """``a + b * micro_batch_size`` seconds for data, forward and backward of a micro-batch.
+
+    Attributes:
+        fixed_seconds: a.
+        seconds_per_sample: b.
+        largest_misfit: by how much, relative to what was measured, the line is wrong at its worst.
+    """
+
+    fixed_seconds: float
+    seconds_per_sample: float
+    largest_misfit: float
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """The times of one network, image shape, precision and so on, on one device.
+
+    Attributes:
+        rows: by rising micro-batch size; never empty.
+        test_seconds_per_sample: of one test image on one device.
+        out_of_memory_at: the smallest size that did not fit; None if all fitted.
+        device_model: where it was measured.
+        measured_at: UTC, ISO 8601.
+    """
+
+    rows: tuple[MicroBatchTime, ...]
+    test_seconds_per_sample: float
+    out_of_memory_at: int | None
+    device_model: str
+    measured_at: str
+
+    def micro_batch_seconds(self, size: int) -> float:
+        """Return data, forward and backward of a micro-batch: as measured, in between and beyond linear."""
+        sizes = [row.micro_batch_size for row in self.rows]
+        seconds = [row.seconds for row in self.rows]
+        if len(sizes) > 1 and size > sizes[-1]:
+            slope = (seconds[-1] - seconds[-2]) / (sizes[-1] - sizes[-2])
+            return seconds[-1] + max(0.0, slope) * (size - sizes[-1])
+        if size > sizes[-1]:
+            return seconds[-1] * size / sizes[-1]
+        return float(np.interp(size, sizes, seconds))
+
+    @property
+    def update_seconds(self) -> float:
+        """Of one optimizer step; it does not depend on the batch."""
+        return median(row.update_seconds for row in self.rows)
+
+    def nearest(self, size: int) -> MicroBatchTime:
+        """Return the times of the size measured that is nearest: what is paid once hardly depends on the size."""
+        return min(self.rows, key=lambda row: abs(row.micro_batch_size - size))
+
+    def fit(self) -> LinearFit | None:
+        """Return the line through the measured times by least squares of the relative error; None for one size."""
+        if len(self.rows) < 2:
+            return None
+        sizes = np.array([row.micro_batch_size for row in self.rows], dtype=float)
+        seconds = np.array([row.seconds for row in self.rows])
+        slope, intercept = np.polyfit(sizes, seconds, 1, w=1 / seconds)
+        misfit = np.abs((intercept + slope * sizes) / seconds - 1).max()
+        return LinearFit(float(intercept), float(slope), float(misfit))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values, for JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Measurement:
+        """Take back what `as_dict` returned.
+
+        Raises:
+            TypeError: if the values are of another version.
+        """
+        return cls(**{**values, "rows": tuple(MicroBatchTime(**row) for row in values["rows"])})

@@ -1,0 +1,212 @@
+"""Measures what one device needs for a micro-batch: the real trainer, for moments, on random pixels.
+
+What is timed is `Trainer.train_epoch` itself, so that the preparation of data, the metrics and the trainer's own work
+are in the numbers as they are in a run's. Sizes take turns, so that what disturbs the machine for a while disturbs
+all of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from adabatch.config import CheckpointConfig, StepwiseScheduleConfig, TrainConfig
+from adabatch.data import Dataset
+from adabatch.data.order import generator
+from adabatch.data.resident import ResidentSource
+from adabatch.data.source import ImageFormat
+from adabatch.distributed import Ranks
+from adabatch.environment import cpu_model, utc_now
+from adabatch.errors import OutOfMemory
+from adabatch.evaluation import evaluate
+from adabatch.learner import DTYPES, Learner
+from adabatch.measurement import Measurement, MicroBatchTime
+from adabatch.reporting import Reporter
+from adabatch.run_dir import RunDir
+from adabatch.stop_signals import StopRequest
+from adabatch.stopwatch import Stopwatch, train_seconds
+from adabatch.trainer import Trainer
+
+_SMALLEST = 8
+_MAX_IMAGES = 1024
+_NUM_TEST_SAMPLES = 512
+#: So small that the weights stay where they are, and every repetition computes the same.
+_LEARNING_RATE = 1e-12
+_REPETITION_SECONDS = 0.1
+_MAX_UPDATES = 512
+#: A size whose best rate is below this share of the best of all is not measured again while exploring.
+_CONTENDER_SHARE = 0.75
+_EXPLORING_SECONDS = 6.0
+_SECONDS_PER_SIZE = 1.0
+_MIN_ROUNDS = 2
+_log = logging.getLogger(__name__)
+
+
+def device_model(device: torch.device) -> str:
+    """Return the name of the GPU, or of the processor."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_model()
+
+
+class _Repeated:
+    """A source of any length, made of another one's samples again and again; see `Source`."""
+
+    def __init__(self, source: ResidentSource, num_samples: int) -> None:
+        self._source = source
+        self.num_samples = num_samples
+
+    def iterate(
+        self, epoch: int, seed: int, batches: Sequence[torch.Tensor]
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield images and labels for each batch of indices; see `Source.iterate`."""
+        return self._source.iterate(epoch, seed, [batch % self._source.num_samples for batch in batches])
+
+
+class Probe:
+    """Times micro-batches of one config's network and image shape on one device.
+
+    Args:
+        config: gives network, image shape, augmentation, optimizer and hardware; its schedule does not matter.
+        device: set up by `adabatch.session.make_device`.
+    """
+
+    def __init__(self, config: TrainConfig, device: torch.device) -> None:
+        hardware = dataclasses.replace(config.hardware, num_nodes=1, num_devices=1, profile=False)
+        optimizer = dataclasses.replace(config.optimizer, learning_rate=_LEARNING_RATE)
+        self._config = dataclasses.replace(
+            config,
+            num_epochs=1,
+            max_micro_batch_size=None,
+            hardware=hardware,
+            optimizer=optimizer,
+            checkpoint=CheckpointConfig(),
+        )
+        self._device = device
+        self._learner = Learner(self._config, device)
+        self._source = _random_source(self._config, device)
+        self._seconds: dict[int, list[dict[str, float]]] = {}
+        self._first: dict[int, dict[str, float]] = {}
+        self._out_of_memory_at: int | None = None
+
+    def explore(self, largest: int) -> Measurement:
+        """Time powers of two up to ``largest``, which is the last, as far as a few seconds go.
+
+        Raises:
+            OutOfMemory: if not even the smallest size fits.
+        """
+        deadline = time.perf_counter() + _EXPLORING_SECONDS
+        powers = [1 << power for power in range(_SMALLEST.bit_length() - 1, largest.bit_length())]
+        for size in sorted({min(size, largest) for size in [*powers, largest]}):
+            # A size is computed twice at first, and takes at most about twice as long as the one before.
+            expected = 4 * self._fastest(max(self._seconds)) if self._seconds else 0.0
+            if time.perf_counter() + expected > deadline or not self._try(size):
+                break
+        while time.perf_counter() < deadline:
+            best = max(size / self._fastest(size) for size in self._seconds)
+            for size in self._seconds:
+                if size / self._fastest(size) >= _CONTENDER_SHARE * best:
+                    self._repeat(size)
+        return self._measurement()
+
+    def measure(self, sizes: Sequence[int]) -> Measurement:
+        """Time the given sizes, about a second each; large ones a few times at least.
+
+        Raises:
+            OutOfMemory: if none fits; if some do not, the measurement says so.
+        """
+        fitting = [size for size in sorted(sizes) if self._out_of_memory_at is None and self._try(size)]
+        deadline = time.perf_counter() + _SECONDS_PER_SIZE * len(fitting)
+        rounds = 0
+        while rounds < _MIN_ROUNDS or time.perf_counter() < deadline:
+            for size in fitting:
+                self._repeat(size)
+            rounds += 1
+        return self._measurement()
+
+    def _try(self, size: int) -> bool:
+        """Compute a size for the first time; return False if it does not fit into the memory."""
+        try:
+            first = self._train(size, 1)
+            self._seconds[size] = [self._train(size, 1)]
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            _log.info("a micro-batch of %d does not fit: %s", size, str(error).splitlines()[0])
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()
+            self._out_of_memory_at = size
+            if not self._seconds:
+                raise OutOfMemory(f"not even a micro-batch of {size} fits on {self._device}") from error
+            return False
+        self._first[size] = first
+        return True
+
+    def _repeat(self, size: int) -> None:
+        count = min(max(1, round(_REPETITION_SECONDS / self._fastest(size))), _MAX_UPDATES)
+        self._seconds[size].append(self._train(size, count))
+
+    def _fastest(self, size: int) -> float:
+        return min(train_seconds(seconds) for seconds in self._seconds[size])
+
+    def _train(self, size: int, num_updates: int) -> dict[str, float]:
+        """Train updates of one micro-batch each; return the seconds of one by span."""
+        config = dataclasses.replace(self._config, schedule=StepwiseScheduleConfig(batch_size=size, every_epochs=1))
+        stopwatch = Stopwatch(use_device_events=self._device.type == "cuda")
+        dataset = Dataset(_Repeated(self._source, size * num_updates), self._source)
+        nowhere = RunDir(Path())  # nothing is written without a reporter or a checkpoint
+        trainer = Trainer(config, dataset, self._learner, Ranks(), nowhere, Reporter(), StopRequest(), stopwatch)
+        trainer.train_epoch()
+        return {span: seconds / num_updates for span, seconds in trainer.seconds().items()}
+
+    def _measurement(self) -> Measurement:
+        return Measurement(
+            rows=tuple(self._row(size) for size in sorted(self._seconds)),
+            test_seconds_per_sample=self._test_seconds_per_sample(),
+            out_of_memory_at=self._out_of_memory_at,
+            device_model=device_model(self._device),
+            measured_at=utc_now(),
+        )
+
+    def _row(self, size: int) -> MicroBatchTime:
+        # The first one carries an epoch's beginning on a single update.
+        taken = self._seconds[size][1:] or self._seconds[size]
+        return MicroBatchTime(
+            micro_batch_size=size,
+            data_seconds=median(one["data"] for one in taken),
+            forward_seconds=median(one["forward"] for one in taken),
+            backward_seconds=median(one["backward"] for one in taken),
+            update_seconds=median(one["update"] for one in taken),
+            fastest_seconds=min(one["data"] + one["forward"] + one["backward"] for one in taken),
+            growth_seconds=self._first[size]["growth"],
+            first_seconds=max(0.0, train_seconds(self._first[size]) - train_seconds(self._seconds[size][0])),
+        )
+
+    def _test_seconds_per_sample(self) -> float:
+        source = _Repeated(self._source, min(_NUM_TEST_SAMPLES, self._config.dataset.num_test_samples))
+        durations = []
+        for _ in range(3):
+            started = time.perf_counter()
+            evaluate(self._learner, source, self._config.dataset.num_classes, Ranks())
+            durations.append(time.perf_counter() - started)
+        return median(durations) / source.num_samples
+
+
+def _random_source(config: TrainConfig, device: torch.device) -> ResidentSource:
+    data, hardware = config.dataset, config.hardware
+    count = min(data.num_train_samples, _MAX_IMAGES)
+    source = generator("probe")
+    shape = (count, data.image_size, data.image_size, data.num_channels)
+    pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=source)
+    labels = torch.randint(0, data.num_classes, (count,), generator=source)
+    image_format = ImageFormat(device, hardware.channels_last, DTYPES[hardware.precision])
+    return ResidentSource(pixels, labels, data, image_format, white=255.0, augment=True)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    text = str(error)
+    return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text
