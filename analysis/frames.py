@@ -57,6 +57,7 @@ class Data:
             How it went: ``state``, ``cause``. What came out: the columns of `RESULTS`; final and best values are
             NaN unless the run is done, seconds and counts are those of the epochs that finished. What it was: each
             key of its config (``schedule.batch_size``) and of its origin (``device_model``, ``git_sha``, ...).
+            ``forecast_seconds`` is what ``launch submit --forecast`` predicted for ``elapsed_seconds``.
         epochs: the columns of ``epochs.csv`` after `IDENTITY`, sorted by run and epoch.
 
     Example:

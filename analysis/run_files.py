@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import re
 import time
 from collections.abc import Callable
@@ -205,10 +206,19 @@ def _origin(meta: dict[str, Any]) -> dict[str, Any]:
     return {
         **{key: meta.get(key) for key in _META_KEYS},
         **{key: launch.get(key) for key in _LAUNCH_KEYS},
+        "forecast_seconds": _forecast_seconds(launch.get("forecast")),
         "git_diff": code.get("git_diff"),
         "lint_allowed": ",".join(sorted(allowed)),
         "source": meta.get("source", "adabatch"),
     }
+
+
+def _forecast_seconds(forecast: object) -> float:
+    """Return the training and growth that were predicted before the run started; NaN if nothing was."""
+    if not isinstance(forecast, dict):
+        return math.nan
+    parts = [forecast.get(key) for key in ("train_seconds", "growth_seconds")]
+    return sum(part if isinstance(part, int | float) else math.nan for part in parts)
 
 
 def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

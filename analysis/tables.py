@@ -49,6 +49,7 @@ def make_tables(comparison: Comparison) -> list[Table]:
         speedup_table(comparison),
         target_table(comparison),
         split_table(comparison),
+        forecast_table(comparison),
         refused_table(comparison),
         unfinished_table(comparison),
     ]
@@ -145,6 +146,33 @@ def split_table(comparison: Comparison) -> Table:
         "tuning for larger batches; rest: data and all else.",
     ]
     return _table("split", "What the speedup is made of", columns, rows, notes)
+
+
+def forecast_table(comparison: Comparison) -> Table:
+    """Return what was predicted before the runs started beside what they took."""
+    runs = comparison.data.done
+    runs = runs[runs.forecast_seconds.notna()]
+    arms = runs.groupby(["group", "arm", "baseline"], sort=False, dropna=False).agg(
+        runs=("seed", "size"), predicted=("forecast_seconds", "mean"), took=("elapsed_seconds", "mean")
+    )
+    totals = comparison.speedup[comparison.speedup.quantity == "total"]
+    measured = {(row.group, row.arm, row.baseline): row.value for row in tuples(totals)}
+    predicted = {(row.group, row.arm): row.predicted for row in tuples(arms.reset_index())}
+    columns = [GROUP, "arm", "runs", "predicted s", "took s", "off", "predicted speedup", "measured speedup"]
+    rows = []
+    for row in tuples(arms.reset_index()):
+        cells = [row.group, row.arm, str(row.runs), f"{row.predicted:.3g}", f"{row.took:.3g}"]
+        cells.append(f"{100 * (row.predicted / row.took - 1):+.0f} %")
+        if row.arm == row.baseline:
+            rows.append([*cells, "baseline", ""])
+        else:
+            forecast = predicted.get((row.group, row.baseline), math.nan) / row.predicted
+            rows.append([*cells, times(forecast), times(measured.get((row.group, row.arm, row.baseline), math.nan))])
+    notes = [
+        "predicted: training and growth of one run, from micro-batches that were timed before the first run started; "
+        "took: the mean over finished runs."
+    ]
+    return _table("forecast", "Forecast", columns, rows, notes)
 
 
 def refused_table(comparison: Comparison) -> Table:

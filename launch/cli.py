@@ -19,9 +19,11 @@ from adabatch.terminal import print_renderable, run_command
 from launch.cancel import cancel
 from launch.config import ClusterConfig, SweepConfig, load_cluster, load_sweep
 from launch.expand import Expansion, expand
+from launch.forecast import CellForecast, forecast_cells
 from launch.lint import Finding, check_codes, lint
 from launch.plan import make_plan
 from launch.plan_text import findings_text, plan_text
+from launch.probe import Prober
 from launch.states import FAILURES, RETRY_WORDS, SETTLED, states_to_submit
 from launch.status import read_status, status_of
 from launch.status_text import status_text
@@ -85,6 +87,11 @@ def _add_sweep_arguments(parser: argparse.ArgumentParser, words_help: str) -> No
     )
 
 
+def _add_forecast_arguments(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument("--forecast", action="store_true", help=what)
+    parser.add_argument("--again", action="store_true", help="with --forecast: measure anew, whatever is cached")
+
+
 def _split_words(words: Sequence[str], groups: Sequence[str]) -> _Words:
     split = _Words({}, {}, {}, [])
     for word in words:
@@ -93,7 +100,7 @@ def _split_words(words: Sequence[str], groups: Sequence[str]) -> _Words:
             raise ConfigError(f"{word} is no key=value word; a sweep is named by sweep=NAME.")
         group, _, rest = key.partition(".")
         if key in ("sweep", "cluster") and key not in groups:
-            raise ConfigError(f"{word} has no meaning here; plan takes a sweep alone.")
+            raise ConfigError(f"{word} has no meaning here; plan takes a sweep alone, unless it has --forecast.")
         if key in groups:
             split.names[key] = value
         elif group == "sweep" and rest:
@@ -121,11 +128,18 @@ def _plan(arguments: list[str]) -> int:
     parser = _parser("plan", "Shows what a sweep would run, stage by stage, and what lint finds.")
     _add_sweep_arguments(parser, _WORDS_HELP)
     parser.add_argument("--format", choices=("text", "json"), default="text")
+    _add_forecast_arguments(parser, "measure this device, or the cluster's, and predict seconds and speedups")
     options = parser.parse_intermixed_args(arguments)
-    words = _split_words(options.words, ("sweep",))
+    words = _split_words(options.words, ("sweep", "cluster") if options.forecast else ("sweep",))
     expansion, findings = _expand(options, words)
+    forecast: list[CellForecast] = []
+    if options.forecast:
+        cluster = load_cluster(words.names.get("cluster", "local"), words.cluster, options.config_dir)
+        prober = Prober(expansion.runs, expansion.folder, cluster, options.again)
+        expansion = replace(expansion, runs=prober.fix_micro_batch(expansion.runs))
+        forecast = forecast_cells(expansion.runs, prober.measure_times(expansion.runs))
     statuses = status_of([run.run_dir for run in expansion.runs], expansion.folder)
-    plan = make_plan(expansion, statuses, findings)
+    plan = make_plan(expansion, statuses, findings, forecast)
     if options.format == "json":
         print(plan.as_json())
     else:
@@ -145,6 +159,7 @@ def _submit(arguments: list[str]) -> int:
         metavar="STATES",
         help=f"besides missing runs start those in these states only: {','.join(RETRY_WORDS)}",
     )
+    _add_forecast_arguments(parser, "measure the device first, and put what it predicts beside what comes out")
     options = parser.parse_intermixed_args(arguments)
     words = _split_words(options.words, ("sweep", "cluster"))
     cluster_name = words.names.get("cluster", "local")
@@ -155,7 +170,18 @@ def _submit(arguments: list[str]) -> int:
     if findings:
         print_renderable(findings_text(findings, allowed))
     refuse_errors(findings, allowed)
-    return submit(Request(expansion, cluster, cluster_name, words.overrides, allowed, states, options.detach))
+    request = Request(
+        expansion,
+        cluster,
+        cluster_name,
+        words.overrides,
+        allowed,
+        states,
+        options.detach,
+        options.forecast,
+        options.again,
+    )
+    return submit(request)
 
 
 def _cluster(options: argparse.Namespace, name: str, words: _Words) -> ClusterConfig:

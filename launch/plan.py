@@ -14,6 +14,7 @@ from adabatch.config import TrainConfig
 from adabatch.run_dir import RunDir
 from adabatch.schedules import EpochPlan, build_schedule, tabulate
 from launch.expand import Expansion
+from launch.forecast import CellForecast
 from launch.lint import Finding
 from launch.states import State
 from launch.status import RunStatus
@@ -84,6 +85,7 @@ class Plan:
     estimate: Estimate
     findings: tuple[Finding, ...]
     runs: tuple[dict[str, Any], ...]
+    forecast: tuple[CellForecast, ...]
 
     def as_json(self) -> str:
         """Return the plan as JSON."""
@@ -92,12 +94,18 @@ class Plan:
         return json.dumps(values, indent=2)
 
 
-def make_plan(expansion: Expansion, statuses: Sequence[RunStatus], findings: Sequence[Finding]) -> Plan:
+def make_plan(
+    expansion: Expansion,
+    statuses: Sequence[RunStatus],
+    findings: Sequence[Finding],
+    forecast: Sequence[CellForecast] = (),
+) -> Plan:
     """Plan a sweep.
 
     Args:
         statuses: of the sweep's runs, in their order.
         findings: of `lint`.
+        forecast: of `launch.forecast.forecast_cells`; none if nothing was measured.
     """
     arms = _arm_plans(expansion)
     states = Counter(status.state.value for status in statuses)
@@ -115,6 +123,7 @@ def make_plan(expansion: Expansion, statuses: Sequence[RunStatus], findings: Seq
         estimate=_estimate(expansion, statuses),
         findings=tuple(findings),
         runs=listed,
+        forecast=tuple(forecast),
     )
 
 

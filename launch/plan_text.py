@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from launch.forecast_text import forecast_text
 from launch.lint import ERROR, Finding
 from launch.plan import ArmPlan, Estimate, Plan, Stage
 
@@ -23,6 +24,8 @@ def plan_text(plan: Plan, allowed: Sequence[str]) -> RenderableType:
     for arm in plan.arms:
         parts += [Text(""), Text(_arm_title(arm), style="bold"), _stage_table(arm.stages)]
     parts += [Text(""), Text(f"{plan.updates:,} updates in all runs. {_estimate_text(plan.estimate)}")]
+    for cell in plan.forecast:
+        parts += [Text(""), forecast_text(cell)]
     parts += [Text(""), findings_text(plan.findings, allowed)]
     return Group(*parts)
 

@@ -1,4 +1,4 @@
-"""One ``max_micro_batch_size`` for all arms of a cell, where ``auto`` was asked for: measured where the runs run."""
+"""Asks the device on which runs will run what it needs for them: a short process here, or a short SLURM job."""
 
 from __future__ import annotations
 
@@ -9,70 +9,128 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from adabatch.config import CONF_DIR, load_config, save_config
+from adabatch.config import CONF_DIR, TrainConfig, load_config, save_config, to_dict
 from adabatch.errors import ConfigError
+from adabatch.forecast import count_updates
+from adabatch.measurement import Measurement
 from adabatch.run_dir import RunDir
 from launch.bookkeeping import LaunchFolder
 from launch.config import ClusterConfig
-from launch.expand import Expansion, Run
-from launch.plan import epoch_rows
+from launch.expand import Run
 from launch.prepare import has_started, with_threads
 from launch.slurm_submit import run_command_on_slurm
 
+#: Keys in which runs may differ and still need the same for an equal micro-batch.
+_TIMELESS = ("seed", "num_epochs", "run_dir", "schedule", "tracker", "checkpoint")
 
-def fix_micro_batch(chosen: Sequence[Run], expansion: Expansion, cluster: ClusterConfig) -> list[Run]:
-    """Replace ``max_micro_batch_size=auto`` by a number, the same for all runs of a cell.
 
-    A cell that has a started run keeps that run's number. Else the config with the largest batch of the cell is
-    measured: on this machine, or by a short SLURM job, which is waited for.
+class Prober:
+    """Measures for the runs of a sweep.
 
-    Raises:
-        ConfigError: if the measurement fails.
+    Args:
+        runs: of the whole sweep.
+        sweep_folder: keeps what was asked and answered, below ``.launch``.
+        cluster: where the runs run.
+        again: whether to measure although an earlier measurement is cached.
     """
-    caps: dict[str, int] = {}
-    fixed = []
-    for run in chosen:
-        if run.config.max_micro_batch_size == "auto":
-            if run.cell not in caps:
-                siblings = [other for other in expansion.runs if other.cell == run.cell]
-                caps[run.cell] = _earlier_cap(siblings) or _measure(siblings, expansion.folder, cluster)
-            run = dataclasses.replace(run, config=dataclasses.replace(run.config, max_micro_batch_size=caps[run.cell]))
-        fixed.append(run)
-    return fixed
+
+    def __init__(self, runs: Sequence[Run], sweep_folder: Path, cluster: ClusterConfig, again: bool = False) -> None:
+        self._runs = runs
+        self._folder = LaunchFolder(sweep_folder).path / "measured"
+        self._cluster = cluster
+        self._again = again
+
+    def fix_micro_batch(self, chosen: Sequence[Run]) -> list[Run]:
+        """Replace ``max_micro_batch_size=auto`` by a number, the same for all runs of a cell.
+
+        A cell that has a started run keeps that run's number. Else it is measured, for the largest batch of the cell.
+
+        Raises:
+            ConfigError: if the measurement fails.
+        """
+        caps: dict[str, int] = {}
+        fixed = []
+        for run in chosen:
+            if run.config.max_micro_batch_size == "auto":
+                if run.cell not in caps:
+                    siblings = [
+                        other
+                        for other in self._runs
+                        if other.cell == run.cell and other.config.max_micro_batch_size == "auto"
+                    ]
+                    caps[run.cell] = _earlier_cap(siblings) or self._measure_cap(run.cell, siblings)
+                config = dataclasses.replace(run.config, max_micro_batch_size=caps[run.cell])
+                run = dataclasses.replace(run, config=config)
+            fixed.append(run)
+        return fixed
+
+    def measure_times(self, runs: Sequence[Run]) -> dict[Path, Measurement]:
+        """Return by run directory what the device needs for the micro-batches of the runs, whose caps are fixed.
+
+        Raises:
+            ConfigError: if the measurement fails.
+        """
+        groups: dict[str, list[Run]] = {}
+        for run in runs:
+            groups.setdefault(_timed_alike(run.config), []).append(run)
+        measured: dict[Path, Measurement] = {}
+        for group in groups.values():
+            names = sorted({run.cell for run in group})
+            print(f"measuring the times of {', '.join(names)}", file=sys.stderr, flush=True)
+            answer = self._ask([run.config for run in group], names[0], "times", ["--times"])
+            measurement = Measurement.from_dict(answer["measurement"])
+            measured |= {run.run_dir: measurement for run in group}
+        return measured
+
+    def _measure_cap(self, cell: str, siblings: Sequence[Run]) -> int:
+        print(f"measuring max_micro_batch_size for {cell}", file=sys.stderr, flush=True)
+        largest = max((run.config for run in siblings), key=lambda config: max(count_updates(config)))
+        answer = self._ask([largest], cell, "max_micro_batch_size", [])
+        cap = int(answer["max_micro_batch_size"])
+        print(f"max_micro_batch_size is {cap} for {cell}: {answer['reason']}", file=sys.stderr, flush=True)
+        return cap
+
+    def _ask(self, configs: Sequence[TrainConfig], cell: str, what: str, words: list[str]) -> dict[str, Any]:
+        """Run ``python -m adabatch.measure`` for configs where the runs will run, and return its answer."""
+        folder = (self._folder / cell).resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        answer = folder / f"{what}.json"
+        answer.unlink(missing_ok=True)
+        different = {repr(config.schedule): config for config in configs}
+        files = []
+        for number, config in enumerate(different.values(), 1):
+            files.append(folder / f"{what}-{number}.yaml")
+            save_config(with_threads(config, self._cluster), files[-1])
+        call = ["-m", "adabatch.measure", *map(str, files), "-o", str(answer), *words]
+        call += ["--again"] if self._again else []
+        if self._cluster.kind == "slurm":
+            reason = run_command_on_slurm(call, configs[0], self._cluster, folder)
+        else:
+            path = os.pathsep.join(filter(None, [str(CONF_DIR.parent), os.environ.get("PYTHONPATH")]))
+            ended = subprocess.run(
+                [sys.executable, *call], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}
+            )
+            reason = ended.stderr
+        if not answer.exists():
+            last = (reason.strip().splitlines() or ["no reason given"])[-1]
+            raise ConfigError(f"measuring {what} for {cell} failed: {last}")
+        values: dict[str, Any] = json.loads(answer.read_text(encoding="utf-8"))
+        return values
 
 
 def _earlier_cap(runs: Sequence[Run]) -> int | None:
     for run in runs:
-        if run.config.max_micro_batch_size == "auto" and has_started(run.run_dir):
+        if has_started(run.run_dir):
             cap = load_config(RunDir(run.run_dir).config).max_micro_batch_size
             if isinstance(cap, int):
                 return cap
     return None
 
 
-def _measure(runs: Sequence[Run], sweep_folder: Path, cluster: ClusterConfig) -> int:
-    asked = [run for run in runs if run.config.max_micro_batch_size == "auto"]
-    largest = max(asked, key=lambda run: max(row.batch_size for row in epoch_rows(run.config)))
-    folder = LaunchFolder(sweep_folder).path / "micro_batch" / largest.cell
-    folder.mkdir(parents=True, exist_ok=True)
-    config_file, answer = (folder / "config.yaml").resolve(), (folder / "measured.json").resolve()
-    answer.unlink(missing_ok=True)
-    save_config(with_threads(largest.config, cluster), config_file)
-    print(f"measuring max_micro_batch_size for {largest.cell}", flush=True)
-    words = ["-m", "adabatch.micro_batch", str(config_file), str(answer)]
-    if cluster.kind == "slurm":
-        reason = run_command_on_slurm(words, largest.config, cluster, folder)
-    else:
-        path = os.pathsep.join(filter(None, [str(CONF_DIR.parent), os.environ.get("PYTHONPATH")]))
-        ended = subprocess.run(
-            [sys.executable, *words], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}
-        )
-        reason = ended.stderr
-    if not answer.exists():
-        last = (reason.strip().splitlines() or ["no reason given"])[-1]
-        raise ConfigError(f"max_micro_batch_size is auto, but measuring it failed: {last}")
-    measured = json.loads(answer.read_text(encoding="utf-8"))
-    cap = int(measured["max_micro_batch_size"])
-    print(f"max_micro_batch_size is {cap} for {largest.cell}: {measured.get('reason', '')}", flush=True)
-    return cap
+def _timed_alike(config: TrainConfig) -> str:
+    """Return a text that is equal for runs whose equal micro-batches take the same time."""
+    values = to_dict(config)
+    optimizer = {"kind": config.optimizer.kind, "has_momentum": config.optimizer.momentum > 0}
+    return json.dumps({key: values[key] for key in values if key not in (*_TIMELESS, "optimizer")} | optimizer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import uuid
 from collections.abc import Sequence
@@ -13,10 +14,11 @@ from adabatch.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, ConfigErro
 from launch.bookkeeping import LaunchFolder
 from launch.config import ClusterConfig
 from launch.expand import Expansion, Run
+from launch.forecast import forecast_runs
 from launch.lint import ERROR, Finding
 from launch.local_queue import Stopped, foreground_queue, start_detached
 from launch.prepare import Selection, concurrent_runs, resolved, select, write_run
-from launch.probe import fix_micro_batch
+from launch.probe import Prober
 from launch.processes import start_time, this_process
 from launch.slurm import Queue, SlurmError
 from launch.slurm_submit import Submission, check_shape, require_programs, settle_intents, submit_to_slurm
@@ -34,6 +36,8 @@ class Request:
         allowed: lint codes that may pass.
         states: the states whose runs are to be started.
         detach: local only: do not wait for the runs.
+        forecast: whether to measure the device first and to write into each run how long it should take.
+        measure_again: whether to measure although an earlier measurement is cached.
     """
 
     expansion: Expansion
@@ -43,6 +47,8 @@ class Request:
     allowed: list[str]
     states: set[State]
     detach: bool
+    forecast: bool = False
+    measure_again: bool = False
 
 
 def refuse_errors(findings: Sequence[Finding], allowed: Sequence[str]) -> None:
@@ -112,8 +118,10 @@ def _selection_text(selection: Selection, folder: Path) -> str:
 def _write(request: Request, chosen: Sequence[Run], folder: LaunchFolder) -> list[list[Run]]:
     """Write what the jobs will read: the sweep, the code, and each run's config; return the runs by job."""
     cluster, sweep = request.cluster, request.expansion.sweep
-    settled = fix_micro_batch(chosen, request.expansion, cluster)
+    prober = Prober(request.expansion.runs, request.expansion.folder, cluster, request.measure_again)
+    settled = prober.fix_micro_batch(chosen)
     configs = [resolved(run, cluster) for run in settled]
+    forecasts = forecast_runs(settled, prober.measure_times(settled)) if request.forecast else {}
     code = snapshot_code(folder)
     write_sweep(request.expansion, request.overrides)
     meta: dict[str, Any] = {
@@ -126,7 +134,8 @@ def _write(request: Request, chosen: Sequence[Run], folder: LaunchFolder) -> lis
         "code": code,
     }
     for run, config in zip(chosen, configs, strict=True):
-        write_run(run, config, meta)
+        predicted = forecasts.get(run.run_dir)
+        write_run(run, config, meta | {"forecast": predicted and dataclasses.asdict(predicted)})
     size = cluster.runs_per_job
     runs = list(chosen)
     return [runs[start : start + size] for start in range(0, len(runs), size)]

@@ -20,7 +20,7 @@ from adabatch.errors import ConfigError
 from analysis.cli import main
 from analysis.curves import CURVES, colours, curve_frame, time_by_span
 from analysis.formats import to_html, to_latex
-from analysis.tables import Table, batch_ranges
+from analysis.tables import Table, batch_ranges, make_tables
 from tests.analysis.runs import write_run
 
 
@@ -256,3 +256,22 @@ def test_a_comparison_shows_itself_in_a_notebook(sweep: Path) -> None:
     html = analysis.compare(analysis.load(sweep))._repr_html_()
     assert "<table" in html
     assert "2.19x" in html
+
+
+def test_the_forecast_table_by_hand(tmp_path):
+    forecasts = {("fixed", 0): 22.0, ("fixed", 1): 22.0, ("adaptive", 0): 9.0, ("adaptive", 1): 9.0}
+    for (arm, seed), seconds in forecasts.items():
+        predicted = {"train_seconds": seconds - 1.0, "growth_seconds": 1.0, "test_seconds": 0.5}
+        write_run(tmp_path, arm, seed, epoch_seconds=10.0 if arm == "fixed" else 5.0, launch={"forecast": predicted})
+    (table,) = [table for table in make_tables(analysis.compare(analysis.load(tmp_path))) if table.name == "forecast"]
+    # two epochs: 22 s predicted and 20 s taken; 9 s and 10 s. Speedups 22 / 9 and 20 / 10.
+    assert table.rows == [
+        ["adaptive", "2", "9", "10", "-10 %", "2.44x", "2.00x"],
+        ["fixed", "2", "22", "20", "+10 %", "baseline", ""],
+    ]
+
+
+def test_runs_without_a_forecast_have_no_forecast_table(tmp_path):
+    write_run(tmp_path, "fixed")
+    write_run(tmp_path, "adaptive")
+    assert "forecast" not in [table.name for table in make_tables(analysis.compare(analysis.load(tmp_path)))]

@@ -1,0 +1,145 @@
+"""Before anything is trained: how long each arm will take here, and whether growing the batch can pay at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from adabatch.config import TrainConfig
+from adabatch.forecast import Forecast, forecast, micro_batch_counts
+from adabatch.measurement import LinearFit, Measurement
+from launch.expand import Run
+
+#: A batch pays no more where another doubling would save less than this share of the time per sample.
+_WORTH = 0.05
+#: A line that is further off than this at a measured size is not trusted beyond the sizes measured.
+_TRUSTED_MISFIT = 0.1
+
+
+@dataclass(frozen=True)
+class ArmForecast:
+    """One arm of a cell; seconds are of one run.
+
+    Attributes:
+        train_seconds: named as in ``summary.json``, like the two that follow.
+        device_hours: of all the arm's runs, with tests: GPU-hours, or hours of CPU processes.
+        speedup: the baseline's training and growth over its own; None for the baseline itself.
+    """
+
+    arm: str
+    num_runs: int
+    train_seconds: float
+    growth_seconds: float
+    test_seconds: float
+    device_hours: float
+    speedup: float | None
+
+
+@dataclass(frozen=True)
+class CellForecast:
+    """Runs that are timed by one measurement and compared with one baseline.
+
+    Attributes:
+        largest_speedup: over the baseline, that no schedule with the same samples can exceed here.
+        pays_up_to: samples on one device: a larger batch saves less than five percent of the time per sample.
+        fit: the line through the measured times; None where a single size was measured.
+        sizes: the smallest and the largest micro-batch measured.
+    """
+
+    cell: str
+    baseline: str
+    device_model: str
+    measured_at: str
+    world_size: int
+    sizes: tuple[int, int]
+    fit: LinearFit | None
+    pays_up_to: int
+    largest_speedup: float | None
+    arms: tuple[ArmForecast, ...]
+
+
+def forecast_runs(runs: Sequence[Run], measured: Mapping[Path, Measurement]) -> dict[Path, Forecast]:
+    """Return each run's forecast by its run directory; runs that differ in their seed alone are computed once."""
+    known: dict[tuple[str, str, str], Forecast] = {}
+    forecasts = {}
+    for run in runs:
+        key = (run.cell, run.arm, repr(run.config.schedule))
+        if key not in known:
+            known[key] = forecast(run.config, measured[run.run_dir])
+        forecasts[run.run_dir] = known[key]
+    return forecasts
+
+
+def forecast_cells(runs: Sequence[Run], measured: Mapping[Path, Measurement]) -> list[CellForecast]:
+    """Return the forecast of a sweep, cell by cell; within a cell, arms stand with the baseline of theirs."""
+    forecasts = forecast_runs(runs, measured)
+    groups: dict[tuple[str, str], dict[str, list[Run]]] = {}
+    for run in runs:
+        groups.setdefault((run.cell, run.baseline), {}).setdefault(run.arm, []).append(run)
+    return [_cell(cell, baseline, arms, measured, forecasts) for (cell, baseline), arms in groups.items()]
+
+
+def _cell(
+    cell: str,
+    baseline: str,
+    arms: Mapping[str, Sequence[Run]],
+    measured: Mapping[Path, Measurement],
+    forecasts: Mapping[Path, Forecast],
+) -> CellForecast:
+    first = next(iter(arms.values()))[0]
+    measurement = measured[first.run_dir]
+    reference = arms[baseline][0] if baseline in arms else None
+    against = forecasts[reference.run_dir] if reference else None
+    return CellForecast(
+        cell=cell,
+        baseline=baseline,
+        device_model=measurement.device_model,
+        measured_at=measurement.measured_at,
+        world_size=first.config.hardware.world_size,
+        sizes=(measurement.rows[0].micro_batch_size, measurement.rows[-1].micro_batch_size),
+        fit=measurement.fit(),
+        pays_up_to=pays_up_to(measurement),
+        largest_speedup=largest_speedup(reference.config, measurement) if reference else None,
+        arms=tuple(_arm(arm, members, forecasts[members[0].run_dir], against) for arm, members in arms.items()),
+    )
+
+
+def _arm(arm: str, runs: Sequence[Run], own: Forecast, baseline: Forecast | None) -> ArmForecast:
+    hours = (own.elapsed_seconds + own.test_seconds) * runs[0].config.hardware.world_size / 3600
+    is_compared = baseline is not None and arm != runs[0].baseline
+    return ArmForecast(
+        arm=arm,
+        num_runs=len(runs),
+        train_seconds=own.train_seconds,
+        growth_seconds=own.growth_seconds,
+        test_seconds=own.test_seconds,
+        device_hours=hours * len(runs),
+        speedup=baseline.elapsed_seconds / own.elapsed_seconds if baseline and is_compared else None,
+    )
+
+
+def largest_speedup(baseline: TrainConfig, measurement: Measurement) -> float:
+    """Return what no schedule with the baseline's samples can exceed: every sample at the best rate, updates for free.
+
+    The best rate is that of the best size measured and, where the line fits, of a batch without end.
+    """
+    samples = sum(size * count for size, count in micro_batch_counts(baseline).items())
+    seconds_per_sample = min(row.seconds / row.micro_batch_size for row in measurement.rows)
+    fit = measurement.fit()
+    if fit is not None and fit.largest_misfit <= _TRUSTED_MISFIT and fit.seconds_per_sample > 0:
+        seconds_per_sample = min(seconds_per_sample, fit.seconds_per_sample)
+    return forecast(baseline, measurement).elapsed_seconds / (samples * seconds_per_sample)
+
+
+def pays_up_to(measurement: Measurement) -> int:
+    """Return the smallest batch per device, of the powers of two from the smallest to the largest micro-batch
+    measured, whose time per sample, its share of the update included, is within five percent of the best."""
+    smallest, largest = (measurement.rows[end].micro_batch_size for end in (0, -1))
+    powers = [1 << power for power in range(largest.bit_length()) if smallest < 1 << power < largest]
+    per_sample = {
+        size: (measurement.micro_batch_seconds(size) + measurement.update_seconds) / size
+        for size in (smallest, *powers, largest)
+    }
+    best = min(per_sample.values())
+    return next(size for size, seconds in sorted(per_sample.items()) if seconds <= (1 + _WORTH) * best)
