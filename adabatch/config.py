@@ -40,12 +40,18 @@ __all__ = [
     "TrainConfig",
     "config_hash",
     "from_dict",
+    "is_auto",
     "load_config",
     "save_config",
     "to_dict",
+    "with_measured",
 ]
 
 CONF_DIR = Path(__file__).resolve().parent.parent / "conf"
+
+
+#: Modes of ``torch.compile`` besides its default one: CUDA graphs, and a search for the fastest kernels.
+COMPILE_MODES = ("reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 
 
 @dataclass
@@ -135,11 +141,16 @@ class OptimizerConfig:
 
 @dataclass
 class HardwareConfig:
-    """Where and how a run computes. ``num_devices`` counts the ranks of one node; ``num_threads`` is per rank."""
+    """Where and how a run computes. ``num_devices`` counts the ranks of one node; ``num_threads`` is per rank.
+
+    ``precision`` is that of convolutions and matrix products: ``fp32`` is IEEE single precision on a GPU too, ``tf32``
+    lets a GPU round their inputs, ``bf16`` is autocast. ``compile`` is false, true, a mode of ``torch.compile``, or
+    ``auto`` (the fastest for the run, compiling included, by measurement, then recorded).
+    """
 
     device: str = MISSING
     precision: str = "fp32"
-    compile: bool = False
+    compile: Any = False
     channels_last: bool = True
     deterministic: bool = False
     num_threads: int | None = None
@@ -149,7 +160,12 @@ class HardwareConfig:
 
     def __post_init__(self) -> None:
         require_choice("hardware.device", self.device, ("cpu", "cuda"))
-        require_choice("hardware.precision", self.precision, ("fp32", "bf16", "fp64"))
+        require_choice("hardware.precision", self.precision, ("fp32", "tf32", "bf16", "fp64"))
+        if self.precision == "tf32":
+            require(self.device == "cuda", "hardware.precision", "tf32", "fp32, bf16 or fp64 on a CPU")
+        is_compile = isinstance(self.compile, bool) or self.compile in ("auto", *COMPILE_MODES)
+        allowed = f"false, true, auto, {' or '.join(COMPILE_MODES)}"
+        require(is_compile, "hardware.compile", self.compile, allowed)
         threads = self.num_threads
         require(threads is None or threads >= 1, "hardware.num_threads", threads, "null or at least 1")
         require(self.num_nodes >= 1, "hardware.num_nodes", self.num_nodes, "at least 1")
@@ -222,6 +238,21 @@ class TrainConfig:
                 self.network.name,
                 f"one of ours where images have {channels} channel(s)",
             )
+
+
+def is_auto(config: TrainConfig) -> bool:
+    """Return whether a value of the config is still to be measured."""
+    return "auto" in (config.max_micro_batch_size, config.hardware.compile)
+
+
+def with_measured(config: TrainConfig, measured: TrainConfig) -> TrainConfig:
+    """Return the config with each ``auto`` replaced by the value that another config has there."""
+    if config.max_micro_batch_size == "auto":
+        config = dataclasses.replace(config, max_micro_batch_size=measured.max_micro_batch_size)
+    if config.hardware.compile == "auto":
+        hardware = dataclasses.replace(config.hardware, compile=measured.hardware.compile)
+        config = dataclasses.replace(config, hardware=hardware)
+    return config
 
 
 _GROUPS: dict[str, type[Any]] = {

@@ -14,7 +14,11 @@ from adabatch.config import OptimizerConfig, TrainConfig
 from adabatch.networks import build_network
 from adabatch.networks.batch_norm import set_batch_norm_mode
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.float32, "fp64": torch.float64}
+#: What weights and images are kept in, by ``hardware.precision``.
+DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.float32, "fp64": torch.float64}
+#: Compiled shapes of one network, with those of a partial batch and of tests; torch's own limit of 8 would leave the
+#: others uncompiled without a word.
+_MAX_COMPILED_SHAPES = 256
 
 
 def build_optimizer(config: OptimizerConfig, parameters: Iterator[nn.Parameter]) -> torch.optim.Optimizer:
@@ -60,12 +64,26 @@ class Learner:
         self._world_size = world_size
         self._autocast = config.hardware.precision == "bf16"
         self._empty_allowed = config.batch_norm == "sync"
+        self._uses_cuda_graphs = False
         if config.hardware.compile:
-            self.network.compile(dynamic=False)
+            self._compile(config.hardware.compile)
         self._model: nn.Module = self.network
         if world_size > 1:
             device_ids = [device] if device.type == "cuda" else None
             self._model = DistributedDataParallel(self.network, device_ids=device_ids, broadcast_buffers=False)
+
+    def _compile(self, mode: bool | str) -> None:
+        import torch._dynamo.config as dynamo_config  # takes a second, which other runs need not spend
+
+        limit = "recompile_limit" if hasattr(dynamo_config, "recompile_limit") else "cache_size_limit"
+        setattr(dynamo_config, limit, _MAX_COMPILED_SHAPES)
+        self.network.compile(dynamic=False, mode=None if mode is True else mode)
+        self._uses_cuda_graphs = mode in ("reduce-overhead", "max-autotune") and self.device.type == "cuda"
+        if self._uses_cuda_graphs:
+            # Gradients must lie outside the graphs' memory, which the next replay overwrites: a micro-batch is then
+            # added to what is there, and never taken as it is.
+            for parameter in self.network.parameters():
+                parameter.grad = torch.zeros_like(parameter)
 
     @property
     def num_parameters(self) -> int:
@@ -97,6 +115,8 @@ class Learner:
     def _loss_and_logits(
         self, model: nn.Module, images: torch.Tensor, labels: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
+        if self._uses_cuda_graphs:
+            torch.compiler.cudagraph_mark_step_begin()
         with torch.autocast(self.device.type, torch.bfloat16) if self._autocast else nullcontext():
             logits: torch.Tensor = model(images)
         logits = logits.to(self.dtype)
@@ -122,7 +142,10 @@ class Learner:
     def update(self) -> None:
         """Make one optimizer step of the gradients gathered, and forget them."""
         self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self._forget_gradients()
+
+    def _forget_gradients(self) -> None:
+        self.optimizer.zero_grad(set_to_none=not self._uses_cuda_graphs)
 
     def warm_up(self, images: torch.Tensor, labels: torch.Tensor) -> None:
         """Run one forward and backward without any effect, to pay for compiling and tuning of a new shape."""
@@ -131,7 +154,7 @@ class Learner:
         with torch.random.fork_rng(devices=devices), self.gradients(synchronize=False):
             loss, _ = self.forward(images, labels)
             self.backward(loss, max(1, len(labels)))
-        self.optimizer.zero_grad(set_to_none=True)
+        self._forget_gradients()
         for buffer, saved in zip(self.network.buffers(), buffers, strict=True):
             buffer.copy_(saved)
         if self.device.type == "cuda":

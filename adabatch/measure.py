@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import sys
 from collections.abc import Sequence
@@ -16,18 +15,18 @@ from adabatch.config import TrainConfig, load_config
 from adabatch.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, ConfigError, OutOfMemory
 from adabatch.forecast import sizes_to_measure
 from adabatch.measurement import Measurement
-from adabatch.micro_batch import explore_micro_batch
 from adabatch.probe import Probe
 from adabatch.probe_cache import cache_key, keep_cached, read_cached
 from adabatch.run_dir import write_json_atomic
 from adabatch.session import make_device
+from adabatch.settle import settle
 
 
 def measure_sizes(configs: Sequence[TrainConfig], device: torch.device, *, again: bool = False) -> Measurement:
     """Time, or take from the cache, the micro-batches that the configs' runs will compute.
 
     Args:
-        configs: equal but for their schedules; the micro-batch cap is a number or None.
+        configs: equal but for their schedules, without ``auto``.
         device: set up by `adabatch.session.make_device`.
         again: whether to measure although an earlier measurement is in the cache.
 
@@ -47,15 +46,17 @@ def measure_sizes(configs: Sequence[TrainConfig], device: torch.device, *, again
     return measurement
 
 
-def _settle(configs: list[TrainConfig], options: argparse.Namespace) -> dict[str, Any]:
+def _measure(configs: Sequence[TrainConfig], options: argparse.Namespace) -> dict[str, Any]:
     device = make_device(configs[0])
-    answer: dict[str, Any] = {"max_micro_batch_size": configs[0].max_micro_batch_size, "reason": "as asked for"}
-    if configs[0].max_micro_batch_size == "auto":
-        choice = explore_micro_batch(configs, device, again=options.again)
-        answer = {"max_micro_batch_size": choice.max_micro_batch_size, "reason": choice.reason}
-        configs = [dataclasses.replace(config, max_micro_batch_size=choice.max_micro_batch_size) for config in configs]
+    settled = settle(configs, device, again=options.again)
+    first = settled.configs[0]
+    answer: dict[str, Any] = {
+        "max_micro_batch_size": first.max_micro_batch_size,
+        "compile": first.hardware.compile,
+        "reasons": settled.reasons,
+    }
     if options.times:
-        answer["measurement"] = measure_sizes(configs, device, again=options.again).as_dict()
+        answer["measurement"] = measure_sizes(settled.configs, device, again=options.again).as_dict()
     return answer
 
 
@@ -68,7 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--again", action="store_true", help="whatever was measured before")
     options = parser.parse_args(arguments)
     try:
-        answer = _settle([load_config(path) for path in options.configs], options)
+        answer = _measure([load_config(path) for path in options.configs], options)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return EXIT_USAGE

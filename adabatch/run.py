@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import fcntl
 import logging
@@ -14,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from adabatch.config import TrainConfig, config_hash, load_config, save_config, to_dict
+from adabatch.config import TrainConfig, config_hash, load_config, save_config, to_dict, with_measured
 from adabatch.errors import (
     EXIT_DONE,
     EXIT_FAILED,
@@ -58,13 +57,11 @@ def resume_run(path: Path | str) -> int:
 
 
 def _matching_saved_config(config: TrainConfig, run_dir: RunDir) -> TrainConfig | None:
-    """Return the directory's config if it has one. A cap that was asked for as ``auto`` has become a number there."""
+    """Return the directory's config if it has one. What was asked for as ``auto`` has become a value there."""
     if not run_dir.config.exists():
         return None
     saved = load_config(run_dir.config)
-    asked = config
-    if config.max_micro_batch_size == "auto":
-        asked = dataclasses.replace(config, max_micro_batch_size=saved.max_micro_batch_size)
+    asked = with_measured(config, saved)
     if config_hash(asked) != config_hash(saved):
         differences = "; ".join(_differences(to_dict(saved), to_dict(asked)))
         raise ConfigError(f"run_dir is {run_dir.path}; it holds a run with another config ({differences}).")

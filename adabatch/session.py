@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
 from typing import Any
 
 import torch
 
-from adabatch.config import TrainConfig, config_hash, load_config, save_config, to_dict
+from adabatch.config import TrainConfig, config_hash, is_auto, load_config, save_config, to_dict
 from adabatch.data import load_dataset
 from adabatch.distributed import ProcessGroupRanks, Ranks
 from adabatch.environment import (
@@ -55,9 +54,18 @@ def make_device(config: TrainConfig, local_rank: int = 0) -> torch.device:
         keep_freed_memory()
         return torch.device("cpu")
     torch.backends.cudnn.benchmark = not hardware.deterministic
+    _set_tf32(hardware.precision == "tf32")
     device = torch.device("cuda", local_rank)
     torch.cuda.set_device(device)
     return device
+
+
+def _set_tf32(allowed: bool) -> None:
+    """Let convolutions and matrix products round their fp32 inputs to TF32, or forbid it: torch's default is half."""
+    if hasattr(torch.backends, "fp32_precision"):
+        torch.backends.fp32_precision = "tf32" if allowed else "ieee"
+    else:  # before torch 2.9
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = allowed
 
 
 class Session:
@@ -77,7 +85,7 @@ class Session:
         self._stopwatch = Stopwatch(use_device_events=self._device.type == "cuda")
         self.world_size = place.world_size if place else 1
         if place is None or place.rank == 0:
-            self._settle_micro_batch_size()
+            self._settle_by_measurement()
         self._ranks = (
             ProcessGroupRanks(place, self._device, self._abandon) if place and self.world_size > 1 else Ranks()
         )
@@ -94,17 +102,18 @@ class Session:
         assert self._trainer is not None
         self._trainer.train()
 
-    def _settle_micro_batch_size(self) -> None:
+    def _settle_by_measurement(self) -> None:
         """Replace ``auto`` by what this device is measured to do best, in the saved config too."""
-        if self._config.max_micro_batch_size != "auto":
+        if not is_auto(self._config):
             return
-        from adabatch.micro_batch import explore_micro_batch
+        from adabatch.settle import settle
 
-        choice = explore_micro_batch([self._config], self._device)
-        _log.info("max_micro_batch_size is %d: %s", choice.max_micro_batch_size, choice.reason)
-        self._config = dataclasses.replace(self._config, max_micro_batch_size=choice.max_micro_batch_size)
+        settled = settle([self._config], self._device)
+        for sentence in settled.reasons:
+            _log.info("%s", sentence)
+        (self._config,) = settled.configs
         save_config(self._config, self._run_dir.config)
-        self._run_dir.update_meta({"micro_batch_measurement": choice.as_dict()})
+        self._run_dir.update_meta({"measured": settled.measured})
 
     def _build(self, stop: StopRequest) -> None:
         config = self._config

@@ -136,7 +136,7 @@ def _plan(arguments: list[str]) -> int:
     if options.forecast:
         cluster = load_cluster(words.names.get("cluster", "local"), words.cluster, options.config_dir)
         prober = Prober(expansion.runs, expansion.folder, cluster, options.again)
-        expansion = replace(expansion, runs=prober.fix_micro_batch(expansion.runs))
+        expansion = replace(expansion, runs=prober.settle(expansion.runs))
         forecast = forecast_cells(expansion.runs, prober.measure_times(expansion.runs))
     statuses = status_of([run.run_dir for run in expansion.runs], expansion.folder)
     plan = make_plan(expansion, statuses, findings, forecast)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adabatch.config import TrainConfig, config_hash, load_config, save_config, to_dict
+from adabatch.config import TrainConfig, config_hash, load_config, save_config, to_dict, with_measured
 from adabatch.environment import available_cores
 from adabatch.errors import ConfigError
 from adabatch.run_dir import RunDir
@@ -84,13 +84,11 @@ def has_started(run_dir: Path) -> bool:
 
 
 def _settle(asked: TrainConfig, saved: TrainConfig) -> TrainConfig:
-    """Return the asked config with what an earlier submission settled for it: threads, and a measured cap."""
+    """Return the asked config with what an earlier submission settled for it: threads, and what was measured."""
     if asked.hardware.num_threads is None:
         hardware = dataclasses.replace(asked.hardware, num_threads=saved.hardware.num_threads)
         asked = dataclasses.replace(asked, hardware=hardware)
-    if asked.max_micro_batch_size == "auto":
-        asked = dataclasses.replace(asked, max_micro_batch_size=saved.max_micro_batch_size)
-    return asked
+    return with_measured(asked, saved)
 
 
 def _differences(asked: Mapping[str, Any], saved: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

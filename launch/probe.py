@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from adabatch.config import CONF_DIR, TrainConfig, load_config, save_config, to_dict
+from adabatch.config import CONF_DIR, TrainConfig, is_auto, load_config, save_config, to_dict, with_measured
 from adabatch.errors import ConfigError
 from adabatch.forecast import count_updates
 from adabatch.measurement import Measurement
@@ -42,29 +42,25 @@ class Prober:
         self._cluster = cluster
         self._again = again
 
-    def fix_micro_batch(self, chosen: Sequence[Run]) -> list[Run]:
-        """Replace ``max_micro_batch_size=auto`` by a number, the same for all runs of a cell.
+    def settle(self, chosen: Sequence[Run]) -> list[Run]:
+        """Replace each ``auto`` by a value that is measured, the same for all runs of a cell.
 
-        A cell that has a started run keeps that run's number. Else it is measured, for the largest batch of the cell.
+        A cell that has a started run keeps that run's values. Else they are measured for all arms with the
+        hardware of the one whose batch is largest.
 
         Raises:
             ConfigError: if the measurement fails.
         """
-        caps: dict[str, int] = {}
-        fixed = []
+        found: dict[str, TrainConfig] = {}
+        settled = []
         for run in chosen:
-            if run.config.max_micro_batch_size == "auto":
-                if run.cell not in caps:
-                    siblings = [
-                        other
-                        for other in self._runs
-                        if other.cell == run.cell and other.config.max_micro_batch_size == "auto"
-                    ]
-                    caps[run.cell] = _earlier_cap(siblings) or self._measure_cap(run.cell, siblings)
-                config = dataclasses.replace(run.config, max_micro_batch_size=caps[run.cell])
-                run = dataclasses.replace(run, config=config)
-            fixed.append(run)
-        return fixed
+            if is_auto(run.config):
+                if run.cell not in found:
+                    siblings = [other for other in self._runs if other.cell == run.cell and is_auto(other.config)]
+                    found[run.cell] = _earlier(siblings) or self._measure_auto(run.cell, siblings)
+                run = dataclasses.replace(run, config=with_measured(run.config, found[run.cell]))
+            settled.append(run)
+        return settled
 
     def measure_times(self, runs: Sequence[Run]) -> dict[Path, Measurement]:
         """Return by run directory what the device needs for the micro-batches of the runs, whose caps are fixed.
@@ -84,13 +80,15 @@ class Prober:
             measured |= {run.run_dir: measurement for run in group}
         return measured
 
-    def _measure_cap(self, cell: str, siblings: Sequence[Run]) -> int:
-        print(f"measuring max_micro_batch_size for {cell}", file=sys.stderr, flush=True)
+    def _measure_auto(self, cell: str, siblings: Sequence[Run]) -> TrainConfig:
         largest = max((run.config for run in siblings), key=lambda config: max(count_updates(config)))
-        answer = self._ask([largest], cell, "max_micro_batch_size", [])
-        cap = int(answer["max_micro_batch_size"])
-        print(f"max_micro_batch_size is {cap} for {cell}: {answer['reason']}", file=sys.stderr, flush=True)
-        return cap
+        print(f"measuring what is auto for {cell}", file=sys.stderr, flush=True)
+        alike = [run.config for run in siblings if _timed_alike(run.config) == _timed_alike(largest)]
+        answer = self._ask(alike, cell, "auto", [])
+        for reason in answer["reasons"]:
+            print(f"for {cell} {reason}", file=sys.stderr, flush=True)
+        hardware = dataclasses.replace(largest.hardware, compile=answer["compile"])
+        return dataclasses.replace(largest, max_micro_batch_size=answer["max_micro_batch_size"], hardware=hardware)
 
     def _ask(self, configs: Sequence[TrainConfig], cell: str, what: str, words: list[str]) -> dict[str, Any]:
         """Run ``python -m adabatch.measure`` for configs where the runs will run, and return its answer."""
@@ -120,12 +118,12 @@ class Prober:
         return values
 
 
-def _earlier_cap(runs: Sequence[Run]) -> int | None:
+def _earlier(runs: Sequence[Run]) -> TrainConfig | None:
     for run in runs:
         if has_started(run.run_dir):
-            cap = load_config(RunDir(run.run_dir).config).max_micro_batch_size
-            if isinstance(cap, int):
-                return cap
+            config = load_config(RunDir(run.run_dir).config)
+            if not is_auto(config):
+                return config
     return None
 
 

@@ -119,7 +119,7 @@ def _write(request: Request, chosen: Sequence[Run], folder: LaunchFolder) -> lis
     """Write what the jobs will read: the sweep, the code, and each run's config; return the runs by job."""
     cluster, sweep = request.cluster, request.expansion.sweep
     prober = Prober(request.expansion.runs, request.expansion.folder, cluster, request.measure_again)
-    settled = prober.fix_micro_batch(chosen)
+    settled = prober.settle(chosen)
     configs = [resolved(run, cluster) for run in settled]
     forecasts = forecast_runs(settled, prober.measure_times(settled)) if request.forecast else {}
     code = snapshot_code(folder)

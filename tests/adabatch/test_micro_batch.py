@@ -30,7 +30,7 @@ def test_the_number_is_written_into_the_config_and_the_same_command_agrees(train
     # batches 8, 16, 32 at most
     assert chosen in (8, 16, 32)
     assert max(int(row["micro_batch_size"]) for row in read_rows(run_dir)) <= chosen
-    assert json.loads(run_dir.meta.read_text())["micro_batch_measurement"]["max_micro_batch_size"] == chosen
+    assert json.loads(run_dir.meta.read_text())["measured"]["max_micro_batch_size"]["max_micro_batch_size"] == chosen
     train("max_micro_batch_size=auto")
     assert "is finished already" in capsys.readouterr().out
 

@@ -1,0 +1,119 @@
+"""Chooses by measurement whether and how to compile a network: ``hardware.compile=auto``."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from adabatch.config import TrainConfig
+from adabatch.forecast import micro_batch_counts
+from adabatch.learner import Learner
+from adabatch.measurement import MicroBatchTime
+from adabatch.probe import Probe
+from adabatch.probe_cache import cache_key, keep_cached, read_cached
+
+#: What is tried: CUDA graphs exist on a GPU alone, and a search for kernels takes longer than most runs.
+_MODES: dict[str, tuple[bool | str, ...]] = {"cpu": (True,), "cuda": (True, "reduce-overhead")}
+#: How far gradients may differ, as a share of their norm, for rounding alone.
+_TOLERANCES = {"fp64": 1e-9, "fp32": 1e-3, "tf32": 2e-2, "bf16": 5e-2}
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CompileChoice:
+    """What was chosen, and why.
+
+    Attributes:
+        mode: a value of ``hardware.compile``, never ``auto``.
+        reason: one sentence for people.
+        forecast_seconds: by mode, of all the runs that were asked for, compiling included; a mode that failed, or
+            whose gradient was another, is not there.
+    """
+
+    mode: bool | str
+    reason: str
+    forecast_seconds: dict[str, float]
+
+
+def choose_compile(configs: Sequence[TrainConfig], device: torch.device, *, again: bool = False) -> CompileChoice:
+    """Time the micro-batch that holds most samples, uncompiled and compiled, and choose what ends the runs first.
+
+    Args:
+        configs: equal but for their schedules, with a settled micro-batch cap.
+        device: set up by `adabatch.session.make_device`.
+        again: whether to measure although an earlier measurement is in the cache.
+    """
+    counts = [micro_batch_counts(config) for config in configs]
+    size = max((size for count in counts for size in count), key=lambda size: sum(size * c[size] for c in counts))
+    rows = _times(configs[0], size, device, again)
+    forecasts = {}
+    for name, row in rows.items():
+        samples = sum(size * count for each in counts for size, count in each.items())
+        compiled_shapes = sum(map(len, counts))
+        forecasts[name] = samples * row.seconds / size + compiled_shapes * row.growth_seconds
+    best = min(forecasts, key=lambda name: forecasts[name])
+    told = ", ".join(f"{seconds:.3g} s with {name}" for name, seconds in forecasts.items())
+    return CompileChoice(_value_of(best), f"the runs would take {told}", forecasts)
+
+
+def _times(config: TrainConfig, size: int, device: torch.device, again: bool) -> dict[str, MicroBatchTime]:
+    """Return the times of one size by the mode's name, from the cache if it has them."""
+    key = cache_key(config, device, modes_at=size)
+    kept = None if again else read_cached(key)
+    if kept is not None:
+        return {name: MicroBatchTime(**row) for name, row in kept.items()}
+    rows = {}
+    for mode in (False, *_MODES[device.type]):
+        trial = _with_mode(config, mode)
+        try:
+            if mode is not False:
+                _require_same_gradient(config, trial, size, device)
+            rows[_name_of(mode)] = Probe(trial, device).measure([size]).rows[0]
+        except Exception as error:  # whatever a compiler throws, there is always the uncompiled network
+            if mode is False:
+                raise
+            _log.warning("hardware.compile=%s is left out: %s", _name_of(mode), str(error).splitlines()[0])
+    keep_cached(key, {name: dataclasses.asdict(row) for name, row in rows.items()})
+    return rows
+
+
+def _require_same_gradient(config: TrainConfig, trial: TrainConfig, size: int, device: torch.device) -> None:
+    """Raise ValueError unless two accumulated micro-batches give the compiled network the uncompiled one's gradient."""
+    expected, found = (_gradient(one, size, device) for one in (_with_mode(config, False), trial))
+    difference = float((found - expected).norm() / expected.norm())
+    if not difference <= _TOLERANCES[config.hardware.precision]:
+        raise ValueError(f"its gradient differs by {difference:.2g} of the uncompiled one's norm")
+
+
+def _gradient(config: TrainConfig, size: int, device: torch.device) -> torch.Tensor:
+    learner = Learner(config, device)
+    data = config.dataset
+    layout = torch.channels_last if config.hardware.channels_last else torch.contiguous_format
+    source = torch.Generator().manual_seed(0)
+    for _ in range(2):
+        pixels = torch.randn((size, data.num_channels, data.image_size, data.image_size), generator=source)
+        images = pixels.to(device=device, dtype=learner.dtype).contiguous(memory_format=layout)
+        labels = torch.randint(0, data.num_classes, (size,), generator=source).to(device)
+        torch.manual_seed(0)  # dropout
+        loss, _ = learner.forward(images, labels)
+        learner.backward(loss, 2 * size)
+    gradients = [parameter.grad for parameter in learner.network.parameters() if parameter.grad is not None]
+    return torch.cat([gradient.flatten().double() for gradient in gradients])
+
+
+def _with_mode(config: TrainConfig, mode: bool | str) -> TrainConfig:
+    hardware: Any = dataclasses.replace(config.hardware, compile=mode, num_nodes=1, num_devices=1)
+    return dataclasses.replace(config, hardware=hardware)
+
+
+def _name_of(mode: bool | str) -> str:
+    return mode if isinstance(mode, str) else str(mode).lower()
+
+
+def _value_of(name: str) -> bool | str:
+    return {"false": False, "true": True}.get(name, name)
