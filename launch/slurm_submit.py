@@ -249,13 +249,13 @@ def run_command_on_slurm(words: Sequence[str], config: TrainConfig, cluster: Clu
         SlurmError: if the job is refused.
     """
     alone = dataclasses.replace(config, hardware=dataclasses.replace(config.hardware, num_nodes=1, num_devices=1))
-    executor = _executor(cluster, alone, logs, "adabatch-micro-batch")
+    executor = _executor(cluster, alone, logs, "adabatch-measure")
     try:
         with contextlib.redirect_stderr(io.StringIO()):
             job = executor.submit(CommandFunction([cluster.python or sys.executable, *words]))
     except (FailedJobError, FailedSubmissionError) as error:
         raise SlurmError(f"sbatch refused: {' '.join(str(error).split()).rstrip('.')}.") from error
-    print(f"waiting for SLURM job {job.job_id}", flush=True)
+    print(f"waiting for SLURM job {job.job_id}", file=sys.stderr, flush=True)
     while Queue.ask({str(job.job_id)}).is_live(str(job.job_id)):
         time.sleep(_POLL_SECONDS)
     return job.stderr() or ""

@@ -269,3 +269,15 @@ def test_cluster_script_says_what_it_needs():
     answer = subprocess.run(["python3", str(script)], capture_output=True, text=True)
     assert answer.returncode == 2
     assert "start FOLDER" in answer.stderr
+
+
+def test_a_forecast_is_measured_on_a_node(cluster, launch, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    words = ("sweep=two", "sweep.seeds=[0]", "--forecast", "max_micro_batch_size=auto")
+    answer = launch("submit", *words, *QUICK)
+    assert answer.status == 0, answer.err
+    assert answer.err.count("waiting for SLURM job") == 2  # the cap, and the times
+    runs = wait_until(lambda: [run for run in launch.states("two").values() if run["state"] == "done"] or None)
+    meta = json.loads((Path(runs[0]["run_dir"]) / "meta.json").read_text())
+    assert meta["launch"]["forecast"]["train_seconds"] > 0
+    assert isinstance(load_config(Path(runs[0]["run_dir"]) / "config.yaml").max_micro_batch_size, int)
