@@ -106,7 +106,7 @@ class Session:
         """Replace ``auto`` by what this device is measured to do best, in the saved config too."""
         if not is_auto(self._config):
             return
-        from adabatch.settle import settle
+        from adabatch.measure.settle import settle
 
         settled = settle([self._config], self._device)
         for sentence in settled.reasons:

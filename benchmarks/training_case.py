@@ -28,7 +28,7 @@ from adabatch.data.source import ImageFormat
 from adabatch.distributed import Ranks
 from adabatch.environment import cpu_model
 from adabatch.learner import DTYPES, Learner
-from adabatch.micro_batch import explore_micro_batch
+from adabatch.measure.micro_batch import explore_micro_batch
 from adabatch.networks import build_network
 from adabatch.reporting import MainReporter
 from adabatch.run_dir import RunDir

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adabatch.config import TrainConfig
-from adabatch.forecast import Forecast, forecast, micro_batch_counts
-from adabatch.measurement import LinearFit, Measurement
+from adabatch.measure.forecast import Forecast, forecast, micro_batch_counts
+from adabatch.measure.times import LinearFit, Measurement
 from launch.expand import Run
 
 #: A batch pays no more where another doubling would save less than this share of the time per sample.

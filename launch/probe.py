@@ -13,8 +13,8 @@ from typing import Any
 
 from adabatch.config import CONF_DIR, TrainConfig, is_auto, load_config, save_config, to_dict, with_measured
 from adabatch.errors import ConfigError
-from adabatch.forecast import count_updates
-from adabatch.measurement import Measurement
+from adabatch.measure.forecast import count_updates
+from adabatch.measure.times import Measurement
 from adabatch.run_dir import RunDir
 from launch.bookkeeping import LaunchFolder
 from launch.config import ClusterConfig

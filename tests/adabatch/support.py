@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from adabatch.measurement import Measurement, MicroBatchTime
+from adabatch.measure.times import Measurement, MicroBatchTime
 from adabatch.run_dir import RunDir
 
 #: A run of a few tenths of a second: 60 training samples of 8 x 8 pixels.

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import analysis
 from adabatch.config import load_config
-from adabatch.measurement import Measurement
+from adabatch.measure.times import Measurement
 from analysis.tables import make_tables
 from launch.config import load_sweep
 from launch.expand import expand

@@ -14,10 +14,10 @@ from typing import Any
 import torch
 
 from adabatch.config import TrainConfig
-from adabatch.forecast import count_updates
-from adabatch.measurement import Measurement
-from adabatch.probe import Probe
-from adabatch.probe_cache import cache_key, keep_cached, read_cached
+from adabatch.measure.cache import cache_key, keep_cached, read_cached
+from adabatch.measure.forecast import count_updates
+from adabatch.measure.probe import Probe
+from adabatch.measure.times import Measurement
 
 #: The largest micro-batch whose rate is within this of the best is taken: growth should stay physical.
 TOLERANCE = 0.05

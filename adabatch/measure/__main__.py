@@ -9,41 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from adabatch.config import TrainConfig, load_config
 from adabatch.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, ConfigError, OutOfMemory
-from adabatch.forecast import sizes_to_measure
-from adabatch.measurement import Measurement
-from adabatch.probe import Probe
-from adabatch.probe_cache import cache_key, keep_cached, read_cached
+from adabatch.measure.run_times import measure_sizes
+from adabatch.measure.settle import settle
 from adabatch.run_dir import write_json_atomic
 from adabatch.session import make_device
-from adabatch.settle import settle
-
-
-def measure_sizes(configs: Sequence[TrainConfig], device: torch.device, *, again: bool = False) -> Measurement:
-    """Time, or take from the cache, the micro-batches that the configs' runs will compute.
-
-    Args:
-        configs: equal but for their schedules, without ``auto``.
-        device: set up by `adabatch.session.make_device`.
-        again: whether to measure although an earlier measurement is in the cache.
-
-    Raises:
-        OutOfMemory: if one of the sizes does not fit.
-    """
-    sizes = sizes_to_measure(configs)
-    key = cache_key(configs[0], device, sizes=sizes)
-    kept = None if again else read_cached(key)
-    measurement = Measurement.from_dict(kept) if kept else Probe(configs[0], device).measure(sizes)
-    if measurement.out_of_memory_at is not None:
-        raise OutOfMemory(
-            f"a micro-batch of {measurement.out_of_memory_at} does not fit on {device}; set max_micro_batch_size to "
-            "less, or to auto"
-        )
-    keep_cached(key, measurement.as_dict())
-    return measurement
 
 
 def _measure(configs: Sequence[TrainConfig], options: argparse.Namespace) -> dict[str, Any]:

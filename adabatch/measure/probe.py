@@ -26,7 +26,7 @@ from adabatch.environment import cpu_model, utc_now
 from adabatch.errors import OutOfMemory
 from adabatch.evaluation import evaluate
 from adabatch.learner import DTYPES, Learner
-from adabatch.measurement import Measurement, MicroBatchTime
+from adabatch.measure.times import Measurement, MicroBatchTime
 from adabatch.reporting import Reporter
 from adabatch.run_dir import RunDir
 from adabatch.stop_signals import StopRequest

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adabatch.compose import compose
-from adabatch.forecast import count_updates, forecast, micro_batch_counts, sizes_to_measure
-from adabatch.measurement import Measurement, MicroBatchTime
+from adabatch.measure.forecast import count_updates, forecast, micro_batch_counts, sizes_to_measure
+from adabatch.measure.times import Measurement, MicroBatchTime
 from adabatch.progress import Progress
 from adabatch.schedules import build_schedule, plan_updates
 from tests.adabatch.support import TINY, line

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from adabatch.compile_choice import choose_compile
 from adabatch.config import TrainConfig, with_measured
-from adabatch.micro_batch import explore_micro_batch
+from adabatch.measure.compile_modes import choose_compile
+from adabatch.measure.micro_batch import explore_micro_batch
 
 
 @dataclass(frozen=True)

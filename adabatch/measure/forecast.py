@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from adabatch.batching import split_update
 from adabatch.config import TrainConfig
-from adabatch.measurement import Measurement
+from adabatch.measure.times import Measurement
 from adabatch.progress import Progress
 from adabatch.schedules import build_schedule, plan_updates, tabulate
 

@@ -8,10 +8,10 @@ import torch
 from adabatch.compose import compose
 from adabatch.config import load_config, save_config
 from adabatch.errors import OutOfMemory
-from adabatch.measure import main
-from adabatch.measurement import Measurement
-from adabatch.micro_batch import choose_micro_batch, explore_micro_batch, largest_rank_share
-from adabatch.probe import Probe
+from adabatch.measure.__main__ import main
+from adabatch.measure.micro_batch import choose_micro_batch, explore_micro_batch, largest_rank_share
+from adabatch.measure.probe import Probe
+from adabatch.measure.times import Measurement
 from tests.adabatch.support import TINY, assert_equal_bits, line, read_rows
 
 CPU = torch.device("cpu")
@@ -20,8 +20,8 @@ CPU = torch.device("cpu")
 @pytest.fixture(autouse=True)
 def own_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr("adabatch.probe._EXPLORING_SECONDS", 1.0)
-    monkeypatch.setattr("adabatch.probe._SECONDS_PER_SIZE", 0.1)
+    monkeypatch.setattr("adabatch.measure.probe._EXPLORING_SECONDS", 1.0)
+    monkeypatch.setattr("adabatch.measure.probe._SECONDS_PER_SIZE", 0.1)
 
 
 def test_the_number_is_written_into_the_config_and_the_same_command_agrees(train, capsys):

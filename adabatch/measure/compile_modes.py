@@ -11,11 +11,11 @@ from typing import Any
 import torch
 
 from adabatch.config import TrainConfig
-from adabatch.forecast import micro_batch_counts
 from adabatch.learner import Learner
-from adabatch.measurement import MicroBatchTime
-from adabatch.probe import Probe
-from adabatch.probe_cache import cache_key, keep_cached, read_cached
+from adabatch.measure.cache import cache_key, keep_cached, read_cached
+from adabatch.measure.forecast import micro_batch_counts
+from adabatch.measure.probe import Probe
+from adabatch.measure.times import MicroBatchTime
 
 #: What is tried: CUDA graphs exist on a GPU alone, and a search for kernels takes longer than most runs.
 _MODES: dict[str, tuple[bool | str, ...]] = {"cpu": (True,), "cuda": (True, "reduce-overhead")}

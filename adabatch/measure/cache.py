@@ -13,7 +13,7 @@ import torch
 
 from adabatch.config import TrainConfig, to_dict
 from adabatch.environment import library_versions
-from adabatch.probe import device_model
+from adabatch.measure.probe import device_model
 from adabatch.run_dir import write_json_atomic
 
 _HARDWARE = ("precision", "compile", "channels_last", "deterministic")
