@@ -13,7 +13,7 @@ from typing import Any
 
 from adabatch.errors import EXIT_DONE, EXIT_FAILED
 from adabatch.terminal import print_renderable
-from benchmarks import dashboard, packing, small_costs, training_speed
+from benchmarks import dashboard, jpeg_loading, packing, small_costs, training_speed
 from benchmarks.machine import OthersLoad, load_average, machine_facts, wait_until_quiet
 from benchmarks.measure import BenchmarkFailed
 from benchmarks.tables import Table
@@ -21,6 +21,7 @@ from benchmarks.tables import Table
 #: Each has ``add_arguments(parser)``, ``measure(options)``, which yields what it has so far, and ``tables(values)``.
 BENCHMARKS: dict[str, ModuleType] = {
     "training_speed": training_speed,
+    "jpeg_loading": jpeg_loading,
     "small_costs": small_costs,
     "packing": packing,
     "dashboard": dashboard,
@@ -77,7 +78,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 _DESCRIPTION = (
-    "Measures the trainer against the reference's loop, what commands and the dashboard cost, what packing gains."
+    "Measures the trainer against the reference's loop and against the loading of JPEGs, what commands and the "
+    "dashboard cost, what packing gains."
 )
 
 

@@ -1,18 +1,28 @@
-"""What the device can do: training steps on tensors that lie there, and its best matrix product."""
+"""What the device can do: training steps on tensors that lie there, and its best matrix product.
+
+``python -m benchmarks.bare_steps`` is an arm of `training_speed`. It sets its process as our trainer sets its own, so
+that what the two differ in is the trainer.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 import time
 from contextlib import nullcontext
+from typing import Any
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from adabatch.batching import split_update
 from adabatch.config import TrainConfig
 from adabatch.learner import build_optimizer
 from adabatch.networks import build_network
+from adabatch.session import make_device
+from benchmarks.arm_process import serve
 from benchmarks.images import IMAGE_SIZE, NUM_CHANNELS, NUM_CLASSES
+from benchmarks.training_case import Case, train_config
 
 _MATRIX_SIZE = {"cpu": 2048, "cuda": 8192}
 _MATMUL_REPETITIONS = 5
@@ -82,3 +92,32 @@ def best_matmul_flops_per_second(precision: str, device: torch.device) -> float:
             torch.cuda.synchronize(device)
         durations.append(time.perf_counter() - started)
     return 2.0 * size**3 / statistics.median(durations[1:])
+
+
+def _flops_per_sample(network_name: str, count: int = 2) -> float:
+    """Return the floating-point operations of one sample's forward and backward."""
+    network = build_network(network_name, NUM_CHANNELS, NUM_CLASSES, IMAGE_SIZE)
+    with FlopCounterMode(display=False) as counter:
+        network(torch.zeros(count, NUM_CHANNELS, IMAGE_SIZE, IMAGE_SIZE)).sum().backward()
+    return counter.get_total_flops() / count
+
+
+class _BareArm:
+    def __init__(self, order: dict[str, Any]) -> None:
+        case = Case(**order["case"])
+        asked = train_config(case, order["precision"])
+        config = dataclasses.replace(asked, max_micro_batch_size=order["max_micro_batch_size"])
+        device = make_device(config)
+        self._steps = BareSteps(case.network, case.batch_size, config, device)
+        self._num_updates = case.num_samples // case.batch_size
+        self.facts = {
+            "flops_per_sample": _flops_per_sample(case.network),
+            "matmul_flops_per_second": best_matmul_flops_per_second(order["precision"], device),
+        }
+
+    def measure(self) -> tuple[float, dict[str, Any]]:
+        return self._steps.seconds(self._num_updates), {}
+
+
+if __name__ == "__main__":
+    serve(_BareArm)

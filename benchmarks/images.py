@@ -14,6 +14,8 @@ IMAGE_SIZE = 32
 NUM_CHANNELS = 3
 NUM_CLASSES = 10
 CROP_PADDING = 4
+#: Few, since testing is no part of what is compared.
+NUM_TEST_SAMPLES = 16
 #: Of Fashion-MNIST's pixels; the speed does not depend on them.
 MEAN, STD = 0.2860, 0.3530
 _SPLIT = 1000

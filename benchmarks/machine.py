@@ -12,11 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from adabatch.environment import available_cores, code_version, cpu_model, library_versions, utc_now
+from benchmarks.measure import run_child
 
 _GIBIBYTE = 1 << 30
-_STAT = Path("/proc/stat")
-#: Fields of its first line in which a core works: user, nice, system, irq, softirq, steal.
+_PROC = Path("/proc")
+#: Fields of the first line of its file stat in which a core works: user, nice, system, irq, softirq, steal.
 _BUSY_FIELDS = (1, 2, 3, 6, 7, 8)
+#: Fields of a process's stat, counted after its name: its parent; its time in user and system, its ended children's.
+_PARENT_FIELD, _TIME_FIELDS = 1, (11, 12, 13, 14)
+_TICKS_PER_SECOND = float(os.sysconf("SC_CLK_TCK"))
 #: A machine on which others use less than this many cores is quiet.
 _QUIET_CORES = 0.1
 _LOOK_SECONDS = 2.0
@@ -44,6 +48,13 @@ def machine_facts(arguments: Sequence[str]) -> dict[str, Any]:
     }
 
 
+def torch_devices() -> list[str]:
+    """Return the kinds of devices that torch can compute on."""
+    # Asked in a child: a parent that holds torch would add its own memory to the peaks measured later.
+    answer = run_child(["-c", "import torch; print(torch.cuda.is_available())"]).output.strip()
+    return ["cpu", "cuda"] if answer == "True" else ["cpu"]
+
+
 class OthersLoad:
     """How many cores other processes used, on average, while something was measured; None where nobody tells."""
 
@@ -52,14 +63,33 @@ class OthersLoad:
 
     @contextmanager
     def watch(self) -> Iterator[None]:
-        """Add a number to ``cores`` for the block, in which this process and its ended children are not others."""
-        started, busy_before, own_before = time.perf_counter(), _busy_seconds(), sum(os.times()[:4])
+        """Add a number to ``cores`` for the block; this process and all that it started, ended or not, is no other."""
+        started, busy_before, own_before = time.perf_counter(), _busy_seconds(), own_seconds()
         yield
-        seconds, busy, own = time.perf_counter() - started, _busy_seconds(), sum(os.times()[:4])
+        seconds, busy, own = time.perf_counter() - started, _busy_seconds(), own_seconds()
         if busy is None or busy_before is None:
             self.cores.append(None)
         else:
             self.cores.append(round(max(0.0, busy - busy_before - (own - own_before)) / seconds, 2))
+
+
+def own_seconds() -> float:
+    """Return the seconds that this process, its living descendants and the children that these saw end have worked."""
+    children: dict[int, list[int]] = {}
+    seconds: dict[int, float] = {}
+    for path in _PROC.glob("[0-9]*/stat"):
+        try:
+            # The name stands in parentheses and may hold anything.
+            fields = path.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        except OSError:  # it ended meanwhile
+            continue
+        process = int(path.parent.name)
+        children.setdefault(int(fields[_PARENT_FIELD]), []).append(process)
+        seconds[process] = sum(int(fields[place]) for place in _TIME_FIELDS) / _TICKS_PER_SECOND
+    family = [os.getpid()]
+    for process in family:
+        family.extend(children.get(process, ()))
+    return sum(seconds.get(process, 0.0) for process in family)
 
 
 def wait_until_quiet(max_seconds: float) -> None:
@@ -76,10 +106,10 @@ def wait_until_quiet(max_seconds: float) -> None:
 def _busy_seconds() -> float | None:
     """Return the seconds that all cores together have worked since the machine started."""
     try:
-        fields = _STAT.read_text(encoding="ascii").split("\n", 1)[0].split()
+        fields = (_PROC / "stat").read_text(encoding="ascii").split("\n", 1)[0].split()
     except OSError:
         return None
-    return sum(int(fields[place]) for place in _BUSY_FIELDS) / float(os.sysconf("SC_CLK_TCK"))
+    return sum(int(fields[place]) for place in _BUSY_FIELDS) / _TICKS_PER_SECOND
 
 
 def _gpu_models() -> list[str]:

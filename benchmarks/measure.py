@@ -16,6 +16,7 @@ from adabatch.config import CONF_DIR
 #: Where ``python -m benchmarks`` and ``python -m adabatch`` are found, installed or not.
 PROJECT_DIR = CONF_DIR.parent
 _KIBIBYTE = 1024
+_TAIL_LINES = 8
 
 
 class BenchmarkFailed(Exception):
@@ -62,9 +63,14 @@ def run_child(words: Sequence[str], environment: Mapping[str, str] | None = None
             file.seek(0)
             texts.append(file.read().decode(errors="replace"))
     if child.returncode != 0:
-        tail = "\n".join((texts[1] or texts[0]).splitlines()[-8:])
-        raise BenchmarkFailed(f"python {' '.join(words)} ended with exit status {child.returncode}:\n{tail}")
+        raise failure_of(words, child.returncode, texts[1] or texts[0])
     return ChildCost(started_at, seconds, usage.ru_maxrss * _KIBIBYTE, texts[0])
+
+
+def failure_of(words: Sequence[str], exit_status: int, complaints: str) -> BenchmarkFailed:
+    """Return the failure of ``python WORDS`` with the end of what it complained of; a signal's status is negative."""
+    tail = "\n".join(complaints.splitlines()[-_TAIL_LINES:])
+    return BenchmarkFailed(f"python {' '.join(words)} ended with exit status {exit_status}:\n{tail}")
 
 
 def alternate(arms: Mapping[str, Callable[[], float]], repetitions: int) -> dict[str, list[float]]:

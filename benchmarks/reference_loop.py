@@ -4,12 +4,16 @@ What makes it slow is kept, because it is what people run: every sample is made 
 processes, every micro-batch waits for the device before and after the forward and the backward pass, and loss and
 accuracy are fetched as numbers at each step. What cannot be known of the original is chosen in its favour: batches
 lie in pinned memory on a GPU, and no progress bar is drawn.
+
+``python -m benchmarks.reference_loop`` is an arm of `training_speed`. Of its process it sets what a user would, the
+number of threads, and it does not import the parts of this package that set more.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +22,20 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from benchmarks.images import CROP_PADDING, IMAGE_SIZE, MEAN, NUM_CHANNELS, STD, LabelledImages
+from adabatch.environment import available_cores
+from adabatch.networks import build_network
+from benchmarks.arm_process import serve
+from benchmarks.images import (
+    CROP_PADDING,
+    IMAGE_SIZE,
+    MEAN,
+    NUM_CHANNELS,
+    NUM_CLASSES,
+    STD,
+    LabelledImages,
+    load_images,
+)
+from benchmarks.training_case import Case
 
 
 class PilImages(Dataset[tuple[torch.Tensor, int]]):
@@ -138,3 +155,25 @@ class ReferenceLoop:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         return time.perf_counter()
+
+
+class ReferenceArm:
+    """The loop on a case's images; see `benchmarks.arm_process.Arm`."""
+
+    def __init__(self, order: dict[str, Any]) -> None:
+        case = Case(**order["case"])
+        torch.set_num_threads(available_cores())
+        images = load_images(case.num_samples, case.fashion_mnist)
+        device = torch.device(case.device)
+        torch.manual_seed(0)
+        network = build_network(case.network, NUM_CHANNELS, NUM_CLASSES, IMAGE_SIZE).to(device)
+        self._loop = ReferenceLoop(network, images, case.batch_size, 1, case.num_workers, device)
+        self.facts = {"data": images.name}
+
+    def measure(self) -> tuple[float, dict[str, Any]]:
+        times = self._loop.train_epoch()
+        return times.seconds, asdict(times)
+
+
+if __name__ == "__main__":
+    serve(ReferenceArm)

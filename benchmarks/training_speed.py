@@ -1,19 +1,22 @@
-"""This package's trainer against the reference's loop and against bare steps: samples per second of an epoch."""
+"""This package's trainer against the reference's loop and against bare steps: samples per second of an epoch.
+
+Each arm has a process of its own, idle between its turns: what our trainer sets for its process must not help another.
+"""
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import statistics
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from contextlib import ExitStack
 from typing import Any
 
-from benchmarks.machine import load_average, wait_until_quiet
-from benchmarks.measure import BenchmarkFailed, paired_ratios, run_child, spread_text
+from benchmarks.arm_process import ArmProcess
+from benchmarks.machine import load_average, torch_devices, wait_until_quiet
+from benchmarks.measure import BenchmarkFailed, alternate, paired_ratios, spread_text
 from benchmarks.tables import Table
 
 #: Samples of one measurement on a CPU, for 5 to 20 seconds of the reference's loop on two cores.
@@ -63,7 +66,7 @@ def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 def _cases(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     asked = {**vars(options), **(_QUICK if options.quick else {})}
-    for device in options.devices or _devices():
+    for device in options.devices or torch_devices():
         for case in asked["cases"]:
             network, batch_size = _network_and_batch(case)
             wanted = asked["samples"] or (_GPU_SAMPLES if device == "cuda" else _CPU_SAMPLES.get(network, 4096))
@@ -87,20 +90,49 @@ def _network_and_batch(case: str) -> tuple[str, int]:
     return network, int(batch)
 
 
-def _devices() -> list[str]:
-    # Asked in a child: a parent that holds torch would add its own memory to the peaks measured later.
-    answer = run_child(["-c", "import torch; print(torch.cuda.is_available())"]).output.strip()
-    return ["cpu", "cuda"] if answer == "True" else ["cpu"]
-
-
 def _measure_case(case: Mapping[str, Any]) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as folder:
-        order = Path(folder, "case.json")
-        order.write_text(json.dumps(case), encoding="utf-8")
-        # A cache of its own: the micro-batch is measured now, on the machine as it is now.
-        run_child(["-m", "benchmarks.training_case", str(order)], {"XDG_CACHE_HOME": folder})
-        result: dict[str, Any] = json.loads(order.with_suffix(".result.json").read_text(encoding="utf-8"))
-        return result
+    # A cache of its own: the micro-batch is measured now, on the machine as it is now.
+    with tempfile.TemporaryDirectory() as cache, ExitStack() as running:
+
+        def start(module: str, **more: Any) -> ArmProcess:
+            order = {"case": case, **more}
+            return running.enter_context(ArmProcess(f"benchmarks.{module}", order, {"XDG_CACHE_HOME": cache}))
+
+        arms = {"reference": start("reference_loop")}
+        for precision in case["precisions"]:
+            ours = start("our_trainer", precision=precision)
+            cap = ours.facts["max_micro_batch_size"]
+            arms[f"ours {precision}"] = ours
+            arms[f"bare {precision}"] = start("bare_steps", precision=precision, max_micro_batch_size=cap)
+        alternate({name: arm.measure_round for name, arm in arms.items()}, case["repetitions"])
+    return _result(case, arms)
+
+
+def _result(case: Mapping[str, Any], arms: Mapping[str, ArmProcess]) -> dict[str, Any]:
+    by_precision = {one: (arms[f"ours {one}"], arms[f"bare {one}"]) for one in case["precisions"]}
+    ours, bare = next(iter(by_precision.values()))
+    reference = arms["reference"]
+    return {
+        **case,
+        "data": reference.facts["data"],
+        "device_model": ours.facts["device_model"],
+        "num_threads": ours.facts["num_threads"],
+        "flops_per_sample": bare.facts["flops_per_sample"],
+        "others_cores": {name: arm.others_cores for name, arm in arms.items()},
+        "reference": {"seconds": reference.seconds, "epochs": reference.details},
+        "precision": {
+            precision: {
+                "micro_batch_size": ours.facts["micro_batch_size"],
+                "micro_batch_reason": ours.facts["micro_batch_reason"],
+                "seconds": ours.seconds,
+                "span_seconds": ours.details[-1],
+                "forward_backward_seconds": [(spans["forward"], spans["backward"]) for spans in ours.details],
+                "bare_seconds": bare.seconds,
+                "matmul_flops_per_second": bare.facts["matmul_flops_per_second"],
+            }
+            for precision, (ours, bare) in by_precision.items()
+        },
+    }
 
 
 def tables(values: Mapping[str, Any]) -> list[Table]:
