@@ -16,10 +16,12 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO
 
+from adabatch.errors import EXIT_FAILED
 from benchmarks.machine import OthersLoad
 from benchmarks.measure import PROJECT_DIR, BenchmarkFailed, failure_of
 
@@ -49,6 +51,18 @@ def serve(build: Callable[[dict[str, Any]], Arm]) -> None:
     # A copy that no program started from here inherits; what anybody prints goes to the complaints.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    try:
+        _answer(build, answers)
+    except BrokenPipeError:  # the parent is gone, so nobody else would end a loader's workers
+        os.killpg(0, signal.SIGKILL)
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+        # An orderly end would wait for a loader's workers, which the error's traceback keeps alive.
+        os._exit(EXIT_FAILED)
+
+
+def _answer(build: Callable[[dict[str, Any]], Arm], answers: TextIO) -> None:
     order = sys.stdin.readline()
     if not order:
         return

@@ -3,6 +3,7 @@
 Its worker is alive as long as nobody kills it, and holds what it inherits open.
 """
 
+import atexit
 import os
 import signal
 import time
@@ -23,10 +24,10 @@ class MadeUpArm:
 
     def measure(self):
         self._rounds += 1
-        if self._order.get("sleeps"):
-            time.sleep(1000)
+        time.sleep(self._order.get("sleep_seconds", 0.0))
         print("this is no answer")
         if self._rounds == self._order.get("raises_in_round"):
+            atexit.register(time.sleep, 1000)  # as long as a loader may wait for its workers
             raise ValueError("this arm gave up")
         if self._rounds == self._order.get("dies_in_round"):
             os.kill(os.getpid(), signal.SIGKILL)
