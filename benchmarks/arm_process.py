@@ -53,6 +53,8 @@ def serve(build: Callable[[dict[str, Any]], Arm]) -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     try:
         _answer(build, answers)
+    except BrokenPipeError:  # the parent is gone, so nobody else would end a loader's workers
+        os.killpg(0, signal.SIGKILL)
     except BaseException:
         traceback.print_exc()
         sys.stderr.flush()

@@ -85,7 +85,7 @@ def test_an_arm_that_cannot_be_built_says_why():
 
 def test_an_interrupt_ends_an_arm_in_its_round():
     with ExitStack() as running:
-        arm = start(running, "interrupted", sleeps=True)
+        arm = start(running, "interrupted", sleep_seconds=1000.0)
         threading.Timer(0.5, _thread.interrupt_main).start()
         with pytest.raises(KeyboardInterrupt):
             arm.measure_round()
@@ -105,6 +105,18 @@ def test_arms_end_with_a_parent_that_is_killed():
     process, worker = map(int, parent.stdout.split())
     os.kill(worker, signal.SIGKILL)  # unlike a loader's, it does not look after its parent
     assert all_end([process])
+
+
+def test_an_arm_in_its_round_ends_with_its_workers_when_the_parent_is_killed():
+    script = (
+        "import os, signal, threading; from benchmarks.arm_process import ArmProcess; "
+        f"arm = ArmProcess('{MODULE}', {{'name': 'orphan', 'sleep_seconds': 1.0}}); "
+        "print(arm.facts['process'], arm.facts['worker'], flush=True); "
+        "threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGKILL)).start(); arm.measure_round()"
+    )
+    parent = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=PROJECT_DIR)
+    assert parent.returncode == -signal.SIGKILL
+    assert all_end([int(process) for process in parent.stdout.split()])
 
 
 def test_living_children_are_no_others():
