@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
+import os
 import signal
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from multiprocessing.context import BaseContext
 from pathlib import Path
@@ -23,13 +27,15 @@ from adabatch.data.order import derived_seed
 from adabatch.data.pixels import PixelNormalizer
 from adabatch.data.source import Dataset, ImageFormat
 from adabatch.data.verify import verify_sizes
-from adabatch.errors import ConfigError, DataError
+from adabatch.errors import EXIT_FAILED, ConfigError, DataError
 
 _FOLDER = "imagenet"
 #: Test images are scaled to this times the crop's side, as is usual since Krizhevsky et al. 2012.
 _TEST_SCALE = 256 / 224
 #: Images that a worker decodes in one go, so that neither its memory nor the wait for it grows with the batch.
 _PIECE_SIZE = 64
+#: How often a worker looks whether the trainer is still there.
+_WATCH_SECONDS = 2.0
 
 #: What a worker is asked for: a sample's index and the seed of its augmentation.
 _Key = tuple[int, int]
@@ -102,7 +108,7 @@ class DecodedSource:
             pin_memory=device.type == "cuda",
             generator=torch.Generator(),  # else it would draw from the global one, on which dropout depends
             multiprocessing_context=_worker_context() if workers else None,
-            worker_init_fn=_leave_stopping_to_the_trainer if workers else None,
+            worker_init_fn=functools.partial(_start_worker, os.getpid()) if workers else None,
         )
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
@@ -220,7 +226,25 @@ def _worker_context() -> BaseContext:
     return context
 
 
-def _leave_stopping_to_the_trainer(worker: int) -> None:
+def _start_worker(trainer_pid: int, worker: int) -> None:
+    _leave_stopping_to_the_trainer()
+    threading.Thread(target=_end_after, args=(trainer_pid,), daemon=True).start()
+
+
+def _end_after(trainer_pid: int) -> None:
+    """End this worker once the trainer is gone, however it went.
+
+    Nobody else would: the worker's parent is a server that lives as long as its workers do.
+    """
+    while True:
+        try:
+            os.kill(trainer_pid, 0)
+        except ProcessLookupError:
+            os._exit(EXIT_FAILED)
+        time.sleep(_WATCH_SECONDS)
+
+
+def _leave_stopping_to_the_trainer() -> None:
     """Ignore the signals by which a scheduler stops every process at once: the trainer's save needs its workers.
 
     A second SIGTERM ends the worker; the loader sends it to those that do not leave by themselves.

@@ -1,5 +1,10 @@
 """Folders of JPEGs, decoded in this process and in workers."""
 
+import os
+import signal
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +12,7 @@ from PIL import Image
 
 from adabatch.errors import ConfigError, DataError
 from tests.adabatch.data.files import all_of, load, write_image_folder
+from tests.launch.support import wait_until
 
 SIZES = {"num_train_samples": 8, "num_test_samples": 4, "num_classes": 2, "image_size": 16}
 
@@ -97,3 +103,39 @@ def test_found_in_the_data_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_image_folder(tmp_path / "data" / "imagenet", num_train=4, num_test=2)
     assert load_folder(None).train.num_samples == 8
+
+
+TRAINER = """
+import multiprocessing, sys, time
+from pathlib import Path
+from tests.adabatch.data.files import all_of
+from tests.adabatch.data.test_imagenet import load_folder
+
+if __name__ == "__main__":
+    source = load_folder(Path(sys.argv[1]), num_workers=1).train
+    all_of(source)
+    print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+    time.sleep(1000)
+"""
+
+
+def test_workers_end_with_a_trainer_that_was_killed(folder, tmp_path):
+    script = tmp_path / "trainer.py"
+    script.write_text(TRAINER)
+    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    with subprocess.Popen(
+        [sys.executable, str(script), str(folder)], stdout=subprocess.PIPE, env=environment
+    ) as trainer:
+        workers = [int(word) for word in trainer.stdout.readline().split()]
+        assert len(workers) == 1
+        os.kill(workers[0], 0)
+        trainer.send_signal(signal.SIGKILL)
+
+    def has_ended() -> bool:
+        try:
+            os.kill(workers[0], 0)
+        except ProcessLookupError:
+            return True
+        return False
+
+    wait_until(has_ended)
