@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from adabatch.config import OptimizerConfig, TrainConfig
 from adabatch.networks import build_network
 from adabatch.networks.batch_norm import set_batch_norm_mode
+from adabatch.optimizers import SGD, AdamW
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.float32, "fp64": torch.float64}
 
@@ -20,7 +21,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.float32, "fp64": torch.float64}
 def build_optimizer(config: OptimizerConfig, parameters: Iterator[nn.Parameter]) -> torch.optim.Optimizer:
     """Return the optimizer; its learning rate is set by the schedule before every update."""
     if config.kind == "sgd":
-        return torch.optim.SGD(
+        return SGD(
             parameters,
             lr=config.learning_rate,
             momentum=config.momentum,
@@ -28,7 +29,7 @@ def build_optimizer(config: OptimizerConfig, parameters: Iterator[nn.Parameter])
             nesterov=config.nesterov,
             fused=True,
         )
-    return torch.optim.AdamW(
+    return AdamW(
         parameters,
         lr=config.learning_rate,
         betas=(config.beta1, config.beta2),
