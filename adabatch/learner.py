@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from adabatch.config import OptimizerConfig, TrainConfig
 from adabatch.networks import build_network
 from adabatch.networks.batch_norm import set_batch_norm_mode
+from adabatch.optimizers import SGD, AdamW
 
 #: What weights and images are kept in, by ``hardware.precision``.
 DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.float32, "fp64": torch.float64}
@@ -24,7 +25,7 @@ _MAX_COMPILED_SHAPES = 256
 def build_optimizer(config: OptimizerConfig, parameters: Iterator[nn.Parameter]) -> torch.optim.Optimizer:
     """Return the optimizer; its learning rate is set by the schedule before every update."""
     if config.kind == "sgd":
-        return torch.optim.SGD(
+        return SGD(
             parameters,
             lr=config.learning_rate,
             momentum=config.momentum,
@@ -32,7 +33,7 @@ def build_optimizer(config: OptimizerConfig, parameters: Iterator[nn.Parameter])
             nesterov=config.nesterov,
             fused=True,
         )
-    return torch.optim.AdamW(
+    return AdamW(
         parameters,
         lr=config.learning_rate,
         betas=(config.beta1, config.beta2),

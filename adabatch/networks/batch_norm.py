@@ -28,7 +28,7 @@ def set_batch_norm_mode(
     Args:
         module: changed in place.
         mode: ``micro`` leaves torch's, over the samples of one forward; ``ghost``: `GhostBatchNorm2d`;
-            ``sync``: `SyncBatchNorm2d`.
+            ``sync``: `adabatch.networks.sync_batch_norm.SyncBatchNorm2d`.
         ghost_batch_size: samples per ghost batch, for ``ghost``.
         process_group: ranks that share statistics, for ``sync``; None for all.
 
@@ -45,6 +45,9 @@ def set_batch_norm_mode(
     if type(module) is nn.BatchNorm2d:
         if mode == "ghost":
             return GhostBatchNorm2d(module, ghost_batch_size)
+        # It loads torch's compiler, which takes about as long as torch itself.
+        from adabatch.networks.sync_batch_norm import SyncBatchNorm2d
+
         return SyncBatchNorm2d(module, process_group)
     for name, child in module.named_children():
         replacement = set_batch_norm_mode(child, mode, ghost_batch_size, process_group)
@@ -53,7 +56,7 @@ def set_batch_norm_mode(
     return module
 
 
-class _BatchNorm2dFrom(nn.BatchNorm2d):
+class BatchNorm2dFrom(nn.BatchNorm2d):
     """A ``BatchNorm2d`` that takes over the settings and tensors of another one."""
 
     def __init__(self, source: nn.BatchNorm2d) -> None:
@@ -82,7 +85,7 @@ class _BatchNorm2dFrom(nn.BatchNorm2d):
         self.running_var.add_((unbiased_var.to(self.running_var.dtype) - self.running_var) * momentum)
 
 
-class GhostBatchNorm2d(_BatchNorm2dFrom):
+class GhostBatchNorm2d(BatchNorm2dFrom):
     """Normalises each chunk of ``ghost_batch_size`` consecutive samples by itself; the last may be smaller.
 
     The running statistics move once per forward, towards the chunks' mean and unbiased variance averaged
@@ -108,7 +111,7 @@ class GhostBatchNorm2d(_BatchNorm2dFrom):
         for chunks in (maps[:num_whole].unflatten(0, (-1, size)), maps[None, num_whole:]):
             if chunks.shape[1] == 0:
                 continue
-            output, mean, var = _normalize(chunks, self.weight, self.bias, self.eps, None)
+            output, mean, var = normalize(chunks, self.weight, self.bias, self.eps, None)
             values = chunks.shape[1] * chunks.shape[3] * chunks.shape[4]
             chunk_weight = chunks.shape[1] / num_samples
             # Flattening one chunk of one sample would lose its memory format.
@@ -122,43 +125,7 @@ class GhostBatchNorm2d(_BatchNorm2dFrom):
         return f"{super().extra_repr()}, ghost_batch_size={self.ghost_batch_size}"
 
 
-class SyncBatchNorm2d(_BatchNorm2dFrom):
-    """Normalises over the samples of all ranks, as if they were one batch; on CPU and GPU.
-
-    Ranks may hold different numbers of samples, also none. Every rank must make the same forwards and
-    backwards, because each is a collective. Alone, this is torch's BatchNorm.
-
-    Args:
-        source: the BatchNorm to take the place of.
-        process_group: the ranks; None for all.
-    """
-
-    def __init__(self, source: nn.BatchNorm2d, process_group: torch.distributed.ProcessGroup | None) -> None:
-        super().__init__(source)
-        self.process_group = process_group
-
-    def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        """Return the normalised maps (n, C, h, w)."""
-        if self._uses_running_statistics or self._world_size() == 1:
-            return super().forward(maps)
-        return self._normalize_over_ranks(maps)
-
-    @torch.compiler.disable  # torch.compile has no graph for a collective inside an autograd.Function
-    def _normalize_over_ranks(self, maps: torch.Tensor) -> torch.Tensor:
-        reduction = _Reduction(self.process_group)
-        output, mean, var = _normalize(maps[None], self.weight, self.bias, self.eps, reduction)
-        # On the device, so that nothing waits for the number of values of the other ranks.
-        values = reduction.values
-        self._track(mean[0], var[0] * (values / (values - 1).clamp(min=1)))
-        return output[0]
-
-    def _world_size(self) -> int:
-        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-            return 1
-        return torch.distributed.get_world_size(self.process_group)
-
-
-class _Reduction:
+class Reduction:
     """Sums over the ranks; ``values`` is the number of values per channel that went into the statistics."""
 
     def __init__(self, process_group: torch.distributed.ProcessGroup | None) -> None:
@@ -186,12 +153,12 @@ class _Reduction:
         return mean64.to(mean.dtype), var64.to(mean.dtype)
 
 
-def _normalize(
+def normalize(
     chunks: torch.Tensor,
     weight: torch.Tensor | None,
     bias: torch.Tensor | None,
     eps: float,
-    reduction: _Reduction | None,
+    reduction: Reduction | None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Normalise chunks (k, m, C, h, w), each by itself; with a reduction, over the ranks too.
 
@@ -212,7 +179,7 @@ class _Normalize(torch.autograd.Function):
         weight: torch.Tensor | None,
         bias: torch.Tensor | None,
         eps: float,
-        reduction: _Reduction | None,
+        reduction: Reduction | None,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         values = chunks.shape[1] * chunks.shape[3] * chunks.shape[4]
         wide = _widen(chunks)
@@ -233,7 +200,7 @@ class _Normalize(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         chunks, weight, mean, inverse_std = ctx.saved_tensors
-        reduction: _Reduction | None = ctx.reduction
+        reduction: Reduction | None = ctx.reduction
         gradient = _widen(gradients[0])
         normalized = (_widen(chunks) - _spread(mean)).mul_(_spread(inverse_std))
         gradient_sum = gradient.sum((1, 3, 4))
