@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import operator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,8 @@ class EpochRow:
 
 COLUMNS = tuple(field.name for field in dataclasses.fields(EpochRow))
 SECONDS_COLUMNS = tuple(name for name in COLUMNS if name.endswith("_seconds"))
+#: As `dataclasses.astuple`, but without its deep copies, which would cost a long run's every row at every writing.
+_values = operator.attrgetter(*COLUMNS)
 
 
 def write_epochs_csv(path: Path, rows: list[EpochRow]) -> None:
@@ -57,13 +60,18 @@ def write_epochs_csv(path: Path, rows: list[EpochRow]) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for row in rows:
-        writer.writerow(dataclasses.astuple(row))
+        writer.writerow(_values(row))
     write_text_atomic(path, text.getvalue())
+
+
+def row_to_dict(row: EpochRow) -> dict[str, Any]:
+    """Return a row as plain values by column."""
+    return dict(zip(COLUMNS, _values(row), strict=True))
 
 
 def rows_to_state(rows: list[EpochRow]) -> list[dict[str, Any]]:
     """Return rows as plain values, for a checkpoint."""
-    return [dataclasses.asdict(row) for row in rows]
+    return [row_to_dict(row) for row in rows]
 
 
 def rows_from_state(state: list[dict[str, Any]]) -> list[EpochRow]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -14,10 +14,12 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from adabatch.heartbeat import Heartbeat
 from adabatch.progress import Progress as TrainingProgress
-from adabatch.records import EpochRow, write_epochs_csv
+from adabatch.records import EpochRow, row_to_dict, write_epochs_csv
 from adabatch.run_dir import RunDir
 from adabatch.tracking import Tracker
 
+#: How long a finished epoch's row may wait to be written together with the next ones.
+ROWS_INTERVAL_SECONDS = 1.0
 _log = logging.getLogger(__name__)
 
 
@@ -39,8 +41,20 @@ class Reporter:
     def on_epoch(self, rows: list[EpochRow]) -> None:
         """Learn of one more finished epoch, the last of ``rows``."""
 
+    @property
+    def rows_are_due(self) -> bool:
+        """Whether rows have waited long enough for `write_rows`; asked in the hot loop."""
+        return False
+
+    def write_rows(self) -> None:
+        """Write the rows that wait, if any.
+
+        Raises:
+            OSError: if the disk is full; the rows then still wait.
+        """
+
     def close(self) -> None:
-        """Stop reporting."""
+        """Write the rows that wait, as far as the disk lets, and stop reporting."""
 
 
 class MainReporter(Reporter):
@@ -60,6 +74,9 @@ class MainReporter(Reporter):
         self._batch_size = self._epoch_samples = 0
         self._elapsed_seconds = self._earlier_seconds = 0.0
         self._since = time.monotonic()
+        self._waiting_rows: list[EpochRow] = []
+        self._rows_written_at = self._since
+        self._writing_rows = threading.Lock()
         self._heartbeat = Heartbeat(run_dir.progress, self._beat)
         self._wall_seconds_reached = run_dir.read_json(run_dir.progress).get("wall_seconds", 0.0)
         self.lost_seconds = run_dir.read_json(run_dir.meta).get("lost_seconds", 0.0)
@@ -82,9 +99,11 @@ class MainReporter(Reporter):
 
     def on_epoch(self, rows: list[EpochRow]) -> None:
         row = rows[-1]
-        write_epochs_csv(self._run_dir.epochs, rows)
+        self._waiting_rows = list(rows)
+        if self.rows_are_due:
+            self.write_rows()
         self._elapsed_seconds = row.elapsed_seconds
-        self._tracker.log(dataclasses.asdict(row))
+        self._tracker.log(row_to_dict(row))
         line = (
             f"epoch {row.epoch}/{self._num_epochs}  batch {row.batch_size} = {row.micro_batch_size} x "
             f"{row.accumulation_steps} x {row.world_size}  learning rate {row.learning_rate:.4g}  "
@@ -95,7 +114,22 @@ class MainReporter(Reporter):
         if self._bar:
             self._bar.describe(row)
 
+    @property
+    def rows_are_due(self) -> bool:
+        return bool(self._waiting_rows) and time.monotonic() - self._rows_written_at >= ROWS_INTERVAL_SECONDS
+
+    def write_rows(self) -> None:
+        with self._writing_rows:  # a rank's end is written down from another thread
+            if self._waiting_rows:
+                write_epochs_csv(self._run_dir.epochs, self._waiting_rows)
+                self._waiting_rows = []
+                self._rows_written_at = time.monotonic()
+
     def close(self) -> None:
+        try:
+            self.write_rows()
+        except OSError as error:  # what ended the run is told all the same
+            _log.error("the last rows of %s could not be written: %s", self._run_dir.epochs, error)
         self._heartbeat.stop()
         if self._bar:
             self._bar.close()

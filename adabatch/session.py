@@ -206,4 +206,5 @@ class Session:
             self._run_dir.mark_failed("RankFailed", str(failure), "")
         if self._ranks.is_main:
             write_json_atomic(self._run_dir.summary, {"state": "failed", "cause": f"RankFailed: {failure}"})
+        self._reporter.close()
         os._exit(EXIT_FAILED)

@@ -177,7 +177,10 @@ class Trainer:
         self._warm_shapes.add(len(images))
 
     def _between_updates(self) -> None:
-        """Look, with one mind over all ranks, whether to save or to stop."""
+        """Write rows that are due, and look, with one mind over all ranks, whether to save or to stop."""
+        if self._reporter.rows_are_due:
+            with self._stopwatch.during("save"):
+                self._reporter.write_rows()
         every = self.config.checkpoint.every_seconds
         due = self._ranks.is_main and every is not None and time.monotonic() - self._saved_at >= every
         wish = _STOP if self._stop.signal else _SAVE if due else _GO_ON
@@ -257,6 +260,7 @@ class Trainer:
             if not bool(torch.isfinite(state["sums"]).all()):
                 self._fail_non_finite()
             if self._ranks.is_main:
+                self._reporter.write_rows()
                 save_checkpoint(self._run_dir, self._hash, state)
             self._saved_at = time.monotonic()
 
