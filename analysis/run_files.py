@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import math
 import re
 import time
 from collections.abc import Callable
@@ -213,12 +212,13 @@ def _origin(meta: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _forecast_seconds(forecast: object) -> float:
-    """Return the training and growth that were predicted before the run started; NaN if nothing was."""
+def _forecast_seconds(forecast: object) -> float | None:
+    """Return the training and growth that were predicted before the run started; None if nothing was."""
     if not isinstance(forecast, dict):
-        return math.nan
+        return None
     parts = [forecast.get(key) for key in ("train_seconds", "growth_seconds")]
-    return sum(part if isinstance(part, int | float) else math.nan for part in parts)
+    numbers = [part for part in parts if isinstance(part, int | float)]
+    return sum(numbers) if len(numbers) == len(parts) else None
 
 
 def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -151,7 +151,7 @@ def split_table(comparison: Comparison) -> Table:
 def forecast_table(comparison: Comparison) -> Table:
     """Return what was predicted before the runs started beside what they took."""
     runs = comparison.data.done
-    runs = runs[runs.forecast_seconds.notna()]
+    runs = runs[runs.forecast_seconds.notna()].astype({"forecast_seconds": float})
     arms = runs.groupby(["group", "arm", "baseline"], sort=False, dropna=False).agg(
         runs=("seed", "size"), predicted=("forecast_seconds", "mean"), took=("elapsed_seconds", "mean")
     )
