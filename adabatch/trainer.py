@@ -204,17 +204,20 @@ class Trainer:
         self._stopwatch.switch("save")
         uses = self._ranks.sum_over_ranks(self.ledger.uses)
         dropped = self.ledger.close_epoch(self.progress.epoch, last.batch_size, uses)
-        self.rows.append(self._row(last, train, test, dropped))
+        seconds = self.seconds()
+        self.rows.append(self._row(last, train, test, dropped, seconds))
+        # What follows this row, its writing first of all, belongs to the next.
+        self._seconds_at_epoch = seconds
         self._reporter.on_epoch(self.rows)
-        self._seconds_at_epoch = self.seconds()
         self._sums = self._new_sums()
         self.progress = self.progress.next_epoch()
         every = self.config.checkpoint.every_epochs
         if every is not None and len(self.rows) % every == 0:
             self._save()
 
-    def _row(self, last: PlannedUpdate, train: Metrics, test: Metrics, dropped: int) -> EpochRow:
-        total = self.seconds()
+    def _row(
+        self, last: PlannedUpdate, train: Metrics, test: Metrics, dropped: int, total: dict[str, float]
+    ) -> EpochRow:
         epoch = {span: total[span] - self._seconds_at_epoch[span] for span in SPANS}
         split = self._split(min(last.batch_size, self._dataset.train.num_samples))
         return EpochRow(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -65,7 +66,8 @@ class Collector:
         places: dict[Path, Path] = {}
         for path in paths:
             places.setdefault(path.resolve(), path)
-        return make_data([self._read(path) for path in places.values()])
+        with _no_search_for_cycles():
+            return make_data([self._read(path) for path in places.values()])
 
     def _read(self, path: Path) -> RunFiles:
         signature = _signature(path)
@@ -83,6 +85,18 @@ def _find(folder: Path) -> list[Path]:
     if not found:
         raise ConfigError(f"{folder} holds no run; a run directory is known by its config.yaml.")
     return found
+
+
+@contextlib.contextmanager
+def _no_search_for_cycles() -> Iterator[None]:
+    """Pause the garbage collector, which would go through all that was read again and again and find nothing to free."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _signature(path: Path) -> _Signature:

@@ -29,6 +29,7 @@ _INTEGER_COLUMNS = (
 )  # fmt: skip
 _FRACTIONS = ("test_accuracy", "train_accuracy", "test_top5_accuracy")
 _RISING = ("updates", "samples", "elapsed_seconds")
+_CHECKED = ("epoch", *_FRACTIONS, *_RISING)
 #: Config keys without a dot that are columns of their own; others are read by group.
 _TOP_LEVEL_KEYS = ("num_epochs", "run_dir", "max_micro_batch_size", "batch_norm", "ghost_batch_size")
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -36,6 +37,8 @@ _META_KEYS = (
     "adabatch_version", "git_sha", "git_dirty", "python", "torch", "torchvision", "device", "device_model", "host",
     "num_threads", "world_size", "restarts", "config_hash", "num_parameters", "started_at", "lost_seconds", "trainer",
 )  # fmt: skip
+#: Of a run without a finished epoch; nobody changes a run's frame.
+_NO_EPOCHS = pd.DataFrame(columns=list(COLUMNS))
 _Content = TypeVar("_Content")
 _LAUNCH_KEYS = ("concurrent_runs", "runs_per_job")
 
@@ -74,7 +77,7 @@ def read_run(path: Path) -> RunFiles:
     config = attempt(_read_config, files.config, nothing)
     meta = attempt(_read_json, files.meta, nothing)
     summary = attempt(_read_json, files.summary, nothing)
-    epochs = attempt(_read_epochs, files.epochs, pd.DataFrame(columns=list(COLUMNS)))
+    epochs = attempt(_read_epochs, files.epochs, _NO_EPOCHS)
     try:
         values = {**_flatten(config), **_identity(path, config, meta), **_origin(meta)}
     except (AttributeError, TypeError) as error:
@@ -125,7 +128,7 @@ def _read_epochs(path: Path) -> pd.DataFrame:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        return pd.DataFrame(columns=list(COLUMNS))
+        return _NO_EPOCHS
     except (OSError, UnicodeDecodeError) as error:
         raise Damage(f"epochs.csv cannot be read: {error}") from error
     whole = text[: text.rfind("\n") + 1]
@@ -139,22 +142,22 @@ def _read_epochs(path: Path) -> pd.DataFrame:
     if list(rows) != list(COLUMNS):
         rows = rows.reindex(columns=list(dict.fromkeys([*COLUMNS, *rows.columns])))
     if not len(rows):
-        return pd.DataFrame(columns=list(COLUMNS))
+        return _NO_EPOCHS
     kinds = {str(name): dtype.kind for name, dtype in rows.dtypes.items()}
     for name in COLUMNS:
         if kinds[name] not in "iuf":
             raise Damage(f"epochs.csv holds a value of {name} that is no number")
-    if list(rows.epoch) != list(range(1, len(rows) + 1)):
+    numbers = {name: rows[name].to_numpy(dtype=float) for name in _CHECKED}
+    if not np.array_equal(numbers["epoch"], np.arange(1, len(rows) + 1)):
         raise Damage(f"epochs.csv counts the epochs {list(rows.epoch)[:20]}, not 1, 2, 3, ...")
     for name in _FRACTIONS:
-        values = rows[name].to_numpy(dtype=float)
-        if ((values < 0) | (values > 1)).any():
+        if ((numbers[name] < 0) | (numbers[name] > 1)).any():
             raise Damage(f"epochs.csv holds a value of {name} that is no fraction between 0 and 1")
     for name in _RISING:
-        values = rows[name].to_numpy(dtype=float)
-        if not (values > np.concatenate([[0.0], values[:-1]])).all():
+        values = numbers[name]
+        if not (values[0] > 0 and (values[1:] > values[:-1]).all()):
             raise Damage(f"epochs.csv: {name} does not rise from epoch to epoch")
-    if np.isnan(rows.test_accuracy.to_numpy(dtype=float)).any():
+    if np.isnan(numbers["test_accuracy"]).any():
         raise Damage("epochs.csv lacks a value of test_accuracy in a row")
     for name in _INTEGER_COLUMNS:
         # Whole numbers are read as such unless one is missing.
@@ -240,7 +243,7 @@ def _changed_on_the_way(epochs: pd.DataFrame, meta: dict[str, Any]) -> dict[str,
         values = list(dict.fromkeys(str(entry[name]) for entry in segments if entry.get(name) is not None))
         if len(values) > 1:
             changed[name] = ", then ".join(values)
-    sizes = [f"{size:g}" for size in epochs.world_size.drop_duplicates().dropna()]
+    sizes = [f"{size:g}" for size in epochs.world_size.dropna().unique()]
     if len(sizes) > 1:
         changed["world_size"] = ", then ".join(sizes)
     return changed

@@ -1,6 +1,7 @@
 """Rows of short epochs are written together, and none is missing from what is saved or has ended."""
 
 import math
+import time
 
 import pytest
 
@@ -55,6 +56,21 @@ def test_a_row_that_waits_does_not_wait_for_the_next_epoch_to_end(train, written
     monkeypatch.setattr(reporting.MainReporter, "on_epoch", on_epoch_soon_after_a_writing)
     train()
     assert written == [0, 1, 2, 3]
+
+
+def test_writing_a_row_counts_as_saving_in_the_next_one(train, monkeypatch):
+    write, seconds = reporting.write_epochs_csv, 0.05
+
+    def slow_write(path, rows):
+        time.sleep(seconds)
+        write(path, rows)
+
+    monkeypatch.setattr(reporting, "write_epochs_csv", slow_write)
+    monkeypatch.setattr(reporting, "ROWS_INTERVAL_SECONDS", 0.0)
+    run_dir = train()
+    first, *others = (float(row["save_seconds"]) for row in read_rows(run_dir))
+    assert seconds <= min(others)
+    assert first + sum(others) + seconds <= read_summary(run_dir)["save_seconds"]
 
 
 def test_rows_are_on_disk_before_the_checkpoint_that_holds_them(train, monkeypatch):
