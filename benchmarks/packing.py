@@ -52,7 +52,7 @@ def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         arms: dict[str, Callable[[], float]] = {_ONE_BY_ONE: by_hand}
         for jobs in (1, options.jobs):
             arms[f"launch submit --jobs {jobs}"] = lambda jobs=jobs: _submit(folder / "conf", next(places), jobs)  # type: ignore[misc]
-        seconds = alternate(arms, 1 if options.quick else min(options.repetitions, 2))
+        seconds = alternate(arms, 1 if options.quick else min(options.repetitions, 3))
     yield {"num_runs": len(seeds) * len(_ARMS), "num_epochs": num_epochs, "seconds": seconds}
 
 

@@ -26,7 +26,7 @@ from adabatch.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_PREEMPTED
 from launch.bookkeeping import ATTEMPTS_FILE, append_line
 from launch.processes import this_process
 
-_POLL_SECONDS = 0.1
+_POLL_SECONDS = 0.02
 _SIGNAL_AGAIN_SECONDS = 2.0
 _LOCK_PATIENCE_SECONDS = 60.0
 _PR_SET_PDEATHSIG = 1

@@ -25,7 +25,7 @@ from launch.job import TrainJob
 from launch.processes import start_time
 from launch.status import status_of
 
-_POLL_SECONDS = 0.2
+_POLL_SECONDS = 0.05
 _SIGNAL_AGAIN_SECONDS = 2.0
 #: Where no time limit is asked for; submitit's local executor wants one.
 _NO_LIMIT_MINUTES = 60 * 24 * 365

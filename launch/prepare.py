@@ -11,6 +11,7 @@ from typing import Any
 from adabatch.config import TrainConfig, config_hash, load_config, save_config, to_dict, with_measured
 from adabatch.environment import available_cores
 from adabatch.errors import ConfigError
+from adabatch.measure.forecast import count_updates
 from adabatch.run_dir import RunDir
 from launch.config import ClusterConfig
 from launch.expand import Expansion, Run
@@ -120,6 +121,24 @@ def with_threads(config: TrainConfig, cluster: ClusterConfig) -> TrainConfig:
     else:
         return config
     return dataclasses.replace(config, hardware=dataclasses.replace(config.hardware, num_threads=max(1, cores)))
+
+
+def starting_order(runs: Sequence[Run]) -> list[Run]:
+    """Return runs with the most updates first within each cell and seed, whose order stays as it is.
+
+    So no long run is left to train alone at the end, and arms that are compared still run close in time.
+    """
+    places: dict[tuple[str, int], int] = {}
+    updates: dict[str, int] = {}
+    for run in runs:
+        places.setdefault((run.cell, run.seed), len(places))
+        if _schedule_of(run) not in updates:
+            updates[_schedule_of(run)] = count_updates(run.config).total()
+    return sorted(runs, key=lambda run: (places[run.cell, run.seed], -updates[_schedule_of(run)]))
+
+
+def _schedule_of(run: Run) -> str:
+    return f"{run.cell} {run.config.num_epochs} {run.config.schedule}"
 
 
 def resolved(run: Run, cluster: ClusterConfig) -> TrainConfig:

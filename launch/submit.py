@@ -17,7 +17,7 @@ from launch.expand import Expansion, Run
 from launch.forecast import forecast_runs
 from launch.lint import ERROR, Finding
 from launch.local_queue import Stopped, foreground_queue, start_detached
-from launch.prepare import Selection, concurrent_runs, resolved, select, write_run
+from launch.prepare import Selection, concurrent_runs, resolved, select, starting_order, write_run
 from launch.probe import Prober
 from launch.processes import start_time, this_process
 from launch.slurm import Queue, SlurmError
@@ -137,7 +137,7 @@ def _write(request: Request, chosen: Sequence[Run], folder: LaunchFolder) -> lis
         predicted = forecasts.get(run.run_dir)
         write_run(run, config, meta | {"forecast": predicted and dataclasses.asdict(predicted)})
     size = cluster.runs_per_job
-    runs = list(chosen)
+    runs = starting_order(chosen)
     return [runs[start : start + size] for start in range(0, len(runs), size)]
 
 

@@ -15,6 +15,7 @@ from adabatch.config import CONF_DIR, config_hash
 from adabatch.errors import ConfigError
 from launch.config import load_cluster, load_sweep
 from launch.expand import expand
+from launch.prepare import starting_order
 from tests.launch.support import TINY, write_sweep
 
 SWEEPS = sorted(path.stem for path in (CONF_DIR / "sweep").glob("*.yaml"))
@@ -74,6 +75,21 @@ def test_runs_have_their_places_and_order(conf):
     assert runs[3].config.optimizer.learning_rate == 0.2
     assert runs[3].config.run_dir == str(Path("runs/two") / runs[3].name)
     assert [run.config.seed for run in runs] == [3, 3, 3, 3, 1, 1, 1, 1]
+
+
+def test_the_longest_run_of_a_seed_starts_first(conf):
+    arms = "{growing: [schedule=adabatch, schedule.batch_size=8], large: [schedule=fixed, schedule.batch_size=16],"
+    arms += " small: [schedule=fixed, schedule.batch_size=8]}"
+    name = "lengths"
+    write_sweep(conf, name, f"name: {name}\noverrides: {TINY}\nseeds: [3, 1]\nbaseline: small\narms: {arms}\n")
+    runs = runs_of(conf, {"grid.network": "[tiny_cnn, resnet14]"}, name=name)
+    # 60 samples, 2 epochs: 8 + 4, 4 + 4 and 8 + 8 updates.
+    assert [run.name for run in starting_order(runs)] == [
+        f"synthetic-{network}/{arm}/seed_{seed}"
+        for network in ("resnet14", "tiny_cnn")
+        for seed in (3, 1)
+        for arm in ("small", "growing", "large")
+    ]
 
 
 def test_grid_of_options_makes_cells(conf):
