@@ -26,6 +26,8 @@ BENCHMARKS: dict[str, ModuleType] = {
     "packing": packing,
     "dashboard": dashboard,
 }
+#: Their arms tell of every round what others did; a sum over all would count killed workers of theirs as others.
+_WATCHED_BY_ROUND = ("training_speed", "jpeg_loading")
 _FACTS = (
     ("Command", "command"), ("Started", "started_at"), ("Processor", "cpu_model"), ("Cores", "num_cores"),
     ("Memory, GiB", "memory_gib"), ("GPUs", "gpu_models"), ("System", "system"), ("Python", "python"),
@@ -96,7 +98,8 @@ def _measure(options: argparse.Namespace, given: Sequence[str]) -> dict[str, Any
                     results["failures"].update(values.get("failures", {}))
                     results["benchmarks"][name] = {"load_average_before": load_before, **values}
                     _keep(results, options.output)
-            results["benchmarks"][name]["mean_others_cores"] = others.cores[0]
+            if name not in _WATCHED_BY_ROUND:
+                results["benchmarks"][name]["mean_others_cores"] = others.cores[0]
         except BenchmarkFailed as failure:
             results["failures"][name] = str(failure)
     _keep(results, options.output)
