@@ -89,7 +89,7 @@ def _find(folder: Path) -> list[Path]:
 
 @contextlib.contextmanager
 def _no_search_for_cycles() -> Iterator[None]:
-    """Pause the garbage collector, which would go through all that was read again and again and find nothing to free."""
+    """Pause the garbage collector, which would go through all that was read again and again, and free nothing."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
