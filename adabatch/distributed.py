@@ -66,9 +66,16 @@ class ProcessGroupRanks(Ranks):
     Args:
         place: from `rank_place`.
         on_failure: called in a thread when another rank has been silent for too long; must not return.
+        start_timeout: how long the ranks may take to find each other.
     """
 
-    def __init__(self, place: RankPlace, device: torch.device, on_failure: Callable[[RankFailed], None]) -> None:
+    def __init__(
+        self,
+        place: RankPlace,
+        device: torch.device,
+        on_failure: Callable[[RankFailed], None],
+        start_timeout: timedelta,
+    ) -> None:
         self.rank, self.local_rank, self.world_size = place.rank, place.local_rank, place.world_size
         _name_socket_interface(place.master_address)
         store = dist.TCPStore(
@@ -76,7 +83,7 @@ class ProcessGroupRanks(Ranks):
             place.master_port,
             place.world_size,
             is_master=place.rank == 0,
-            timeout=timedelta(seconds=120),
+            timeout=start_timeout,
             use_libuv=True,
         )
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"

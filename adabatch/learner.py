@@ -20,6 +20,8 @@ DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.float32, "
 #: Compiled shapes of one network, with those of a partial batch and of tests; torch's own limit of 8 would leave the
 #: others uncompiled without a word.
 _MAX_COMPILED_SHAPES = 256
+#: torch runs what is to become a CUDA graph once as it is, records it the second time, and replays it from then on.
+_RUNS_TO_RECORD_A_GRAPH = 2
 
 
 def build_optimizer(config: OptimizerConfig, parameters: Iterator[nn.Parameter]) -> torch.optim.Optimizer:
@@ -75,9 +77,13 @@ class Learner:
 
     def _compile(self, mode: bool | str) -> None:
         import torch._dynamo.config as dynamo_config  # takes a second, which other runs need not spend
+        import torch._functorch.config as functorch_config
+        import torch._inductor.config as inductor_config
 
         limit = "recompile_limit" if hasattr(dynamo_config, "recompile_limit") else "cache_size_limit"
         setattr(dynamo_config, limit, _MAX_COMPILED_SHAPES)
+        # With a cache on disk the first run of a sweep would pay for the growth of all others.
+        inductor_config.fx_graph_cache = functorch_config.enable_autograd_cache = False
         self.network.compile(dynamic=False, mode=None if mode is True else mode)
         self._uses_cuda_graphs = mode in ("reduce-overhead", "max-autotune") and self.device.type == "cuda"
         if self._uses_cuda_graphs:
@@ -143,19 +149,25 @@ class Learner:
     def update(self) -> None:
         """Make one optimizer step of the gradients gathered, and forget them."""
         self.optimizer.step()
-        self._forget_gradients()
-
-    def _forget_gradients(self) -> None:
         self.optimizer.zero_grad(set_to_none=not self._uses_cuda_graphs)
 
     def warm_up(self, images: torch.Tensor, labels: torch.Tensor) -> None:
-        """Run one forward and backward without any effect, to pay for compiling and tuning of a new shape."""
+        """Run forward and backward without any effect, to pay for compiling and tuning of a new shape.
+
+        It may come within an update: gradients gathered so far stay as they are. With synchronized BatchNorm it is
+        for all ranks to do at the same time.
+        """
         buffers = [buffer.clone() for buffer in self.network.buffers()]
+        parameters = list(self.network.parameters())
+        gathered = [parameter.grad for parameter in parameters]
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices), self.gradients(synchronize=False):
-            loss, _ = self.forward(images, labels)
-            self.backward(loss, max(1, len(labels)))
-        self._forget_gradients()
+            for _ in range(_RUNS_TO_RECORD_A_GRAPH if self._uses_cuda_graphs else 1):
+                self.network.zero_grad(set_to_none=True)
+                loss, _ = self.forward(images, labels)
+                self.backward(loss, max(1, len(labels)))
+        for parameter, gradient in zip(parameters, gathered, strict=True):
+            parameter.grad = gradient
         for buffer, saved in zip(self.network.buffers(), buffers, strict=True):
             buffer.copy_(saved)
         if self.device.type == "cuda":

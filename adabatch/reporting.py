@@ -32,7 +32,7 @@ class Reporter:
 
     lost_seconds = 0.0
 
-    def on_start(self, rows: list[EpochRow], seconds: Mapping[str, float]) -> None:
+    def on_start(self, progress: TrainingProgress, rows: list[EpochRow], seconds: Mapping[str, float]) -> None:
         """Learn that training begins or goes on after ``rows``, with the seconds per span of earlier segments."""
 
     def on_update(self, progress: TrainingProgress, batch_size: int, epoch_samples: int) -> None:
@@ -82,7 +82,8 @@ class MainReporter(Reporter):
         self.lost_seconds = run_dir.read_json(run_dir.meta).get("lost_seconds", 0.0)
         self._bar = _ProgressBar(num_epochs) if sys.stderr.isatty() else None
 
-    def on_start(self, rows: list[EpochRow], seconds: Mapping[str, float]) -> None:
+    def on_start(self, progress: TrainingProgress, rows: list[EpochRow], seconds: Mapping[str, float]) -> None:
+        self._progress = progress
         self._earlier_seconds = sum(seconds.values())
         # The heartbeat of the segment before tells how far it came; the checkpoint, how much of that is kept.
         self.lost_seconds += max(0.0, self._wall_seconds_reached - self._earlier_seconds)

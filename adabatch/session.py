@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -31,6 +32,9 @@ from adabatch.stopwatch import Stopwatch
 from adabatch.tracking import Tracker, make_tracker
 from adabatch.trainer import Trainer
 
+_START_TIMEOUT = timedelta(minutes=2)
+#: The first rank may have to compile a large network several times before the others meet it.
+_MEASURING_TIMEOUT = timedelta(minutes=30)
 _log = logging.getLogger(__name__)
 
 
@@ -61,11 +65,13 @@ def make_device(config: TrainConfig, local_rank: int = 0) -> torch.device:
 
 
 def _set_tf32(allowed: bool) -> None:
-    """Let convolutions and matrix products round their fp32 inputs to TF32, or forbid it: torch's default is half."""
-    if hasattr(torch.backends, "fp32_precision"):
-        torch.backends.fp32_precision = "tf32" if allowed else "ieee"
-    else:  # before torch 2.9
-        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = allowed
+    """Let convolutions and matrix products round their fp32 inputs to TF32, or forbid it: torch's default is half.
+
+    By the older of torch's two ways: the newer leaves convolutions at TF32 up to torch 2.11, where compiling fails
+    with it as well.
+    """
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    torch.backends.cudnn.allow_tf32 = allowed
 
 
 class Session:
@@ -84,10 +90,13 @@ class Session:
         self._device = make_device(config, place.local_rank if place else 0)
         self._stopwatch = Stopwatch(use_device_events=self._device.type == "cuda")
         self.world_size = place.world_size if place else 1
+        start_timeout = _MEASURING_TIMEOUT if is_auto(config) else _START_TIMEOUT
         if place is None or place.rank == 0:
             self._settle_by_measurement()
         self._ranks = (
-            ProcessGroupRanks(place, self._device, self._abandon) if place and self.world_size > 1 else Ranks()
+            ProcessGroupRanks(place, self._device, self._abandon, start_timeout)
+            if place and self.world_size > 1
+            else Ranks()
         )
         if not self._ranks.is_main:
             self._config = load_config(run_dir.config)

@@ -80,7 +80,7 @@ class Trainer:
         self._seconds_before = dict.fromkeys(SPANS, 0.0)
         self._seconds_at_epoch = dict.fromkeys(SPANS, 0.0)
         self._saved_at = time.monotonic()
-        self._warm_shapes: set[int] = set()
+        self._warm_shapes: set[tuple[int, ...]] = set()
         traced = config.hardware.profile and ranks.is_main
         self._profiler = UpdateProfiler(run_dir.path / "trace.json", learner.device) if traced else None
 
@@ -92,7 +92,7 @@ class Trainer:
             RunFailure: when the run cannot go on.
         """
         self._resume()
-        self._reporter.on_start(self.rows, self._seconds_before)
+        self._reporter.on_start(self.progress, self.rows, self._seconds_before)
         while self.progress.epoch <= self.config.num_epochs:
             last_update = self.train_epoch()
             self._finish_epoch(last_update)
@@ -137,10 +137,11 @@ class Trainer:
     ) -> None:
         learner, stopwatch = self._learner, self._stopwatch
         learner.set_learning_rate(update.learning_rate)
-        for number, part in enumerate(parts, 1):
+        sizes_by_rank = self._split(update.num_samples).micro_batches
+        for number, (part, *sizes) in enumerate(zip(parts, *sizes_by_rank, strict=True), 1):
             stopwatch.switch("data")
             images, labels = next(batches) if len(part) else learner.placeholder(self._image_shape)
-            self._warm_up(images, labels)
+            self._warm_up(images, labels, tuple(sizes))
             with learner.gradients(synchronize=number == len(parts)):
                 stopwatch.switch("forward")
                 loss, logits = learner.forward(images, labels)
@@ -167,14 +168,18 @@ class Trainer:
         data = self.config.dataset
         return data.num_channels, data.image_size, data.image_size
 
-    def _warm_up(self, images: torch.Tensor, labels: torch.Tensor) -> None:
-        """Pay for a new micro-batch's compiling and tuning as growth, so that no update hides it."""
+    def _warm_up(self, images: torch.Tensor, labels: torch.Tensor, sizes: tuple[int, ...]) -> None:
+        """Pay for a new micro-batch's compiling and tuning as growth, so that no update hides it.
+
+        Args:
+            sizes: of this micro-batch on every rank: what is new to one is new to all, so that they warm up together.
+        """
         tuned = self.config.hardware.compile or self._learner.device.type == "cuda"
-        if not tuned or len(images) in self._warm_shapes:
+        if not tuned or sizes in self._warm_shapes:
             return
         with self._stopwatch.during("growth"):
             self._learner.warm_up(images, labels)
-        self._warm_shapes.add(len(images))
+        self._warm_shapes.add(sizes)
 
     def _between_updates(self) -> None:
         """Write rows that are due, and look, with one mind over all ranks, whether to save or to stop."""

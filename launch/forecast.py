@@ -42,8 +42,10 @@ class CellForecast:
 
     Attributes:
         largest_speedup: over the baseline, that no schedule with the same samples can exceed here.
-        pays_up_to: samples on one device: a larger batch saves less than five percent of the time per sample.
-        fit: the line through the measured times; None where a single size was measured.
+        pays_up_to: samples on one device: a larger batch, as far as measured, saves less than five percent of the
+            time per sample. None where the largest measured still saves more than that.
+        fit: the line through the measured times; None where fewer than three sizes were measured.
+        fit_is_trusted: whether that line may stand for sizes beyond those measured.
         sizes: the smallest and the largest micro-batch measured.
     """
 
@@ -54,7 +56,8 @@ class CellForecast:
     world_size: int
     sizes: tuple[int, int]
     fit: LinearFit | None
-    pays_up_to: int
+    fit_is_trusted: bool
+    pays_up_to: int | None
     largest_speedup: float | None
     arms: tuple[ArmForecast, ...]
 
@@ -88,8 +91,9 @@ def _cell(
     forecasts: Mapping[Path, Forecast],
 ) -> CellForecast:
     first = next(iter(arms.values()))[0]
-    measurement = measured[first.run_dir]
     reference = arms[baseline][0] if baseline in arms else None
+    measurement = measured[(reference or first).run_dir]
+    fit = measurement.fit()
     against = forecasts[reference.run_dir] if reference else None
     return CellForecast(
         cell=cell,
@@ -98,7 +102,8 @@ def _cell(
         measured_at=measurement.measured_at,
         world_size=first.config.hardware.world_size,
         sizes=(measurement.rows[0].micro_batch_size, measurement.rows[-1].micro_batch_size),
-        fit=measurement.fit(),
+        fit=fit,
+        fit_is_trusted=_is_trusted(fit),
         pays_up_to=pays_up_to(measurement),
         largest_speedup=largest_speedup(reference.config, measurement) if reference else None,
         arms=tuple(_arm(arm, members, forecasts[members[0].run_dir], against) for arm, members in arms.items()),
@@ -127,14 +132,21 @@ def largest_speedup(baseline: TrainConfig, measurement: Measurement) -> float:
     samples = sum(size * count for size, count in micro_batch_counts(baseline).items())
     seconds_per_sample = min(row.seconds / row.micro_batch_size for row in measurement.rows)
     fit = measurement.fit()
-    if fit is not None and fit.largest_misfit <= _TRUSTED_MISFIT and fit.seconds_per_sample > 0:
+    if fit is not None and _is_trusted(fit):
         seconds_per_sample = min(seconds_per_sample, fit.seconds_per_sample)
     return forecast(baseline, measurement).elapsed_seconds / (samples * seconds_per_sample)
 
 
-def pays_up_to(measurement: Measurement) -> int:
-    """Return the smallest batch per device, of the powers of two from the smallest to the largest micro-batch
-    measured, whose time per sample, its share of the update included, is within five percent of the best."""
+def _is_trusted(fit: LinearFit | None) -> bool:
+    return fit is not None and fit.largest_misfit <= _TRUSTED_MISFIT and fit.seconds_per_sample > 0
+
+
+def pays_up_to(measurement: Measurement) -> int | None:
+    """Return the smallest batch per device whose time per sample is within five percent of the best measured.
+
+    Its share of the update is in that time. Tried are the powers of two from the smallest to the largest micro-batch
+    measured; None if it is the largest, beyond which nothing is known.
+    """
     smallest, largest = (measurement.rows[end].micro_batch_size for end in (0, -1))
     powers = [1 << power for power in range(largest.bit_length()) if smallest < 1 << power < largest]
     per_sample = {
@@ -142,4 +154,5 @@ def pays_up_to(measurement: Measurement) -> int:
         for size in (smallest, *powers, largest)
     }
     best = min(per_sample.values())
-    return next(size for size, seconds in sorted(per_sample.items()) if seconds <= (1 + _WORTH) * best)
+    found = next(size for size, seconds in sorted(per_sample.items()) if seconds <= (1 + _WORTH) * best)
+    return None if found == largest else found

@@ -36,13 +36,18 @@ def _sentences(cell: CellForecast) -> list[str]:
             f"{1e3 * cell.fit.seconds_per_sample:.3g} ms on one device, "
             f"from {smallest} to {largest} and off by {100 * cell.fit.largest_misfit:.0f} % at worst."
         )
+    if smallest < largest:
         sentences.append(
-            f"From {cell.pays_up_to} per device on, a larger batch saves less than 5 % of the time per sample."
+            f"A larger batch still pays at {largest} per device, the largest measured."
+            if cell.pays_up_to is None
+            else f"From {cell.pays_up_to} per device on, a larger batch, up to the {largest} measured, saves less than "
+            "5 % of the time per sample."
         )
     if cell.largest_speedup is not None:
+        beyond = " or any larger ones" if cell.fit_is_trusted else ""
         sentences.append(
-            f"No schedule over the same samples can be more than {cell.largest_speedup:.2f}x as fast here as "
-            f"{cell.baseline}, whatever its accuracy."
+            f"No schedule over the same samples, with the micro-batches measured{beyond}, can be more than "
+            f"{cell.largest_speedup:.2f}x as fast here as {cell.baseline}, whatever its accuracy."
         )
     if cell.world_size > 1:
         sentences.append("Measured on one device: the time that ranks need to average their gradients is not in it.")

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from adabatch.config import TrainConfig, to_dict
-from adabatch.environment import library_versions
+from adabatch.environment import code_version, library_versions
 from adabatch.measure.probe import device_model
 from adabatch.run_dir import write_json_atomic
 
 _HARDWARE = ("precision", "compile", "channels_last", "deterministic")
 _DATASET = ("name", "image_size", "num_channels", "num_classes", "crop_padding", "horizontal_flip")
+Measured = TypeVar("Measured")
 _log = logging.getLogger(__name__)
 
 
@@ -27,33 +30,45 @@ def cache_key(config: TrainConfig, device: torch.device, **more: Any) -> dict[st
     return {
         "network": config.network.name,
         "batch_norm": (config.batch_norm, config.ghost_batch_size),
-        "optimizer": config.optimizer.kind,
+        "optimizer": (config.optimizer.kind, config.optimizer.momentum > 0),
         "dataset": {key: values["dataset"][key] for key in _DATASET},
         "hardware": {key: values["hardware"][key] for key in _HARDWARE},
         "device": device_model(device),
         "num_threads": torch.get_num_threads(),
         **library_versions(),
+        **code_version(),
         **more,
     }
 
 
-def read_cached(key: dict[str, Any]) -> dict[str, Any] | None:
-    """Return what was kept under a key; None if there is nothing, or nothing readable."""
-    try:
-        values = json.loads(_file(key).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return values if isinstance(values, dict) else None
+def measured_once(
+    key: dict[str, Any],
+    measure: Callable[[], Measured],
+    encode: Callable[[Measured], dict[str, Any]],
+    decode: Callable[[dict[str, Any]], Measured],
+    *,
+    again: bool,
+) -> Measured:
+    """Return what is kept under a key; else measure it and keep it.
 
+    It lies in ``$XDG_CACHE_HOME/adabatch`` or ``~/.cache/adabatch``. What cannot be read, or was written by a version
+    that kept something else, is measured anew; a full disk is no failure.
 
-def keep_cached(key: dict[str, Any], values: dict[str, Any]) -> None:
-    """Keep values under a key in ``$XDG_CACHE_HOME/adabatch`` or ``~/.cache/adabatch``; a full disk is no failure."""
+    Args:
+        encode, decode: to plain values for JSON, and back.
+        again: whether to measure although something is kept.
+    """
     file = _file(key)
+    if not again:
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+            return decode(json.loads(file.read_text(encoding="utf-8")))
+    found = measure()
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_json_atomic(file, values)
+        write_json_atomic(file, encode(found))
     except OSError as error:
         _log.warning("the measurement is not kept for other runs: %s", error)
+    return found
 
 
 def _file(key: dict[str, Any]) -> Path:

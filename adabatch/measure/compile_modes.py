@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 
 from adabatch.config import TrainConfig
 from adabatch.learner import Learner
-from adabatch.measure.cache import cache_key, keep_cached, read_cached
+from adabatch.measure.cache import cache_key, measured_once
 from adabatch.measure.forecast import micro_batch_counts
 from adabatch.measure.probe import Probe
 from adabatch.measure.times import MicroBatchTime
@@ -21,6 +22,8 @@ from adabatch.measure.times import MicroBatchTime
 _MODES: dict[str, tuple[bool | str, ...]] = {"cpu": (True,), "cuda": (True, "reduce-overhead")}
 #: How far gradients may differ, as a share of their norm, for rounding alone.
 _TOLERANCES = {"fp64": 1e-9, "fp32": 1e-3, "tf32": 2e-2, "bf16": 5e-2}
+#: A CUDA graph is run once as it is, recorded, and only then replayed.
+_CHECKED_MICRO_BATCHES = 4
 _log = logging.getLogger(__name__)
 
 
@@ -63,10 +66,16 @@ def choose_compile(configs: Sequence[TrainConfig], device: torch.device, *, agai
 
 def _times(config: TrainConfig, size: int, device: torch.device, again: bool) -> dict[str, MicroBatchTime]:
     """Return the times of one size by the mode's name, from the cache if it has them."""
-    key = cache_key(config, device, modes_at=size)
-    kept = None if again else read_cached(key)
-    if kept is not None:
-        return {name: MicroBatchTime(**row) for name, row in kept.items()}
+    return measured_once(
+        cache_key(config, device, modes_at=size),
+        lambda: _measure_modes(config, size, device),
+        lambda rows: {name: dataclasses.asdict(row) for name, row in rows.items()},
+        lambda kept: {name: MicroBatchTime(**row) for name, row in kept.items()},
+        again=again,
+    )
+
+
+def _measure_modes(config: TrainConfig, size: int, device: torch.device) -> dict[str, MicroBatchTime]:
     rows = {}
     for mode in (False, *_MODES[device.type]):
         trial = _with_mode(config, mode)
@@ -78,12 +87,11 @@ def _times(config: TrainConfig, size: int, device: torch.device, again: bool) ->
             if mode is False:
                 raise
             _log.warning("hardware.compile=%s is left out: %s", _name_of(mode), str(error).splitlines()[0])
-    keep_cached(key, {name: dataclasses.asdict(row) for name, row in rows.items()})
     return rows
 
 
 def _require_same_gradient(config: TrainConfig, trial: TrainConfig, size: int, device: torch.device) -> None:
-    """Raise ValueError unless two accumulated micro-batches give the compiled network the uncompiled one's gradient."""
+    """Raise ValueError unless accumulated micro-batches give the compiled network the uncompiled one's gradient."""
     expected, found = (_gradient(one, size, device) for one in (_with_mode(config, False), trial))
     difference = float((found - expected).norm() / expected.norm())
     if not difference <= _TOLERANCES[config.hardware.precision]:
@@ -92,16 +100,18 @@ def _require_same_gradient(config: TrainConfig, trial: TrainConfig, size: int, d
 
 def _gradient(config: TrainConfig, size: int, device: torch.device) -> torch.Tensor:
     learner = Learner(config, device)
+    for module in learner.network.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0  # a compiler draws other random numbers
     data = config.dataset
     layout = torch.channels_last if config.hardware.channels_last else torch.contiguous_format
     source = torch.Generator().manual_seed(0)
-    for _ in range(2):
+    for _ in range(_CHECKED_MICRO_BATCHES):
         pixels = torch.randn((size, data.num_channels, data.image_size, data.image_size), generator=source)
         images = pixels.to(device=device, dtype=learner.dtype).contiguous(memory_format=layout)
         labels = torch.randint(0, data.num_classes, (size,), generator=source).to(device)
-        torch.manual_seed(0)  # dropout
         loss, _ = learner.forward(images, labels)
-        learner.backward(loss, 2 * size)
+        learner.backward(loss, _CHECKED_MICRO_BATCHES * size)
     gradients = [parameter.grad for parameter in learner.network.parameters() if parameter.grad is not None]
     return torch.cat([gradient.flatten().double() for gradient in gradients])
 

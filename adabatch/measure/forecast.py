@@ -69,9 +69,19 @@ def sizes_to_measure(configs: Sequence[TrainConfig]) -> list[int]:
         samples = Counter({size: size * count for size, count in micro_batch_counts(config).items()})
         common = {size for size in samples if samples[size] >= _MIN_SHARE * samples.total()}
         if sum(samples[size] for size in common) < _MIN_COVERED_SHARE * samples.total():
-            common = {1 << power for power in range(max(samples).bit_length()) if 1 << power > min(samples)}
+            smallest = _size_below_which_few_samples_are(samples)
+            common = {1 << power for power in range(smallest.bit_length() - 1, max(samples).bit_length())}
         sizes |= {*common, max(samples)}
     return sorted(sizes)
+
+
+def _size_below_which_few_samples_are(samples: Counter[int]) -> int:
+    so_far = 0
+    for size in sorted(samples):
+        so_far += samples[size]
+        if so_far >= _MIN_SHARE * samples.total():
+            break
+    return size
 
 
 def forecast(config: TrainConfig, measurement: Measurement) -> Forecast:
@@ -81,7 +91,7 @@ def forecast(config: TrainConfig, measurement: Measurement) -> Forecast:
     """
     counts = micro_batch_counts(config)
     computing = sum(count * measurement.micro_batch_seconds(size) for size, count in counts.items())
-    starting = sum(measurement.nearest(size).first_seconds for size in counts)
+    starting = sum(row.first_seconds for row in {measurement.nearest(size) for size in counts})
     updates = sum(count_updates(config).values())
     test_samples = math.ceil(config.dataset.num_test_samples / config.hardware.world_size)
     return Forecast(

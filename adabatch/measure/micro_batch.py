@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from adabatch.config import TrainConfig
-from adabatch.measure.cache import cache_key, keep_cached, read_cached
+from adabatch.measure.cache import cache_key, measured_once
 from adabatch.measure.forecast import count_updates
 from adabatch.measure.probe import Probe
 from adabatch.measure.times import Measurement
@@ -42,8 +42,12 @@ def largest_rank_share(configs: Sequence[TrainConfig]) -> int:
     return max(-(-max(count_updates(config)) // config.hardware.world_size) for config in configs)
 
 
-def choose_micro_batch(measurement: Measurement) -> MicroBatchChoice:
-    """Return the largest size whose best rate is nearly the best of all."""
+def choose_micro_batch(measurement: Measurement, largest: int) -> MicroBatchChoice:
+    """Return the largest size whose best rate is nearly the best of all.
+
+    Args:
+        largest: that a run could use; the reason says if larger ones than those measured were left out.
+    """
     rows = measurement.rows
     best = max(row.samples_per_second for row in rows)
     chosen = [row for row in rows if row.samples_per_second >= (1 - TOLERANCE) * best][-1]
@@ -51,6 +55,10 @@ def choose_micro_batch(measurement: Measurement) -> MicroBatchChoice:
         f"{chosen.samples_per_second:.0f} samples/s against at best {best:.0f} over "
         f"{rows[0].micro_batch_size}..{rows[-1].micro_batch_size}"
     )
+    if measurement.out_of_memory_at is not None:
+        reason += f"; {measurement.out_of_memory_at} does not fit"
+    elif rows[-1].micro_batch_size < largest:
+        reason += f"; sizes up to {largest} would have taken too long to measure"
     return MicroBatchChoice(chosen.micro_batch_size, reason, measurement)
 
 
@@ -69,9 +77,7 @@ def explore_micro_batch(
     """
     largest = largest_rank_share(configs)
     key = cache_key(configs[0], device, explored_up_to=largest)
-    kept = None if again else read_cached(key)
-    if kept is not None:
-        return choose_micro_batch(Measurement.from_dict(kept))
-    measurement = Probe(configs[0], device).explore(largest)
-    keep_cached(key, measurement.as_dict())
-    return choose_micro_batch(measurement)
+    measurement = measured_once(
+        key, lambda: Probe(configs[0], device).explore(largest), Measurement.as_dict, Measurement.from_dict, again=again
+    )
+    return choose_micro_batch(measurement, largest)

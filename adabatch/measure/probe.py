@@ -92,21 +92,22 @@ class Probe:
         self._seconds: dict[int, list[dict[str, float]]] = {}
         self._first: dict[int, dict[str, float]] = {}
         self._out_of_memory_at: int | None = None
+        # Of training alone: starting a GPU and tuning for a size would leave nothing for the sizes themselves.
+        self._spent_seconds = 0.0
 
     def explore(self, largest: int) -> Measurement:
-        """Time powers of two up to ``largest``, which is the last, as far as a few seconds go.
+        """Time powers of two up to ``largest``, which is the last, as far as a few seconds of training go.
 
         Raises:
             OutOfMemory: if not even the smallest size fits.
         """
-        deadline = time.perf_counter() + _EXPLORING_SECONDS
         powers = [1 << power for power in range(_SMALLEST.bit_length() - 1, largest.bit_length())]
         for size in sorted({min(size, largest) for size in [*powers, largest]}):
             # A size is computed twice at first, and takes at most about twice as long as the one before.
             expected = 4 * self._fastest(max(self._seconds)) if self._seconds else 0.0
-            if time.perf_counter() + expected > deadline or not self._try(size):
+            if self._spent_seconds + expected > _EXPLORING_SECONDS or not self._try(size):
                 break
-        while time.perf_counter() < deadline:
+        while self._spent_seconds < _EXPLORING_SECONDS:
             best = max(size / self._fastest(size) for size in self._seconds)
             for size in self._seconds:
                 if size / self._fastest(size) >= _CONTENDER_SHARE * best:
@@ -161,7 +162,9 @@ class Probe:
         nowhere = RunDir(Path())  # nothing is written without a reporter or a checkpoint
         trainer = Trainer(config, dataset, self._learner, Ranks(), nowhere, Reporter(), StopRequest(), stopwatch)
         trainer.train_epoch()
-        return {span: seconds / num_updates for span, seconds in trainer.seconds().items()}
+        seconds = trainer.seconds()
+        self._spent_seconds += train_seconds(seconds)
+        return {span: value / num_updates for span, value in seconds.items()}
 
     def _measurement(self) -> Measurement:
         return Measurement(

@@ -8,7 +8,7 @@ import torch
 
 from adabatch.config import TrainConfig
 from adabatch.errors import OutOfMemory
-from adabatch.measure.cache import cache_key, keep_cached, read_cached
+from adabatch.measure.cache import cache_key, measured_once
 from adabatch.measure.forecast import sizes_to_measure
 from adabatch.measure.probe import Probe
 from adabatch.measure.times import Measurement
@@ -27,12 +27,14 @@ def measure_sizes(configs: Sequence[TrainConfig], device: torch.device, *, again
     """
     sizes = sizes_to_measure(configs)
     key = cache_key(configs[0], device, sizes=sizes)
-    kept = None if again else read_cached(key)
-    measurement = Measurement.from_dict(kept) if kept else Probe(configs[0], device).measure(sizes)
-    if measurement.out_of_memory_at is not None:
-        raise OutOfMemory(
-            f"a micro-batch of {measurement.out_of_memory_at} does not fit on {device}; set max_micro_batch_size to "
-            "less, or to auto"
-        )
-    keep_cached(key, measurement.as_dict())
-    return measurement
+
+    def measure() -> Measurement:
+        measurement = Probe(configs[0], device).measure(sizes)
+        if measurement.out_of_memory_at is not None:
+            raise OutOfMemory(
+                f"a micro-batch of {measurement.out_of_memory_at} does not fit on {device}; "
+                "set max_micro_batch_size to less, or to auto"
+            )
+        return measurement
+
+    return measured_once(key, measure, Measurement.as_dict, Measurement.from_dict, again=again)

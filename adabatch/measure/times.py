@@ -100,8 +100,11 @@ class Measurement:
         return min(self.rows, key=lambda row: abs(row.micro_batch_size - size))
 
     def fit(self) -> LinearFit | None:
-        """Return the line through the measured times by least squares of the relative error; None for one size."""
-        if len(self.rows) < 2:
+        """Return the line through the measured times by least squares of the relative error.
+
+        None for fewer than three sizes: a line through two always fits, and says nothing.
+        """
+        if len(self.rows) < 3:
             return None
         sizes = np.array([row.micro_batch_size for row in self.rows], dtype=float)
         seconds = np.array([row.seconds for row in self.rows])

@@ -4,27 +4,46 @@ import json
 import time
 
 import pytest
+import torch
 
 from adabatch.compose import compose
 from adabatch.errors import ConfigError
 from adabatch.run import run_config
 from adabatch.run_dir import RunDir
+from adabatch.session import make_device
 from tests.adabatch.support import TINY, assert_equal_bits, largest_difference, read_rows, read_summary
 
 
 @pytest.mark.timeout(600)
 def test_compiling_is_charged_to_the_epoch_that_needs_it(train):
     """With a capped micro-batch growth is accumulation, so the growing batch compiles nothing new."""
-    words = ("dataset.num_train_samples=64", "max_micro_batch_size=8", "hardware.precision=fp64")
+    # An update of 9 is cut into 5 and 4: the second shape is warmed up while the first one's gradient waits.
+    words = (
+        "dataset.num_train_samples=63",
+        "dataset.num_test_samples=5",
+        "schedule.batch_size=9",
+        "max_micro_batch_size=5",
+    )
+    words += ("hardware.precision=fp64",)
     plain = train(*words, name="plain")
     compiled = train(*words, "hardware.compile=true", name="compiled")
     assert largest_difference(plain, compiled) < 1e-10
     rows = read_rows(compiled)
-    assert [row["accumulation_steps"] for row in rows] == ["1", "2", "4"]
+    assert [row["accumulation_steps"] for row in rows] == ["2", "4", "8"]
     assert float(rows[0]["growth_seconds"]) > 0
     assert [float(row["growth_seconds"]) for row in rows[1:]] == [0, 0]
     elapsed = sum(float(row["train_seconds"]) + float(row["growth_seconds"]) for row in rows)
     assert float(rows[-1]["elapsed_seconds"]) == pytest.approx(elapsed, rel=0.01)
+
+
+def test_ranks_warm_up_together_what_is_new_to_one_of_them(train, monkeypatch):
+    """31 samples are updates of 8 + 8 and 8 + 7; synchronized BatchNorm would wait for ever for a rank alone."""
+    monkeypatch.setenv("TORCH_COMPILE_DISABLE", "1")  # the ranks warm up all the same, without a minute of compiling
+    words = ("dataset.num_train_samples=31", "schedule=fixed", "schedule.batch_size=16", "num_epochs=1")
+    words += ("batch_norm=sync", "hardware.precision=fp64")
+    whole = train(*words, name="whole")
+    ranks = train(*words, "hardware.num_devices=2", "hardware.compile=true", name="ranks")
+    assert largest_difference(whole, ranks) < 1e-10
 
 
 def test_a_profile_is_a_trace_of_a_few_updates(train):
@@ -53,6 +72,19 @@ def test_the_spans_add_up_to_the_wall_clock(train, tmp_path):
     assert summary["wall_seconds"] == pytest.approx(sum(summary[f"{span}_seconds"] for span in spans), rel=1e-9)
     # The first and the last files of the run directory lie outside.
     assert summary["wall_seconds"] == pytest.approx(wall, rel=0.01, abs=0.3)
+
+
+@pytest.mark.parametrize(("precision", "allowed"), [("fp32", False), ("tf32", True), ("bf16", False)])
+def test_only_tf32_rounds_to_tf32(precision, allowed, monkeypatch):
+    before = (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    try:
+        make_device(compose([*TINY, "hardware=gpu", f"hardware.precision={precision}"]))
+        assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == (allowed, allowed)
+        assert (torch.backends.cudnn.conv.fp32_precision == "tf32") == allowed
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark = before
 
 
 def test_tf32_is_for_gpus():

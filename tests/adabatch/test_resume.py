@@ -17,6 +17,7 @@ from adabatch.errors import ConfigError
 from adabatch.reporting import MainReporter
 from adabatch.run import resume_run, run_config
 from adabatch.run_dir import RunDir
+from adabatch.trainer import Trainer
 from adabatch.verify_resume import main as verify_resume
 from adabatch.verify_resume import verify
 from tests.adabatch.support import TINY, assert_equal_bits, read_rows, read_summary, without_seconds
@@ -135,6 +136,20 @@ def test_a_preempted_run_says_so(stopped):
     assert "SIGUSR1" in summary["cause"]
     assert summary["lost_seconds"] == 0
     assert not stopped.done.exists()
+
+
+def test_a_run_that_goes_on_says_where_it_is_before_its_first_update(stopped, monkeypatch):
+    reached = stopped.read_json(stopped.progress)
+
+    def fail(trainer):
+        raise RuntimeError("before any update")
+
+    monkeypatch.setattr(Trainer, "train_epoch", fail)
+    assert resume_run(stopped.path) == 1
+    now = stopped.read_json(stopped.progress)
+    for key in ("epoch", "updates", "samples", "samples_in_epoch"):
+        assert now[key] == reached[key]
+    assert now["updates"] > 0
 
 
 def test_a_torn_checkpoint_falls_back_to_the_one_before(stopped, go_on):

@@ -50,7 +50,7 @@ def measured(runs, measurement):
 
 def test_a_cell_by_hand(runs):
     # 1 ms + 0.1 ms a sample, 1 ms an update, 0.25 ms a test image
-    measurement = line([10, 20], fixed=0.001, per_sample=0.0001, update=0.001, test=0.00025)
+    measurement = line([10, 15, 20], fixed=0.001, per_sample=0.0001, update=0.001, test=0.00025)
     (cell,) = forecast_cells(runs, measured(runs, measurement))
     arms = {arm.arm: arm for arm in cell.arms}
     # 24 updates of 10 samples, each 2 + 1 ms; then 12 of 10 and 6 of 20, each 3 + 1 ms
@@ -72,12 +72,26 @@ def test_where_the_line_does_not_fit_the_best_size_measured_is_the_limit(runs):
     assert bent.fit().largest_misfit > 0.1
     # fixed: 240 samples at 1 ms; at best 0.5 ms
     assert largest_speedup(runs[0].config, bent) == pytest.approx(2.0)
+    (cell,) = forecast_cells(runs, measured(runs, bent))
+    assert not cell.fit_is_trusted
+    # through two sizes there is always a line: 2 ms for 10 and 3 ms for 20, so 0.15 ms a sample at best
+    two = line([10, 20], fixed=0.001, per_sample=0.0001)
+    assert two.fit() is None
+    assert largest_speedup(runs[0].config, two) == pytest.approx(0.2 / 0.15)
 
 
-@pytest.mark.parametrize(("fixed", "expected"), [(0.0, 10), (0.0002, 64), (0.001, 256)])
+def test_the_limit_is_that_of_the_baselines_own_measurement(runs):
+    slow, fast = line([10, 20], fixed=0.0, per_sample=0.001), line([10, 20], fixed=0.001, per_sample=0.0001)
+    by_run = {run.run_dir: fast if run.arm == "fixed" else slow for run in reversed(runs)}
+    (cell,) = forecast_cells(runs[::-1], by_run)
+    assert cell.largest_speedup == pytest.approx(0.2 / 0.15)
+
+
+@pytest.mark.parametrize(("fixed", "expected"), [(0.0, 10), (0.0002, 64), (0.001, 256), (0.1, None)])
 def test_where_the_batch_stops_paying(fixed, expected):
     # In units of 0.1 ms a sample costs 1 + (fixed / 0.1 ms) / B. With 2: at best 1.005 for 400, and 1.031 for 64,
     # 1.0625 for 32. With 10: at best 1.025 for 400, and 1.039 for 256, 1.078 for 128.
+    # With 1000: 3.5 for 400, and 4.9 for 256, so that nobody knows where it ends.
     assert pays_up_to(line([10, 400], fixed=fixed, per_sample=0.0001)) == expected
 
 
@@ -119,7 +133,7 @@ def test_plan_forecasts_every_arm_and_runs_nothing(launch, runs):
     assert plan["arms"][0]["stages"][0]["micro_batch_size"] is not None
     assert plan["states"] == {"missing": 4}
     text = launch("plan", "sweep=twelve", "--forecast", "cluster=local").out
-    for words in ("forecast for synthetic-tiny_cnn", "No schedule over the same samples", "baseline"):
+    for words in ("forecast for synthetic-tiny_cnn", "No schedule over the same samples", "per device", "baseline"):
         assert words in text
 
 

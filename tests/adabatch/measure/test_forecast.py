@@ -40,7 +40,7 @@ def test_what_is_no_line_says_by_how_much():
     worst = max(abs(y / s - 1) for y, s in zip(line_seconds, seconds, strict=True))
     assert fit.largest_misfit == pytest.approx(worst)
     assert worst > 0.05
-    assert line([8], 1, 1).fit() is None
+    assert line([8, 16], 1, 1).fit() is None
     # from one size alone a larger one is as much slower as it is larger
     assert line([8], 0.0, 0.001).micro_batch_seconds(16) == pytest.approx(0.016)
 
@@ -73,6 +73,10 @@ def test_what_is_paid_once_for_a_size_is_paid_once():
     assert predicted.growth_seconds == 5.0
     assert predicted.train_seconds == pytest.approx(0.5 + 9 * 0.001)
     assert predicted.elapsed_seconds == pytest.approx(5.5 + 9 * 0.001)
+    # two sizes stand for one that was measured: each is compiled, but what comes first comes once; 25, 25 and 10
+    partial = forecast(config("schedule=fixed", "schedule.batch_size=25"), measured)
+    assert partial.growth_seconds == 10.0
+    assert partial.train_seconds == pytest.approx(0.5 + 6 * 0.001 * 25 / 20 + 3 * 0.001)
 
 
 def test_sizes_worth_measuring():
@@ -81,6 +85,7 @@ def test_sizes_worth_measuring():
     assert sizes_to_measure([BASE, config("schedule=fixed", "schedule.batch_size=20")]) == [8, 12, 16, 20, 28, 32]
     ramp = compose(["dataset=cifar10", "schedule=linear_ramp", "schedule.batch_size=100", "num_epochs=10"])
     sizes = sizes_to_measure([ramp])
+    # five percent of the samples are in batches of at most 128 to 255
     assert sizes == [128, 256, 512, 1024, max(count_updates(ramp))]
 
 

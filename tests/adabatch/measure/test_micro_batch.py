@@ -42,13 +42,16 @@ def test_the_largest_share_of_a_rank_is_the_largest_batch_over_the_ranks():
 
 def test_the_largest_size_that_is_nearly_the_best_is_chosen():
     # 10 ms + 1 ms a sample: 500, 667, 800, 889, 941, 970 samples/s; the last but one is within 5 % of the last
-    choice = choose_micro_batch(line([10, 20, 40, 80, 160, 320], fixed=0.010, per_sample=0.001))
+    choice = choose_micro_batch(line([10, 20, 40, 80, 160, 320], fixed=0.010, per_sample=0.001), 320)
     assert choice.max_micro_batch_size == 320
     assert choice.reason == "970 samples/s against at best 970 over 10..320"
     # beyond the caches 2 ms a sample
     rows = line([10, 20, 40], fixed=0.010, per_sample=0.001).rows + line([80], fixed=0.0, per_sample=0.002).rows
-    choice = choose_micro_batch(Measurement(rows, 0.0, None, "a device", "now"))
+    choice = choose_micro_batch(Measurement(rows, 0.0, None, "a device", "now"), 500)
     assert choice.max_micro_batch_size == 40
+    assert choice.reason.endswith("over 10..80; sizes up to 500 would have taken too long to measure")
+    choice = choose_micro_batch(Measurement(rows, 0.0, 160, "a device", "now"), 500)
+    assert choice.reason.endswith("over 10..80; 160 does not fit")
 
 
 def test_a_measurement_has_a_row_per_size_and_is_remembered():
@@ -62,6 +65,18 @@ def test_a_measurement_has_a_row_per_size_and_is_remembered():
     assert choice.measurement.test_seconds_per_sample > 0
     assert explore_micro_batch([config], CPU) == choice
     assert explore_micro_batch([config], CPU, again=True).measurement != choice.measurement
+
+
+def test_what_another_version_kept_is_measured_anew(tmp_path):
+    config = compose(TINY)
+    choice = explore_micro_batch([config], CPU)
+    (kept,) = (tmp_path / "cache").rglob("*.json")
+    values = json.loads(kept.read_text())
+    for content in ("{}", "[]", "no JSON", json.dumps({**values, "another_key": 1})):
+        kept.write_text(content)
+        again = explore_micro_batch([config], CPU)
+        assert again.measurement.measured_at >= choice.measurement.measured_at
+        assert json.loads(kept.read_text()).keys() == values.keys()
 
 
 def test_measuring_leaves_no_trace_in_the_weights_of_a_run(train):
