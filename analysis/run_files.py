@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import re
+import reprlib
 import time
+import types
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,8 +41,14 @@ _META_KEYS = (
 )  # fmt: skip
 #: Of a run without a finished epoch; nobody changes a run's frame.
 _NO_EPOCHS = pd.DataFrame(columns=list(COLUMNS))
+#: What comes of a value that nobody thought of.
+_ODD = (ArithmeticError, AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError)
 _Content = TypeVar("_Content")
 _LAUNCH_KEYS = ("concurrent_runs", "runs_per_job")
+#: By these runs are named, grouped and sorted.
+_TEXTS = ("sweep", "cell", "arm", "baseline", "dataset", "network", "started_at", "source")
+#: A column of whole numbers holds none beyond.
+_LARGEST = 2**63 - 1
 
 
 class Damage(Exception):
@@ -71,28 +79,60 @@ def read_run(path: Path) -> RunFiles:
             return read(file)
         except Damage as damage:
             damages.append(str(damage))
-            return otherwise
+        except _ODD as error:
+            damages.append(f"{file.name} cannot be used: {error}")
+        return otherwise
 
     nothing: dict[str, Any] = {}
     config = attempt(_read_config, files.config, nothing)
     meta = attempt(_read_json, files.meta, nothing)
     summary = attempt(_read_json, files.summary, nothing)
     epochs = attempt(_read_epochs, files.epochs, _NO_EPOCHS)
+    values, state = nothing, "damaged"
+    cause: str | None = None
     try:
-        values = {**_flatten(config), **_identity(path, config, meta), **_origin(meta)}
-    except (AttributeError, TypeError) as error:
-        damages.append(f"config.yaml or meta.json holds something of another kind than expected: {error}")
-        values = {**_identity(path, {}, {}), **_origin({})}
-    state, cause = _state(files, summary)
+        values = _values(path, config, meta, summary, epochs)
+        state, cause = _state(files, summary)
+    except _ODD as error:
+        damages.append(f"a YAML or JSON file holds something of another kind than expected: {error}")
+        values = values or _values(path, {}, {}, {}, epochs)
     num_epochs = config.get("num_epochs")
     if state == DONE and num_epochs is not None and len(epochs) != num_epochs and not damages:
         damages.append(f"epochs.csv holds {len(epochs)} of {num_epochs} epochs although the run is done")
     if damages:
         state, cause = "damaged", "; ".join(damages)
-    values |= {"state": state, "cause": cause}
-    values |= {key: summary.get(key) for key in ("setup_seconds", "wall_seconds")}
-    values |= _changed_on_the_way(epochs, meta)
-    return RunFiles(path, values, epochs)
+    return RunFiles(path, {**values, "state": state, "cause": cause}, epochs)
+
+
+def _values(
+    path: Path, config: dict[str, Any], meta: dict[str, Any], summary: dict[str, Any], epochs: pd.DataFrame
+) -> dict[str, Any]:
+    """Return the run's row of ``runs`` but for its state.
+
+    Raises:
+        TypeError: or another of `_ODD`, if something is of another kind than expected.
+    """
+    values = {
+        **_flatten(config),
+        **_identity(path, config, meta),
+        **_origin(meta),
+        **{key: summary.get(key) for key in ("setup_seconds", "wall_seconds")},
+        **_changed_on_the_way(epochs, meta),
+    }
+    for key, value in values.items():
+        if isinstance(value, str):
+            value.encode()
+        elif isinstance(value, dict | list | set) or (isinstance(value, int) and abs(value) > _LARGEST):
+            raise TypeError(f"{key} is {reprlib.repr(value)}; it must be a single value that fits a column")
+    for key in _TEXTS:
+        _require_kind(key, values[key], str, "text")
+    return values
+
+
+def _require_kind(key: str, value: object, kind: type | types.UnionType, allowed: str) -> None:
+    """Raise TypeError if a value that may be missing is of another kind."""
+    if not (value is None or isinstance(value, kind)):
+        raise TypeError(f"{key} is {reprlib.repr(value)}; it must be {allowed}")
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -103,12 +143,16 @@ def _read_config(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise Damage("config.yaml holds no mapping of keys to values")
     for key in ("seed", "num_epochs"):
-        if key in values and (not isinstance(values[key], int) or isinstance(values[key], bool)):
-            raise Damage(f"config.yaml: {key} is {values[key]}; it must be a whole number")
+        if key in values and not _is_whole(values[key]):
+            raise Damage(f"config.yaml: {key} is {values[key]}; it must be a whole number of at most 64 bits")
     for key in ("dataset", "network", "schedule"):
         if not isinstance(values.get(key, {}), dict):
             raise Damage(f"config.yaml: {key} is {values[key]}; it must be a mapping of keys to values")
     return values
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _LARGEST
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -188,7 +232,7 @@ def _identity(path: Path, config: dict[str, Any], meta: dict[str, Any]) -> dict[
 
 def _seed_of(path: Path) -> int | None:
     """Return the seed by the folder's name, for a run whose config is damaged."""
-    match = re.fullmatch(r"seed_(\d+)", path.name)
+    match = re.fullmatch(r"seed_(\d{1,18})", path.name)
     return int(match.group(1)) if match else None
 
 
@@ -198,6 +242,7 @@ def _arm_of(schedule: dict[str, Any]) -> str:
     growth = schedule.get("batch_growth")
     if schedule.get("kind") == "ramp" and not schedule.get("hold_batch_size"):
         return f"{schedule.get('shape')}_{batch}_to_{schedule.get('final_batch_size')}"
+    _require_kind("schedule.batch_growth", growth, int | float, "a number")
     return f"fixed_{batch}" if growth in (None, 1, 1.0) else f"stepwise_{batch}_x{growth:g}"
 
 
@@ -220,7 +265,7 @@ def _forecast_seconds(forecast: object) -> float | None:
     if not isinstance(forecast, dict):
         return None
     parts = [forecast.get(key) for key in ("train_seconds", "growth_seconds")]
-    numbers = [part for part in parts if isinstance(part, int | float)]
+    numbers = [float(part) for part in parts if isinstance(part, int | float)]
     return sum(numbers) if len(numbers) == len(parts) else None
 
 
@@ -238,9 +283,11 @@ def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def _changed_on_the_way(epochs: pd.DataFrame, meta: dict[str, Any]) -> dict[str, Any]:
     """Return what was not the same in all segments of a run that was resumed, as text that equals nothing else."""
     changed = {}
-    segments = [entry for entry in meta.get("segments") or [] if isinstance(entry, dict)]
+    segments = meta.get("segments") or []
+    _require_kind("segments", segments, list, "a list")
+    entries = [entry for entry in segments if isinstance(entry, dict)]
     for name in ("device_model", "git_sha", "torch"):
-        values = list(dict.fromkeys(str(entry[name]) for entry in segments if entry.get(name) is not None))
+        values = list(dict.fromkeys(str(entry[name]) for entry in entries if entry.get(name) is not None))
         if len(values) > 1:
             changed[name] = ", then ".join(values)
     sizes = [f"{size:g}" for size in epochs.world_size.dropna().unique()]
@@ -262,7 +309,9 @@ def _state(files: RunDir, summary: dict[str, Any]) -> tuple[str, str | None]:
     if files.failed.exists():
         return "failed", _first_line(files.failed)
     if has_ended:
-        return "preempted", summary.get("cause")
+        cause = summary.get("cause")
+        _require_kind("cause", cause, str, "text")
+        return "preempted", cause
     if silence is None:
         return "pending", None
     return "stale", f"no sign of life for {silence:.0f} s"

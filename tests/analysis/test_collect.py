@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import analysis
 from adabatch.errors import ConfigError
@@ -117,6 +121,11 @@ def test_bytes_that_are_no_text_are_damage(tmp_path: Path) -> None:
         ("config.yaml", "network:\n  name: tiny_cnn", "network: tiny_cnn", "network is tiny_cnn; it must be a mapping"),
         ("meta.json", '"launch": {', '"launch": "no", "other": {', "another kind than expected"),
         ("meta.json", '"swept": {}', '"swept": [1]', "another kind than expected"),
+        ("meta.json", '"arm": "fixed"', '"arm": ["fixed"]', r"arm is ['fixed']; it must be a single value"),
+        ("meta.json", '"arm": "fixed"', '"arm": 5', "arm is 5; it must be text"),
+        ("meta.json", '"torch": "', '"segments": 5, "torch": "', "segments is 5; it must be a list"),
+        ("meta.json", '"torch": "', '"restarts": 1' + 30 * "0" + ', "torch": "', "it must be a single value that fits"),
+        ("config.yaml", "seed: 0", "seed: 1" + 30 * "0", "it must be a whole number"),
         ("meta.json", '"swept": {}', '"swept": ' + "[" * 100_000, "meta.json cannot be read"),
         ("epochs.csv", ",0.9,", ",90.0,", "test_accuracy that is no fraction"),
         ("epochs.csv", ",0.9,", ",,", "lacks a value of test_accuracy"),
@@ -133,6 +142,56 @@ def test_values_that_cannot_be_are_damage(tmp_path: Path, file: str, old: str, n
     runs = analysis.load(tmp_path).runs
     assert sorted(runs.state) == ["damaged", "done"]
     assert cause in runs.cause[path.as_posix()]
+
+
+def test_a_growth_that_is_no_number_is_damage_where_it_names_the_arm(tmp_path: Path) -> None:
+    write_run(tmp_path, launch={"arm": None}, changes={"schedule.batch_growth": "2"})
+    write_run(tmp_path, seed=1)
+    runs = analysis.load(tmp_path).runs
+    assert sorted(runs.state) == ["damaged", "done"]
+    assert "schedule.batch_growth is '2'; it must be a number" in runs.cause.iloc[0]
+
+
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+PLACES = [
+    *(("config.yaml", key) for key in ("seed", "num_epochs", "batch_norm", "schedule", "dataset", "network")),
+    *(("config.yaml", f"schedule.{key}") for key in ("kind", "batch_size", "batch_growth", "shape", "warmup_epochs")),
+    *(("config.yaml", f"{group}.name") for group in ("dataset", "network")),
+    *(("meta.json", key) for key in ("launch", "segments", "git_sha", "world_size", "started_at", "source", "trainer")),
+    *(("meta.json", f"launch.{key}") for key in ("sweep", "cell", "arm", "baseline", "swept", "code", "lint_allowed")),
+    *(("meta.json", f"launch.{key}") for key in ("forecast", "concurrent_runs")),
+    *(("summary.json", key) for key in ("state", "cause", "wall_seconds")),
+    ("progress.json", "time"),
+]
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    place=st.sampled_from(PLACES),
+    value=ANY_JSON,
+    state=st.sampled_from(["done", "failed", "preempted", "running"]),
+    named=st.booleans(),
+)
+def test_whatever_a_file_holds_the_sweep_is_read(
+    tmp_path: Path, place: tuple[str, str], value: object, state: str, named: bool
+) -> None:
+    """The other run is as it was; this one has a state, and a cause where it is damaged."""
+    shutil.rmtree(tmp_path)
+    path = write_run(tmp_path, state=state, cause="a cause", launch={} if named else {"arm": None})
+    write_run(tmp_path, seed=1)
+    file, key = path / place[0], place[1].split(".")
+    content = yaml.safe_load(file.read_text()) if file.exists() else {}
+    group = content if len(key) == 1 else content[key[0]]
+    group[key[-1]] = value
+    file.write_text(json.dumps(content))
+    runs = analysis.load(tmp_path).runs
+    assert runs.state.iloc[1] == "done"
+    if runs.state.iloc[0] == "damaged":
+        assert runs.cause.iloc[0]
 
 
 def test_a_config_key_of_another_trainer_shadows_no_result(tmp_path: Path) -> None:
