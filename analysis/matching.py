@@ -246,9 +246,9 @@ class _Matcher:
         if run.values.get("lint_allowed"):
             yield f"submitted in spite of lint's {run.values['lint_allowed']}"
         for name, word in (("runs_per_job", "runs shared a job"), ("concurrent_runs", "runs went side by side")):
-            count = run.number(name, 1)
-            if count > 1:
-                yield f"{count:g} {word}: seconds are those of a shared machine"
+            count = run.values.get(name)
+            if isinstance(count, str) or run.number(name, 1) > 1:
+                yield f"{_shown(count)} {word}: seconds are those of a shared machine"
         if run.values["source"] == "foreign":
             yield "logs of another trainer: its settings are as declared, not verified"
 

@@ -8,7 +8,7 @@ import re
 import reprlib
 import time
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -281,18 +281,29 @@ def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _changed_on_the_way(epochs: pd.DataFrame, meta: dict[str, Any]) -> dict[str, Any]:
-    """Return what was not the same in all segments of a run that was resumed, as text that equals nothing else."""
-    changed = {}
-    segments = meta.get("segments") or []
+    """Return what was not the same in all segments of a run that was resumed, as text that equals no single value."""
+    launch = meta.get("launch") or {}
+    segments, earlier = meta.get("segments") or [], launch.get("earlier") or []
     _require_kind("segments", segments, list, "a list")
-    entries = [entry for entry in segments if isinstance(entry, dict)]
-    for name in ("device_model", "git_sha", "torch"):
-        values = list(dict.fromkeys(str(entry[name]) for entry in entries if entry.get(name) is not None))
-        if len(values) > 1:
-            changed[name] = ", then ".join(values)
+    _require_kind("launch.earlier", earlier, list, "a list")
+    changed = {
+        **_in_turn(("device_model", "git_sha", "torch"), segments),
+        **_in_turn(_LAUNCH_KEYS, [*earlier, launch]),
+    }
     sizes = [f"{size:g}" for size in epochs.world_size.dropna().unique()]
     if len(sizes) > 1:
         changed["world_size"] = ", then ".join(sizes)
+    return changed
+
+
+def _in_turn(names: Sequence[str], entries: Sequence[Any]) -> dict[str, str]:
+    """Return the values of each name that is not the same in all entries, joined in their order."""
+    changed = {}
+    entries = [entry for entry in entries if isinstance(entry, dict)]
+    for name in names:
+        values = list(dict.fromkeys(str(entry[name]) for entry in entries if entry.get(name) is not None))
+        if len(values) > 1:
+            changed[name] = ", then ".join(values)
     return changed
 
 

@@ -103,11 +103,13 @@ def _differences(asked: Mapping[str, Any], saved: Mapping[str, Any], prefix: str
             yield f"{name} is {before} there, {now} here"
 
 
-def concurrent_runs(cluster: ClusterConfig, num_runs: int) -> int:
-    """Return how many runs share a machine's devices at the same time."""
-    if cluster.kind == "local":
-        return max(1, min(cluster.jobs * cluster.runs_per_job, num_runs))
-    return cluster.runs_per_job
+def concurrent_runs(cluster: ClusterConfig) -> int:
+    """Return how many runs may share a machine's devices at the same time.
+
+    It is what was asked for, however few runs are left to start: partners that were submitted in different numbers
+    with the same ``--jobs`` stay comparable.
+    """
+    return cluster.jobs * cluster.runs_per_job
 
 
 def with_threads(config: TrainConfig, cluster: ClusterConfig) -> TrainConfig:
@@ -153,6 +155,7 @@ def write_run(run: Run, config: TrainConfig, launch_meta: Mapping[str, Any]) -> 
     folder = RunDir(run.run_dir)
     folder.path.mkdir(parents=True, exist_ok=True)
     save_config(config, folder.config)
+    before = folder.read_json(folder.meta) if has_started(run.run_dir) else {}
     facts = {
         "arm": run.arm,
         "cell": run.cell,
@@ -160,5 +163,21 @@ def write_run(run: Run, config: TrainConfig, launch_meta: Mapping[str, Any]) -> 
         "swept": run.swept,
         "asked_hash": config_hash(run.config),
     }
-    folder.update_meta({"launch": {**launch_meta, **facts}})
+    folder.update_meta({"launch": {**launch_meta, **facts, **_kept(before)}})
     folder.failed.unlink(missing_ok=True)
+
+
+def _kept(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a started run keeps of its earlier submissions.
+
+    ``forecast`` is of the time before it started. ``earlier`` says, oldest first, how many runs went side by side,
+    and up to which number of segments: a submission that trained nothing leaves no trace.
+    """
+    launch = meta.get("launch", {})
+    kept = {"forecast": launch["forecast"]} if launch.get("forecast") else {}
+    earlier = list(launch.get("earlier", []))
+    num_segments = len(meta.get("segments", []))
+    if num_segments > (earlier[-1]["segments"] if earlier else 0):
+        side_by_side = {key: launch[key] for key in ("concurrent_runs", "runs_per_job") if key in launch}
+        earlier.append({**side_by_side, "segments": num_segments})
+    return {**kept, "earlier": earlier} if earlier else kept

@@ -129,7 +129,7 @@ def _write(request: Request, chosen: Sequence[Run], folder: LaunchFolder) -> lis
         "varied": list(sweep.grid),
         "lint_allowed": request.allowed,
         "cluster": request.cluster_name,
-        "concurrent_runs": concurrent_runs(cluster, len(chosen)),
+        "concurrent_runs": concurrent_runs(cluster),
         "runs_per_job": cluster.runs_per_job,
         "code": code,
     }

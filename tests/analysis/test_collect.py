@@ -124,6 +124,7 @@ def test_bytes_that_are_no_text_are_damage(tmp_path: Path) -> None:
         ("meta.json", '"arm": "fixed"', '"arm": ["fixed"]', r"arm is ['fixed']; it must be a single value"),
         ("meta.json", '"arm": "fixed"', '"arm": 5', "arm is 5; it must be text"),
         ("meta.json", '"torch": "', '"segments": 5, "torch": "', "segments is 5; it must be a list"),
+        ("meta.json", '"swept": {}', '"swept": {}, "earlier": true', "launch.earlier is True; it must be a list"),
         ("meta.json", '"torch": "', '"restarts": 1' + 30 * "0" + ', "torch": "', "it must be a single value that fits"),
         ("config.yaml", "seed: 0", "seed: 1" + 30 * "0", "it must be a whole number"),
         ("meta.json", '"swept": {}', '"swept": ' + "[" * 100_000, "meta.json cannot be read"),
@@ -163,7 +164,7 @@ PLACES = [
     *(("config.yaml", f"{group}.name") for group in ("dataset", "network")),
     *(("meta.json", key) for key in ("launch", "segments", "git_sha", "world_size", "started_at", "source", "trainer")),
     *(("meta.json", f"launch.{key}") for key in ("sweep", "cell", "arm", "baseline", "swept", "code", "lint_allowed")),
-    *(("meta.json", f"launch.{key}") for key in ("forecast", "concurrent_runs")),
+    *(("meta.json", f"launch.{key}") for key in ("forecast", "earlier", "concurrent_runs")),
     *(("summary.json", key) for key in ("state", "cause", "wall_seconds")),
     ("progress.json", "time"),
 ]

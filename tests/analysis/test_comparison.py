@@ -283,6 +283,7 @@ def test_the_target_is_the_baselines_median_minus_the_margin(tmp_path: Path) -> 
         ("lint_allowed", {"launch": {"lint_allowed": ["rate-differs"]}}),
         ("runs_per_job", {"launch": {"runs_per_job": 4}}),
         ("concurrent_runs", {"launch": {"concurrent_runs": 2}}),
+        ("concurrent_runs", {"launch": {"concurrent_runs": 1, "earlier": [{"concurrent_runs": 2}]}}),
         ("num_threads", {"meta": {"num_threads": 1}}),
         ("trainer", {"meta": {"source": "foreign", "trainer": "loop 1.0"}}),
         ("learning_rate_per_sample", {"rates": (0.01, 0.0075)}),

@@ -151,6 +151,16 @@ def test_a_forecast_stands_beside_what_came_out(launch, runs):
     assert [row[0] for row in tables["forecast"].rows] == ["adaptive", "fixed"]
 
 
+def test_a_run_that_goes_on_keeps_what_was_predicted_before_it_started(launch, runs):
+    words = ("submit", "sweep=twelve", "sweep.seeds=[0]", "cluster=local", "optimizer.learning_rate=1e30")
+    assert launch(*words, "--forecast").status == 1
+    predicted = analysis.load(launch.runs_dir / "twelve").runs.forecast_seconds
+    assert (predicted > 0).all()
+    assert launch(*words).status == 1
+    assert {run["attempts"] for run in launch.states("twelve").values()} == {2}
+    assert analysis.load(launch.runs_dir / "twelve").runs.forecast_seconds.equals(predicted)
+
+
 def test_a_device_that_cannot_be_measured_costs_a_sentence(launch, runs):
     answer = launch("plan", "sweep=twelve", "--forecast", "hardware=gpu")
     assert answer.status == 2

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import analysis
 from adabatch.config import load_config
 from adabatch.environment import available_cores
 from launch.processes import is_alive, start_time
@@ -64,7 +65,7 @@ def test_failed_run_does_not_stop_the_others(launch):
         "sweep.seeds=[0]",
         "sweep.arms.adaptive=[schedule=adabatch,schedule.batch_size=8,optimizer.learning_rate=1e30]",
     )
-    words += ("--allow", "rate-differs")
+    words += ("--allow", "rate-differs", "--jobs", "2")
     answer = launch("submit", *words, LOCAL)
     assert answer.status == 1
     assert "1 of 2 runs done, 1 failed" in answer.out
@@ -79,6 +80,8 @@ def test_failed_run_does_not_stop_the_others(launch):
     assert failed["attempts"] == 2
     meta = json.loads((Path(failed["run_dir"]) / "meta.json").read_text())
     assert meta["launch"]["lint_allowed"] == ["rate-differs"]
+    # The second time it was alone; its partner of the first time is still one of the same circumstances.
+    assert analysis.load(launch.runs_dir / "two").runs.concurrent_runs.tolist() == [2, 2]
 
 
 def test_lint_errors_stop_a_submission(launch):
@@ -165,6 +168,20 @@ def test_runs_that_never_started_take_a_changed_config(launch, monkeypatch):
     assert launch.only("one")["state"] == "missing"
     assert launch("submit", "sweep=one", LOCAL, "num_epochs=1").status == 1
     assert load_config(launch.run_dir("one").config).num_epochs == 1
+
+
+def test_a_run_that_goes_on_under_other_circumstances_says_so(launch, monkeypatch):
+    """What went side by side with it is told of every submission that trained it, and of no other."""
+    words = ("submit", "sweep=one", LOCAL, "optimizer.learning_rate=1e30")
+    assert launch(*words, "--jobs", "2").status == 1
+    with monkeypatch.context() as patch:
+        patch.setattr("launch.submit.foreground_queue", lambda *_: _NoQueue())
+        assert launch(*words, "--jobs", "3").status == 1
+    assert launch(*words, "--jobs", "2").status == 1
+    assert analysis.load(launch.runs_dir / "one").runs.concurrent_runs.tolist() == [2]
+    assert launch(*words, "cluster.runs_per_job=4").status == 1
+    (row,) = analysis.load(launch.runs_dir / "one").runs.itertuples()
+    assert (row.concurrent_runs, row.runs_per_job) == ("2, then 4", "1, then 4")
 
 
 class _NoQueue:
