@@ -21,6 +21,8 @@ from adabatch.errors import ConfigError
 #: What may name a sweep, an arm or an option: a folder of that name stays where it is put.
 SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 _SAFE_NAME_WORDS = "letters, digits and _ . + -, beginning with a letter, digit or _"
+#: submitit's local executor starts a job six times and then leaves it, without a word.
+_MAX_LOCAL_RETRIES = 5
 _TWIN = re.compile(r"\s*twin\(\s*([^()\s]+)\s*\)\s*")
 Words = Mapping[str, str]
 
@@ -100,9 +102,9 @@ class ClusterConfig:
     Attributes:
         jobs: local only: how many jobs run side by side.
         runs_per_job: runs that share one job's devices at the same time; their times are marked as such.
-        max_retries: how often one job is requeued after a time limit or a preemption.
+        max_retries: how often one job is requeued after a time limit or a preemption; at most 5 on a local machine.
         timeout_min: time limit of a job in minutes; null on a local machine: none.
-        signal_delay_s: how long before the limit a job is told to save its state and requeue.
+        signal_delay_s: how long before the limit a job is told to save its state and requeue; less than the limit.
         max_concurrent_jobs: cap on the jobs of this sweep that run at once; null: none.
         gpus_per_node: null: one per rank and node where hardware.device is cuda, else none.
         cpus_per_task: cores of one rank; null: the cluster's default.
@@ -147,6 +149,7 @@ class ClusterConfig:
                 "\n" not in line and line.strip() != "", "cluster.setup", self.setup, "a list of single shell lines"
             )
         self._check_kind()
+        self._check_time_limit()
 
     @staticmethod
     def _check_word(key: str, value: str | None) -> None:
@@ -158,6 +161,14 @@ class ClusterConfig:
             allowed,
         )
 
+    def _check_time_limit(self) -> None:
+        """A job that is told to save its state before it began, or not at all, is killed with its state unsaved."""
+        if self.timeout_min is None:
+            return
+        limit_s = 60 * self.timeout_min
+        allowed = f"between 10 and less than {limit_s}, the seconds of cluster.timeout_min={self.timeout_min}"
+        require(10 <= self.signal_delay_s < limit_s, "cluster.signal_delay_s", self.signal_delay_s, allowed)
+
     def _check_kind(self) -> None:
         defaults = {entry.name: entry.default for entry in dataclasses.fields(self) if entry.name != "setup"}
         if self.kind == "slurm":
@@ -168,10 +179,9 @@ class ClusterConfig:
                 "1 on SLURM, where cluster.max_concurrent_jobs caps the jobs at once",
             )
             require(self.timeout_min is not None, "cluster.timeout_min", None, "a number of minutes on SLURM")
-            limit = 60 * (self.timeout_min or 0)
-            allowed = f"between 10 and less than the time limit of {limit} seconds"
-            require(10 <= self.signal_delay_s < limit, "cluster.signal_delay_s", self.signal_delay_s, allowed)
             return
+        retries, allowed = self.max_retries, f"at most {_MAX_LOCAL_RETRIES} where cluster.kind is local"
+        require(retries <= _MAX_LOCAL_RETRIES, "cluster.max_retries", retries, allowed)
         for key in (
             "partition",
             "account",

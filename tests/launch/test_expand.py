@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from submitit.local.local import Controller
 
 from adabatch.compose import compose
 from adabatch.config import CONF_DIR, config_hash
@@ -210,7 +212,17 @@ def test_sweep_without_baseline_or_arms_is_refused(conf):
         ("local", {"partition": "gpu"}, "cluster.partition is gpu; it must be left out where cluster.kind is local"),
         ("local", {"kind": "pbs"}, "cluster.kind is pbs; it must be one of local, slurm"),
         ("slurm", {"timeout_min": "null"}, "cluster.timeout_min is null"),
-        ("slurm", {"timeout_min": "2"}, "cluster.signal_delay_s is 120; it must be between 10 and less than"),
+        (
+            "slurm",
+            {"timeout_min": "2"},
+            "cluster.signal_delay_s is 120; it must be between 10 and less than 120, .* cluster.timeout_min=2",
+        ),
+        (
+            "local",
+            {"timeout_min": "1"},
+            "cluster.signal_delay_s is 120; it must be between 10 and less than 60, .* cluster.timeout_min=1",
+        ),
+        ("local", {"timeout_min": "1", "signal_delay_s": "0"}, "cluster.signal_delay_s is 0"),
         ("slurm", {"memory_gb": "-1"}, "cluster.memory_gb is -1"),
         ("slurm", {"memory_gb": "much"}, "could not be converted to Float"),
         ("slurm", {"account": '"a\\nb"'}, "cluster.account is .*one line"),
@@ -223,6 +235,14 @@ def test_sweep_without_baseline_or_arms_is_refused(conf):
 def test_bad_clusters_cost_a_sentence(name, words, sentence):
     with pytest.raises(ConfigError, match=sentence):
         load_cluster(name, words)
+
+
+def test_a_local_job_is_promised_as_many_retries_as_submitit_grants():
+    retries = inspect.signature(Controller.run).parameters["max_retry"].default - 1
+    assert load_cluster("local", {"max_retries": str(retries)}).max_retries == retries
+    sentence = f"cluster.max_retries is {retries + 1}; it must be at most {retries} where cluster.kind is local"
+    with pytest.raises(ConfigError, match=sentence):
+        load_cluster("local", {"max_retries": str(retries + 1)})
 
 
 def test_a_thousand_runs_expand_without_torch():

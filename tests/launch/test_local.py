@@ -12,6 +12,7 @@ import pytest
 import analysis
 from adabatch.config import load_config
 from adabatch.environment import available_cores
+from adabatch.errors import EXIT_PREEMPTED
 from launch.processes import is_alive, start_time
 from tests.launch.support import wait_until
 
@@ -116,6 +117,17 @@ def test_ctrl_c_stops_gently_and_repeating_goes_on(launch):
     wait_until(lambda: launch.only("long")["state"] == "preempted")
     wait_until(lambda: not is_alive(queue))
     assert launch.only("long")["attempts"] == 2
+
+
+def test_time_limit_goes_on_until_the_retries_are_used_up(launch):
+    words = ("cluster.timeout_min=1", "cluster.signal_delay_s=50", "cluster.max_retries=1")
+    assert launch("submit", "sweep=long", LOCAL, *words, *NEVER_ENDING).status == 1
+    run = launch.only("long")
+    assert run["attempts"] == 2
+    assert run["cause"].endswith("1 retries used up")
+    first, last = (record for record in attempts(run["run_dir"]) if record["event"] == "end")
+    assert [first["exit_status"], last["exit_status"]] == [EXIT_PREEMPTED, EXIT_PREEMPTED]
+    assert run["epoch"] > 0
 
 
 def test_killed_trainer_and_killed_queue_are_told_and_repaired(launch):
