@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from launch.slurm_submit import run_command_on_slurm
 
 #: Keys in which runs may differ and still need the same for an equal micro-batch.
 _TIMELESS = ("seed", "num_epochs", "run_dir", "schedule", "tracker", "checkpoint")
+_FILE_PATIENCE_SECONDS = 10.0
+_FILE_POLL_SECONDS = 0.5
 
 
 class Prober:
@@ -105,17 +108,25 @@ class Prober:
         call += ["--again"] if self._again else []
         if self._cluster.kind == "slurm":
             reason = run_command_on_slurm(call, configs[0], self._cluster, folder)
+            _wait_for(answer)
         else:
             path = os.pathsep.join(filter(None, [str(CONF_DIR.parent), os.environ.get("PYTHONPATH")]))
             ended = subprocess.run(
                 [sys.executable, *call], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}
             )
-            reason = ended.stderr
+            reason = ended.stderr.strip() or f"it ended with status {ended.returncode} and left no word"
         if not answer.exists():
-            last = (reason.strip().splitlines() or ["no reason given"])[-1]
-            raise ConfigError(f"measuring {what} for {cell} failed: {last}")
+            raise ConfigError(f"measuring {what} for {cell} failed: {reason.splitlines()[-1]}")
         values: dict[str, Any] = json.loads(answer.read_text(encoding="utf-8"))
         return values
+
+
+def _wait_for(answer: Path) -> None:
+    """Give a shared file system the time to show what a node has written; a job that failed leaves no answer."""
+    deadline = time.monotonic() + _FILE_PATIENCE_SECONDS
+    # NFS remembers that a file was not there until its folder is listed anew.
+    while answer.name not in os.listdir(answer.parent) and time.monotonic() < deadline:
+        time.sleep(_FILE_POLL_SECONDS)
 
 
 def _earlier(runs: Sequence[Run]) -> TrainConfig | None:

@@ -34,6 +34,8 @@ _EARLY_SECONDS = 65
 _POLL_SECONDS = 2.0
 #: Parts of sbatch's words by which it does not refuse, but has lost sight of the controller.
 _LOST_ANSWER_WORDS = ("contact", "timed out", "Zero Bytes", "Communication", "connection", "Connection")
+#: With these submitit begins to tell of a command that failed, and srun follows.
+_AFTER_OWN_WORDS = "submitit ERROR"
 
 
 @dataclass(frozen=True)
@@ -243,11 +245,14 @@ def _executor(cluster: ClusterConfig, config: TrainConfig, logs: Path, name: str
 
 
 def run_command_on_slurm(words: Sequence[str], config: TrainConfig, cluster: ClusterConfig, logs: Path) -> str:
-    """Run Python with ``words`` as a job of one task, wait for its end, and return its error log.
+    """Run Python with ``words`` as a job of one task, wait for its end, and return its errors or how it ended.
+
+    Whoever stops waiting, by Ctrl-C or an error, needs no answer: the job is cancelled.
 
     Raises:
-        SlurmError: if the job is refused.
+        SlurmError: if a program is missing, or the job is refused.
     """
+    require_programs()
     alone = dataclasses.replace(config, hardware=dataclasses.replace(config.hardware, num_nodes=1, num_devices=1))
     executor = _executor(cluster, alone, logs, "adabatch-measure")
     try:
@@ -255,7 +260,33 @@ def run_command_on_slurm(words: Sequence[str], config: TrainConfig, cluster: Clu
             job = executor.submit(CommandFunction([cluster.python or sys.executable, *words]))
     except (FailedJobError, FailedSubmissionError) as error:
         raise SlurmError(f"sbatch refused: {' '.join(str(error).split()).rstrip('.')}.") from error
-    print(f"waiting for SLURM job {job.job_id}", file=sys.stderr, flush=True)
-    while Queue.ask({str(job.job_id)}).is_live(str(job.job_id)):
+    job_id = str(job.job_id)
+    try:
+        print(f"waiting for SLURM job {job_id}", file=sys.stderr, flush=True)
+        state = _wait_for_end(job_id)
+    except BaseException:
+        _cancel(job_id)
+        raise
+    log = (job.stderr() or "").strip()
+    own_words = log.partition(_AFTER_OWN_WORDS)[0].strip()
+    return own_words or log or f"SLURM job {job_id} left no word and is {state}"
+
+
+def _wait_for_end(job_id: str) -> str:
+    """Wait until a job is over and return its state. A silent controller says nothing of the job: it is asked again."""
+    was_told = False
+    while True:
+        queue = Queue.ask({job_id})
+        if queue.reached and not queue.is_live(job_id):
+            return queue.state(job_id).state
+        if not (queue.reached or was_told):
+            was_told = True
+            print(f"squeue does not answer; still waiting for SLURM job {job_id}", file=sys.stderr, flush=True)
         time.sleep(_POLL_SECONDS)
-    return job.stderr() or ""
+
+
+def _cancel(job_id: str) -> None:
+    try:
+        call(["scancel", job_id])
+    except SlurmError as error:
+        print(f"{str(error).rstrip('.')}; SLURM job {job_id} may be left in the queue", file=sys.stderr, flush=True)

@@ -5,8 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -262,6 +266,67 @@ def test_gpus_are_asked_for(cluster, launch, held):
     shown = cluster.run("scontrol", "show", "job", job)
     assert "gpu:2" in shown
     assert "NumTasks=2" in shown
+
+
+@pytest.fixture
+def forecast(monkeypatch, tmp_path):
+    """The words of a command that measures on a node, with nothing measured before."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return ("plan", "sweep=one", "--forecast", *QUICK)
+
+
+def write_script(path: Path, *lines: str) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("\n".join(("#!/bin/sh", *lines)) + "\n")
+    path.chmod(0o755)
+
+
+def test_measuring_outlasts_a_controller_that_is_silent_for_a_while(cluster, launch, forecast, monkeypatch, tmp_path):
+    calls = tmp_path / "calls"
+    write_script(
+        tmp_path / "bin" / "squeue",
+        f"echo call >> {calls}",
+        f"[ $(wc -l < {calls}) -gt 2 ] || exit 1",
+        f'exec {shutil.which("squeue")} "$@"',
+    )
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    answer = launch(*forecast)
+    assert answer.status == 0, answer.err
+    assert answer.err.count("squeue does not answer; still waiting for SLURM job") == 1
+
+
+def test_an_answer_that_the_file_system_shows_late_is_waited_for(cluster, launch, forecast, tmp_path):
+    python = tmp_path / "bin" / "python"
+    hide = 'for word; do case "$word" in *.json) mv "$word" "$word.late";; esac; done'
+    write_script(python, f'{sys.executable} "$@" || exit', hide)
+
+    def show() -> None:
+        late = wait_until(lambda: list(launch.runs_dir.rglob("*.json.late")))[0]
+        wait_until(lambda: not cluster.run("squeue", "--noheader"))
+        time.sleep(4)  # so that the command, which looks every 2 seconds, has seen the job's end
+        late.rename(late.with_suffix(""))
+
+    with ThreadPoolExecutor() as pool:
+        shown = pool.submit(show)
+        answer = launch(*forecast, f"cluster.python={python}")
+        shown.result()
+    assert answer.status == 0, answer.err
+
+
+def test_a_measurement_that_nobody_waits_for_is_cancelled(cluster, launch, forecast, held):
+    shell = launch.process(*forecast, held)
+    assert any("waiting for SLURM job" in line for line in iter(shell.stderr.readline, ""))
+    assert cluster.run("squeue", "--noheader")
+    shell.send_signal(signal.SIGINT)
+    shell.communicate(timeout=60)
+    assert shell.returncode == 130
+    assert not cluster.run("squeue", "--noheader")
+
+
+def test_a_measurement_that_fails_tells_why(cluster, launch, forecast):
+    answer = launch(*forecast, "hardware=gpu")
+    assert answer.status == 2
+    assert "measuring times for synthetic-tiny_cnn failed: hardware.device is cuda" in answer.err
 
 
 def test_cluster_script_says_what_it_needs():
