@@ -27,6 +27,8 @@ from launch.status import status_of
 
 _POLL_SECONDS = 0.05
 _SIGNAL_AGAIN_SECONDS = 2.0
+#: The limit counts from the start of submitit's process, a job's own clock from some seconds later.
+_EARLY_SECONDS = 5.0
 #: Where no time limit is asked for; submitit's local executor wants one.
 _NO_LIMIT_MINUTES = 60 * 24 * 365
 #: Queues that outlive this process, and are not waited for.
@@ -61,7 +63,7 @@ class LocalQueue:
         self._executor.update_parameters(
             timeout_min=minutes, signal_delay_s=cluster.signal_delay_s, setup=cluster.setup
         )
-        self._limit_seconds = 60.0 * minutes - cluster.signal_delay_s
+        self._limit_seconds = 60.0 * minutes - cluster.signal_delay_s - _EARLY_SECONDS
 
     def run(self) -> None:
         """Return when every job has ended.
