@@ -68,12 +68,14 @@ class Learner:
         self._autocast = config.hardware.precision == "bf16"
         self._empty_allowed = config.batch_norm == "sync"
         self._uses_cuda_graphs = False
+        self._is_compiled = bool(config.hardware.compile)
         if config.hardware.compile:
             self._compile(config.hardware.compile)
         self._model: nn.Module = self.network
         if world_size > 1:
             device_ids = [device] if device.type == "cuda" else None
             self._model = DistributedDataParallel(self.network, device_ids=device_ids, broadcast_buffers=False)
+            self._settle_gradient_buckets((data.num_channels, data.image_size, data.image_size))
 
     def _compile(self, mode: bool | str) -> None:
         import torch._dynamo.config as dynamo_config  # takes a second, which other runs need not spend
@@ -91,6 +93,17 @@ class Learner:
             # added to what is there, and never taken as it is.
             for parameter in self.network.parameters():
                 parameter.grad = torch.zeros_like(parameter)
+
+    def _settle_gradient_buckets(self, image_shape: tuple[int, int, int]) -> None:
+        """Let DistributedDataParallel arrange the gradients now, as it does once after a process's first backward.
+
+        Else a resumed run would add up the ranks' gradients of one update in another order than the whole run.
+        """
+        images = torch.zeros((2, *image_shape), device=self.device, dtype=self.dtype)
+        labels = torch.zeros(2, device=self.device, dtype=torch.int64)
+        # Such a micro-batch comes never again, and is not worth compiling.
+        with torch.compiler.set_stance("force_eager") if self._is_compiled else nullcontext():
+            self._run_without_effect(images, labels, synchronize=True)
 
     @property
     def num_parameters(self) -> int:
@@ -157,15 +170,18 @@ class Learner:
         It may come within an update: gradients gathered so far stay as they are. With synchronized BatchNorm it is
         for all ranks to do at the same time.
         """
+        for _ in range(_RUNS_TO_RECORD_A_GRAPH if self._uses_cuda_graphs else 1):
+            self._run_without_effect(images, labels, synchronize=False)
+
+    def _run_without_effect(self, images: torch.Tensor, labels: torch.Tensor, synchronize: bool) -> None:
         buffers = [buffer.clone() for buffer in self.network.buffers()]
         parameters = list(self.network.parameters())
         gathered = [parameter.grad for parameter in parameters]
+        self.network.zero_grad(set_to_none=True)
         devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices), self.gradients(synchronize=False):
-            for _ in range(_RUNS_TO_RECORD_A_GRAPH if self._uses_cuda_graphs else 1):
-                self.network.zero_grad(set_to_none=True)
-                loss, _ = self.forward(images, labels)
-                self.backward(loss, max(1, len(labels)))
+        with torch.random.fork_rng(devices=devices), self.gradients(synchronize):
+            loss, _ = self.forward(images, labels)
+            self.backward(loss, max(1, len(labels)))
         for parameter, gradient in zip(parameters, gathered, strict=True):
             parameter.grad = gradient
         for buffer, saved in zip(self.network.buffers(), buffers, strict=True):

@@ -11,6 +11,7 @@ import torch
 
 from adabatch.config import TrainConfig, config_hash, is_auto, load_config, save_config, to_dict
 from adabatch.data import load_dataset
+from adabatch.data.order import derived_seed
 from adabatch.distributed import ProcessGroupRanks, Ranks
 from adabatch.environment import (
     META_FORMAT_VERSION,
@@ -129,6 +130,9 @@ class Session:
         hardware = config.hardware
         dataset = load_dataset(config.dataset, self._device, hardware.channels_last, DTYPES[hardware.precision])
         learner = Learner(config, self._device, self.world_size)
+        if self.world_size > 1:
+            # The ranks begin with equal weights, but what they draw in training, such as dropout, must not be equal.
+            torch.manual_seed(derived_seed("rank", config.seed, self._ranks.rank))
         if self._ranks.is_main:
             self._meta = self._write_meta(learner.num_parameters)
             self._tracker = make_tracker(config.tracker, to_dict(config), self._meta, self._run_dir.path)

@@ -34,6 +34,8 @@ from adabatch.stopwatch import SPANS, TRAIN_SPANS, Stopwatch, train_seconds
 _log = logging.getLogger(__name__)
 # What the ranks agree on between two updates; of several wishes the largest wins.
 _GO_ON, _SAVE, _STOP, _FAIL = range(4)
+#: Of each rank.
+_SAMPLES_BETWEEN_CONFERENCES = 256
 
 
 class Trainer:
@@ -81,6 +83,7 @@ class Trainer:
         self._seconds_at_epoch = dict.fromkeys(SPANS, 0.0)
         self._saved_at = time.monotonic()
         self._warm_shapes: set[tuple[int, ...]] = set()
+        self._charged_shapes: set[tuple[int, ...]] = set()
         traced = config.hardware.profile and ranks.is_main
         self._profiler = UpdateProfiler(run_dir.path / "trace.json", learner.device) if traced else None
 
@@ -126,7 +129,11 @@ class Trainer:
             self._reporter.on_update(self.progress, update.batch_size, samples)
             if self._profiler:
                 self._profiler.on_update()
-            self._between_updates()
+            if self._reporter.rows_are_due:
+                with self._stopwatch.during("save"):
+                    self._reporter.write_rows()
+            if update is updates[-1] or self._ranks_confer_after(update):
+                self._save_or_stop()
         return updates[-1] if updates else self._last_update_of_epoch()
 
     def _make_update(
@@ -177,15 +184,22 @@ class Trainer:
         tuned = self.config.hardware.compile or self._learner.device.type == "cuda"
         if not tuned or sizes in self._warm_shapes:
             return
-        with self._stopwatch.during("growth"):
+        # What a segment before has paid for is this one's setup: a run does not grow by being interrupted.
+        with self._stopwatch.during("setup" if sizes in self._charged_shapes else "growth"):
             self._learner.warm_up(images, labels)
         self._warm_shapes.add(sizes)
 
-    def _between_updates(self) -> None:
-        """Write rows that are due, and look, with one mind over all ranks, whether to save or to stop."""
-        if self._reporter.rows_are_due:
-            with self._stopwatch.during("save"):
-                self._reporter.write_rows()
+    def _ranks_confer_after(self, update: PlannedUpdate) -> bool:
+        """Say whether the ranks look after this update if there is something to do; all say the same.
+
+        To ask is to wait for each other, which after every update would cost small batches most.
+        """
+        every = _SAMPLES_BETWEEN_CONFERENCES * self._ranks.world_size
+        now = self.progress.samples_in_epoch
+        return self._ranks.world_size == 1 or now // every > (now - update.num_samples) // every
+
+    def _save_or_stop(self) -> None:
+        """Look, with one mind over all ranks, whether to save or to stop, and do so."""
         every = self.config.checkpoint.every_seconds
         due = self._ranks.is_main and every is not None and time.monotonic() - self._saved_at >= every
         wish = _STOP if self._stop.signal else _SAVE if due else _GO_ON
@@ -206,6 +220,8 @@ class Trainer:
             self._fail_non_finite()
         self._stopwatch.switch("test")
         test = evaluate(self._learner, self._dataset.test, self.config.dataset.num_classes, self._ranks)
+        if not math.isfinite(test.loss):  # the last update's weights, or statistics, may be the first that are not
+            self._fail_non_finite("test")
         self._stopwatch.switch("save")
         uses = self._ranks.sum_over_ranks(self.ledger.uses)
         dropped = self.ledger.close_epoch(self.progress.epoch, last.batch_size, uses)
@@ -252,10 +268,9 @@ class Trainer:
         samples = self._dataset.train.num_samples
         return list(plan_updates(self._schedule, whole, samples, self.config.dataset.partial_batch))[-1]
 
-    def _fail_non_finite(self) -> None:
+    def _fail_non_finite(self, what: str = "training") -> None:
         raise NonFiniteLoss(
-            f"the training loss became NaN or infinite in epoch {self.progress.epoch}, "
-            f"by update {self.progress.updates}"
+            f"the {what} loss became NaN or infinite in epoch {self.progress.epoch}, by update {self.progress.updates}"
         )
 
     def _new_sums(self) -> MetricSums:
@@ -289,6 +304,7 @@ class Trainer:
             "rows": rows_to_state(self.rows),
             "seconds": self.seconds(),
             "seconds_at_epoch": self._seconds_at_epoch,
+            "charged_shapes": sorted(map(list, self._warm_shapes | self._charged_shapes)),
             "python_random": random.getstate(),
             "torch_random": self._ranks.gather(torch.get_rng_state()),
             "cuda_random": self._ranks.gather(torch.cuda.get_rng_state(device)) if device.type == "cuda" else [],
@@ -306,6 +322,7 @@ class Trainer:
         self.rows = rows_from_state(state["rows"])
         self._seconds_before = state["seconds"]
         self._seconds_at_epoch = state["seconds_at_epoch"]
+        self._charged_shapes = set(map(tuple, state.get("charged_shapes", [])))
         version, internal, gauss = state["python_random"]
         random.setstate((version, tuple(internal), gauss))
         torch.set_rng_state(state["torch_random"][self._ranks.rank])

@@ -11,6 +11,7 @@ from typing import Any
 from adabatch.batching import split_update
 from adabatch.checks import require
 from adabatch.config import StepwiseScheduleConfig, TrainConfig, to_dict
+from adabatch.measure.forecast import micro_batch_counts
 from adabatch.progress import Progress
 from adabatch.schedules import Schedule, build_schedule
 from adabatch.schedules.coupled import CoupledSchedule
@@ -37,6 +38,7 @@ CODES = {
     "growth-never-happens": (NOTE, "no boundary lies within the training, so that the batch never grows"),
     "growth-capped": (NOTE, "a cap refuses growth, which turns into decay"),
     "growth-not-physical": (NOTE, "growth never reaches the micro-batch, so that nothing can get faster"),
+    "many-shapes": (NOTE, "a ramp has so many micro-batch sizes that tuning for each of them takes over"),
     "no-large-fixed": (NOTE, "no fixed arm has the adaptive arm's largest batch"),
     "no-equal-start": (NOTE, "no fixed arm has the adaptive arm's first batch"),
     "one-seed": (NOTE, "one seed shows no spread"),
@@ -44,6 +46,7 @@ CODES = {
 _TOLERANCE = 1e-6
 _SMALLEST_TOTAL_DECAY = 1e-6
 _SMALLEST_DECAY = 0.05
+_MANY_SHAPES = 64
 #: Keys that have a code of their own, or that may differ.
 _COMPARED_ELSEWHERE = (
     "seed", "run_dir", "num_epochs", "max_micro_batch_size", "schedule", "tracker", "checkpoint",
@@ -196,6 +199,7 @@ def _lint_arm(config: TrainConfig, course: _Course) -> Iterator[_Found]:
             f"Choose batch sizes and growth so that every batch is a multiple of {world_size}.",
         )
     yield from _lint_growth(config, course)
+    yield from _lint_shapes(config)
 
 
 def _lint_rates(config: TrainConfig, course: _Course) -> Iterator[_Found]:
@@ -250,6 +254,18 @@ def _lint_growth(config: TrainConfig, course: _Course) -> Iterator[_Found]:
                 f"The batch grows from {course.batches[0]} to {max(course.batches)}, but the micro-batch stays at "
                 f"{sizes[0]} (max_micro_batch_size={cap}): more accumulation, no speedup.",
                 "Raise max_micro_batch_size, or set it to null or auto.",
+            )
+
+
+def _lint_shapes(config: TrainConfig) -> Iterator[_Found]:
+    tunes = config.hardware.device == "cuda" or config.hardware.compile is not False
+    if tunes and config.max_micro_batch_size != "auto":
+        num_shapes = len(micro_batch_counts(config))
+        if num_shapes > _MANY_SHAPES:
+            yield _Found(
+                "many-shapes",
+                f"Its micro-batches have {num_shapes} sizes, and the device is tuned for each: growth that costs time.",
+                "Set schedule.batch_size_multiple, such as to 64, or cap the micro-batch.",
             )
 
 

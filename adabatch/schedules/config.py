@@ -17,7 +17,7 @@ class ScheduleConfig:
 
     ``learning_rate_exponent`` p couples them: a batch n times as large carries n**p times the learning rate
     (1 for SGD, 0.5 for Adam-like optimizers). With ``warmup_epochs`` > 0 the learning rate rises per update
-    from its base value to base * batch_size / warmup_base_batch_size, and keeps that factor.
+    from its base value to base * (batch_size / warmup_base_batch_size)**p, and keeps that factor.
     """
 
     kind: str = MISSING
@@ -89,8 +89,9 @@ class RampScheduleConfig(ScheduleConfig):
     """The batch moves from ``batch_size`` to ``final_batch_size`` with the samples seen, then stays.
 
     ``shape`` is linear, polynomial (of degree ``power``) or cosine. The way takes ``ramp_epochs`` epochs or
-    ``ramp_samples`` samples; with neither, the whole run. ``learning_rate_decay`` is the factor of the learning
-    rate over the whole way. ``hold_batch_size`` keeps the batch at its first value with the same learning rate
+    ``ramp_samples`` samples; with neither, the whole run. On the way the batch is rounded to a multiple of
+    ``batch_size_multiple`` samples. ``learning_rate_decay`` is the factor of the learning rate over the whole way.
+    ``hold_batch_size`` keeps the batch at its first value with the same learning rate
     per sample: the fixed-batch twin.
     """
 
@@ -100,6 +101,7 @@ class RampScheduleConfig(ScheduleConfig):
     power: float = 1.0
     ramp_epochs: int | None = None
     ramp_samples: int | None = None
+    batch_size_multiple: int = 1
     hold_batch_size: bool = False
 
     def __post_init__(self) -> None:
@@ -121,6 +123,10 @@ class RampScheduleConfig(ScheduleConfig):
                 f"schedule.ramp_epochs is {self.ramp_epochs} and schedule.ramp_samples is {self.ramp_samples}; "
                 "at most one of the two may be given."
             )
+        multiple = self.batch_size_multiple
+        ends = f"schedule.batch_size={self.batch_size} and schedule.final_batch_size={self.final_batch_size}"
+        divides = multiple >= 1 and self.batch_size % multiple == self.final_batch_size % multiple == 0
+        require(divides, "schedule.batch_size_multiple", multiple, f"at least 1 and divide {ends}")
         if self.final_batch_size == self.batch_size:
             allowed = "1 where schedule.final_batch_size equals schedule.batch_size"
             decay = self.learning_rate_decay

@@ -64,7 +64,7 @@ class CoupledSchedule(Schedule):
         config = self._config
         if config.warmup_epochs == 0:
             return 1.0
-        target = config.batch_size / config.warmup_base_batch_size
+        target = (config.batch_size / config.warmup_base_batch_size) ** config.learning_rate_exponent
         done = (progress.epoch - 1 + progress.samples_in_epoch / self._num_samples) / config.warmup_epochs
         return 1.0 + min(done, 1.0) * (target - 1.0)
 
@@ -124,7 +124,10 @@ class RampSchedule(CoupledSchedule):
         return 1.0 + (self._total_growth - 1.0) * way
 
     def growth(self, progress: Progress) -> float:
-        return 1.0 if self._ramp.hold_batch_size else self._wanted_growth(progress)
+        if self._ramp.hold_batch_size:
+            return 1.0
+        first, multiple = self._ramp.batch_size, self._ramp.batch_size_multiple
+        return math.floor(first * self._wanted_growth(progress) / multiple + 0.5) * multiple / first
 
     def twin_decay(self, progress: Progress) -> float:
         return self._wanted_growth(progress) ** self._twin_exponent

@@ -30,6 +30,13 @@ def test_a_loss_that_is_no_number_ends_the_run_and_is_no_row(train):
     assert read_rows(run_dir) == []
 
 
+def test_an_end_that_only_the_test_shows_to_have_diverged_is_a_failure_too(train):
+    words = ("num_epochs=1", "schedule=fixed", "schedule.batch_size=60", "optimizer.learning_rate=1e38")
+    run_dir = train(*words, status=1)
+    assert run_dir.failed.read_text().startswith("NonFiniteLoss: the test loss became NaN or infinite in epoch 1")
+    assert read_rows(run_dir) == []
+
+
 def test_a_diverging_rank_gives_its_cause_to_the_run(train):
     run_dir = train(*DIVERGING, "hardware.num_devices=2", status=1)
     assert run_dir.failed.read_text().startswith("NonFiniteLoss: ")

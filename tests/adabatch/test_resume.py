@@ -14,6 +14,7 @@ import torch
 
 from adabatch.compose import compose
 from adabatch.errors import ConfigError
+from adabatch.learner import Learner
 from adabatch.reporting import MainReporter
 from adabatch.run import resume_run, run_config
 from adabatch.run_dir import RunDir
@@ -92,10 +93,10 @@ def test_the_command_that_proves_it_to_users(capsys, tmp_path, monkeypatch):
     assert verify_resume(["num_epochs=0"]) == 2
 
 
-def preempt(train_words: tuple[str, ...], path) -> RunDir:
+def preempt(train_words: tuple[str, ...], path, num_epochs: int = 200) -> RunDir:
     """Train in a process of its own until two checkpoints exist, then stop it by a signal."""
     run_dir = RunDir(path)
-    words = [*train_words, "checkpoint.every_epochs=1", f"run_dir={path}", "num_epochs=200"]
+    words = [*train_words, "checkpoint.every_epochs=1", f"run_dir={path}", f"num_epochs={num_epochs}"]
     command = [sys.executable, "-m", "adabatch", *words]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment)
@@ -128,6 +129,29 @@ def go_on(stop_after):
         return resume_run(run_dir.path)
 
     return run
+
+
+def test_three_ranks_go_on_bit_for_bit(train, tmp_path):
+    """With two ranks any order of adding up is the same; with three it is not."""
+    words = (*TINY, "hardware.num_devices=3", "schedule=fixed", "schedule.batch_size=12")
+    pieces = preempt(words, tmp_path / "pieces", num_epochs=30)
+    assert resume_run(pieces.path) == 0
+    whole = train(*words, "checkpoint.every_epochs=1", "num_epochs=30", name="whole")
+    assert without_seconds(whole) == without_seconds(pieces)
+    assert_equal_bits(whole, pieces)
+
+
+def test_a_run_pays_once_for_a_shape_however_often_it_is_interrupted(tmp_path, stop_after, monkeypatch):
+    monkeypatch.setattr(Learner, "_compile", lambda learner, mode: None)  # shapes are warmed up all the same
+    words = (*TINY, "schedule=fixed", "hardware.compile=true", f"run_dir={tmp_path / 'run'}")
+    config, run_dir = compose(words), RunDir(tmp_path / "run")
+    stop_after(10)  # of 8 updates an epoch
+    assert run_config(config) == 75
+    stop_after(10_000)
+    assert run_config(config) == 0
+    growth = [float(row["growth_seconds"]) for row in read_rows(run_dir)]
+    assert growth[0] > 0
+    assert growth[1:] == [0, 0]
 
 
 def test_a_preempted_run_says_so(stopped):

@@ -90,6 +90,16 @@ def test_codes(findings, arm, expected):
     assert found == expected
 
 
+def test_a_ramp_through_many_shapes_is_noted_where_they_are_tuned(findings):
+    words = "[schedule=linear_ramp, hardware.compile=true"
+    found = findings(arms__other=words + "]", overrides="[dataset=fashion_mnist, num_epochs=4]")
+    assert "many-shapes" in codes(found, "other")
+    found = findings(
+        arms__other=words + ", schedule.batch_size_multiple=128]", overrides="[dataset=fashion_mnist, num_epochs=4]"
+    )
+    assert "many-shapes" not in codes(found, "other")
+
+
 def test_decay_typo_is_found_in_the_baseline_too(findings):
     """0.0375 ** 4 = 1.98e-6 is not yet below 1e-6, but no boundary should take 96 % away."""
     found = findings(arms__small="[schedule=fixed, schedule.batch_size=128, schedule.learning_rate_decay=0.0375]")

@@ -78,6 +78,12 @@ def test_warm_up_rises_per_update_to_the_ratio_of_the_batches_and_stays():
     assert at(config, 9, 5000).learning_rate == pytest.approx(0.8)
 
 
+def test_warm_up_follows_the_exponent_of_the_batch():
+    config = stepwise(batch_size=800, warmup_epochs=5, warmup_base_batch_size=200, learning_rate_exponent=0.5)
+    # four times the batch goes with twice the rate; the boundary behind epoch 2 leaves it alone
+    assert at(config, 1, 5000).learning_rate == pytest.approx(0.1 * (1 + 1 * 0.1))
+
+
 def test_a_boundary_within_the_warm_up_loses_neither_decay_nor_warm_up():
     config = stepwise(batch_size=1000, warmup_epochs=4, warmup_base_batch_size=500, learning_rate_decay=0.5)
     assert at(config, 3).learning_rate == pytest.approx(0.1 * 1.5 * 0.5)
@@ -115,6 +121,19 @@ def test_a_ramp_over_fewer_epochs_or_samples_stays_at_its_end():
     assert at(ramp(ramp_epochs=2), 3).batch_size == 500
     assert at(ramp(ramp_samples=5_000), 1, 2_500).batch_size == 300
     assert at(ramp(ramp_samples=5_000), 2).batch_size == 500
+
+
+def test_a_ramp_takes_multiples_on_its_way():
+    config = ramp(batch_size=100, final_batch_size=500, batch_size_multiple=50, learning_rate_decay=5)
+    batches = [at(config, epoch).batch_size for epoch in range(1, 12)]
+    # 100, 140, 180, 220, ... go to the nearest multiple of 50, halves up
+    assert batches == [100, 150, 200, 200, 250, 300, 350, 400, 400, 450, 500]
+    # the learning rate follows the batch that is realised
+    assert [at(config, epoch).learning_rate / at(config, epoch).batch_size for epoch in (2, 3, 4)] == pytest.approx(
+        [0.1 / 100] * 3
+    )
+    with pytest.raises(ConfigError, match="schedule.batch_size_multiple is 30; it must be at least 1 and divide"):
+        ramp(batch_size_multiple=30)
 
 
 def test_a_ramp_ends_with_its_total_decay():
