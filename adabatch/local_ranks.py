@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from types import FrameType
 
 from adabatch.config import HardwareConfig
-from adabatch.errors import EXIT_FAILED, ConfigError
+from adabatch.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_PREEMPTED, ConfigError
 from adabatch.run_dir import RunDir
-from adabatch.stop_signals import StopRequest
+from adabatch.stop_signals import STOP_SIGNALS, StopRequest
 
 #: A rank that survives another one notices within half a minute; after this long it is killed.
 _PATIENCE_SECONDS = 50.0
+#: How long ranks may outlive one that a stop cut short. They have nothing to save: it ended before it met them, after
+#: it left them, or because a stop at once was asked for.
+_CUT_SHORT_PATIENCE_SECONDS = 3.0
+_POLL_SECONDS = 0.05
+_PR_SET_PDEATHSIG = 1
+#: Exit statuses of a rank that a stop ended before it could handle that (it then saves, and ends with the others).
+_CUT_SHORT = (*(-number for number in STOP_SIGNALS), EXIT_INTERRUPTED)
 
 
 def run_local_ranks(config: HardwareConfig, run_dir: RunDir) -> int:
@@ -23,6 +33,7 @@ def run_local_ranks(config: HardwareConfig, run_dir: RunDir) -> int:
 
     Raises:
         ConfigError: if the run wants several nodes, which only SLURM or torchrun can start.
+        KeyboardInterrupt: after a second SIGINT, once the ranks have ended.
     """
     if config.num_nodes > 1:
         raise ConfigError(
@@ -33,12 +44,18 @@ def run_local_ranks(config: HardwareConfig, run_dir: RunDir) -> int:
         port = probe.getsockname()[1]
     common = {"WORLD_SIZE": str(config.world_size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     command = [sys.executable, "-m", "adabatch.resume", str(run_dir.path)]
-    with StopRequest().installed() as stop:
-        ranks = [
-            subprocess.Popen(command, env={**os.environ, **common, "RANK": str(rank), "LOCAL_RANK": str(rank)})
-            for rank in range(config.world_size)
-        ]
-        statuses = _wait(ranks, stop)
+    stop = _RanksStopRequest()
+    with stop.installed():
+        ranks = _LocalRanks(
+            [
+                _start(command, {**os.environ, **common, "RANK": str(rank), "LOCAL_RANK": str(rank)})
+                for rank in range(config.world_size)
+            ],
+            stop,
+        )
+        statuses = ranks.wait()
+    if ranks.were_cut_short:
+        return _record_stop(stop, run_dir)
     killed = [rank for rank, status in enumerate(statuses) if status < 0]
     if killed and not run_dir.done.exists() and not run_dir.failed.exists():
         name = signal.Signals(-statuses[killed[0]]).name
@@ -46,19 +63,117 @@ def run_local_ranks(config: HardwareConfig, run_dir: RunDir) -> int:
     return EXIT_FAILED if killed else max(statuses)
 
 
-def _wait(ranks: list[subprocess.Popen[bytes]], stop: StopRequest) -> list[int]:
-    """Wait for the ranks, hand a stop signal on to them, and kill those that outlive a failed one for too long."""
-    passed_on = False
-    failed_at: float | None = None
-    while any(rank.poll() is None for rank in ranks):
-        if stop.signal is not None and not passed_on:
-            passed_on = True
-            for rank in ranks:
-                rank.send_signal(stop.signal)
-        if failed_at is None and any(rank.poll() not in (None, 0) for rank in ranks):
-            failed_at = time.monotonic()
-        if failed_at is not None and time.monotonic() - failed_at > _PATIENCE_SECONDS:
-            for rank in ranks:
-                rank.kill()
-        time.sleep(0.05)
-    return [rank.wait() for rank in ranks]
+def _start(command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    """Start a rank away from the terminal, whose Ctrl-C this process hands on: twice would mean "at once".
+
+    Only where the kernel ends the rank with this process, however that goes; elsewhere the group of processes must.
+    """
+    can_follow = sys.platform == "linux"
+    return subprocess.Popen(
+        command, env=environment, start_new_session=can_follow, preexec_fn=_end_with_parent() if can_follow else None
+    )
+
+
+def _end_with_parent() -> Callable[[], None]:
+    """Return what a child runs before its program, so that it is killed as soon as this process is gone.
+
+    Killed and not asked to save, as a run of one process would be: ranks that are killed one by one may wait for each
+    other in a collective, where they hear no signal.
+    """
+    parent_pid = os.getpid()
+    # Loaded here: between fork and exec another thread's lock would be held for ever.
+    libc = ctypes.CDLL(None)
+
+    def prepare_child() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent_pid:
+            os._exit(EXIT_FAILED)
+
+    return prepare_child
+
+
+class _RanksStopRequest(StopRequest):
+    """Remembers a second SIGINT, too: it is the ranks that it interrupts at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_at_once = False
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.signal is not None and number == signal.SIGINT:
+            self.is_at_once = True
+        else:
+            super()._handle(number, frame)
+
+
+class _LocalRanks:
+    """The processes of a run's ranks.
+
+    Args:
+        processes: by rank.
+        stop: what is handed on to them.
+    """
+
+    def __init__(self, processes: list[subprocess.Popen[bytes]], stop: _RanksStopRequest) -> None:
+        self._processes = processes
+        self._stop = stop
+        self._num_handed_on = 0
+        self._failed_before_stop = False
+
+    @property
+    def were_cut_short(self) -> bool:
+        """Whether a stop ended ranks that could not save, and not a failure that came before it."""
+        if self._num_handed_on == 0 or self._failed_before_stop:
+            return False
+        return self._are_interrupted or any(process.returncode in _CUT_SHORT for process in self._processes)
+
+    @property
+    def _are_interrupted(self) -> bool:
+        """Whether the ranks were told to end at once."""
+        return self._num_handed_on > 1
+
+    def wait(self) -> list[int]:
+        """Wait for the ranks, hand signals on to them, and kill those that outlive another one for too long.
+
+        Returns:
+            exit statuses by rank.
+        """
+        ending_since: float | None = None
+        while any(process.poll() is None for process in self._processes):
+            self._hand_on()
+            if ending_since is None and (self._are_interrupted or self._has_failed()):
+                ending_since = time.monotonic()
+            is_hopeless = self._are_interrupted or self.were_cut_short
+            patience = _CUT_SHORT_PATIENCE_SECONDS if is_hopeless else _PATIENCE_SECONDS
+            if ending_since is not None and time.monotonic() - ending_since > patience:
+                for process in self._processes:
+                    process.kill()
+            time.sleep(_POLL_SECONDS)
+        return [process.wait() for process in self._processes]
+
+    def _hand_on(self) -> None:
+        """Send the ranks the signal that came next; one at a time, for two that wait at once become one."""
+        came = [self._stop.signal] if self._stop.signal is not None else []
+        came += [signal.SIGINT] if self._stop.is_at_once else []
+        if self._num_handed_on == len(came):
+            return
+        if self._num_handed_on == 0:
+            self._failed_before_stop = self._has_failed()
+        for process in self._processes:
+            process.send_signal(came[self._num_handed_on])
+        self._num_handed_on += 1
+
+    def _has_failed(self) -> bool:
+        """Whether a rank has ended with anything but success."""
+        return any(process.poll() not in (None, EXIT_DONE) for process in self._processes)
+
+
+def _record_stop(stop: _RanksStopRequest, run_dir: RunDir) -> int:
+    """Leave the run as one that goes on when it is started again, and return its exit status."""
+    # A rank that lost another one to the stop takes that for a failure.
+    run_dir.failed.unlink(missing_ok=True)
+    if stop.is_at_once:
+        raise KeyboardInterrupt
+    if run_dir.done.exists():
+        return EXIT_DONE
+    return EXIT_INTERRUPTED if stop.signal == signal.SIGINT else EXIT_PREEMPTED
