@@ -16,7 +16,7 @@ from adabatch.errors import ConfigError
 from analysis.comparison import Comparison, compare
 from analysis.courses import growing_arms
 from analysis.frames import Data, tuples
-from analysis.speedup import QUANTITIES, WITHIN_NOISE
+from analysis.speedup import NOISE_UNKNOWN, QUANTITIES, WITHIN_NOISE
 from analysis.statistics import WITHIN, WORSE
 from analysis.tables import Table, interval, plain, signed
 
@@ -59,17 +59,34 @@ class Score:
 
 @dataclass(frozen=True)
 class _Measured:
-    """One arm's number with its interval."""
+    """One arm's number with its interval.
+
+    Attributes:
+        noise: by which factor noise may have moved a number that does not stand out from it; NaN if that is unknown, 1
+            for a number that stands out.
+        is_noise: whether it does not stand out.
+    """
 
     label: str
     value: float
     low: float
     high: float
-    is_noise: bool = False
+    noise: float
+    is_noise: bool
 
     @property
     def has_interval(self) -> bool:
         return not math.isnan(self.low)
+
+    @property
+    def surely_above(self) -> float:
+        """What the number exceeds, noise or not; NaN if nothing is sure."""
+        return self.low / self.noise
+
+    @property
+    def surely_below(self) -> float:
+        """What the number does not exceed, noise or not; NaN if nothing is sure."""
+        return self.high * self.noise
 
 
 def read_claims(path: Path | str) -> list[Claim]:
@@ -152,11 +169,13 @@ def _is_meant(claim: Claim, comparison: Comparison, row: Any) -> bool:
 
 def _measured(claim: Claim, comparison: Comparison) -> list[_Measured]:
     rows = _rows(claim, comparison, comparison.speedup[comparison.speedup.quantity == claim.quantity])
-    return [
-        _Measured(f"{row.group}/{row.arm}", row.value, row.low, row.high, row.verdict == WITHIN_NOISE)
-        for row in rows
-        if row.n
-    ]
+    measured = []
+    for row in rows:
+        is_noise = row.verdict in (WITHIN_NOISE, NOISE_UNKNOWN)
+        noise = row.noise if is_noise else 1.0
+        if row.n:
+            measured.append(_Measured(f"{row.group}/{row.arm}", row.value, row.low, row.high, noise, is_noise))
+    return measured
 
 
 def _score_accuracy(claim: Claim, comparison: Comparison) -> Score:
@@ -189,7 +208,7 @@ def _about(value: float, measured: list[_Measured]) -> tuple[str, str]:
     low, high = value * (1 - _ABOUT), value * (1 + _ABOUT)
     if any(not one.has_interval for one in measured):
         return UNDECIDED, "one pair of seeds has no interval"
-    outside = [one.label for one in measured if one.high < low or one.low > high]
+    outside = [one.label for one in measured if one.surely_below < low or one.surely_above > high]
     if outside:
         return CONTRADICTED, f"{', '.join(outside)}: the whole interval lies outside {low:.2f} to {high:.2f}"
     inside = all(low <= one.low and one.high <= high for one in measured)
@@ -199,21 +218,33 @@ def _about(value: float, measured: list[_Measured]) -> tuple[str, str]:
 
 
 def _up_to(value: float, measured: list[_Measured]) -> tuple[str, str]:
-    best = max(measured, key=lambda one: one.value)
-    if best.has_interval and best.low >= value:
-        return REPRODUCED, f"{best.label} reaches it with its whole interval"
-    if all(one.has_interval and one.high < value for one in measured):
-        return CONTRADICTED, f"no interval reaches {value:g}; the best is {best.label}"
-    return UNDECIDED, f"{value:g} lies within an interval, or there is none"
+    reaching = [one for one in measured if one.surely_above >= value]
+    if reaching:
+        return REPRODUCED, f"{max(reaching, key=_value).label} reaches it with its whole interval"
+    if all(one.surely_below < value for one in measured):
+        return CONTRADICTED, f"no interval reaches {value:g}; the best is {max(measured, key=_value).label}"
+    return UNDECIDED, _why_open(value, measured)
 
 
 def _at_most(value: float, measured: list[_Measured]) -> tuple[str, str]:
-    more = [one.label for one in measured if one.has_interval and one.low > value]
+    more = [one.label for one in measured if one.surely_above > value]
     if more:
         return CONTRADICTED, f"{', '.join(more)}: the whole interval lies above {value:g}"
-    if all(one.has_interval and one.high <= value for one in measured):
+    if all(one.surely_below <= value for one in measured):
         return REPRODUCED, f"all intervals lie below {value:g}"
-    return UNDECIDED, f"{value:g} lies within an interval, or there is none"
+    return UNDECIDED, _why_open(value, measured)
+
+
+def _value(one: _Measured) -> float:
+    return one.value
+
+
+def _why_open(value: float, measured: list[_Measured]) -> str:
+    """Say why no side of a value is sure."""
+    noise = [one.label for one in measured if one.is_noise and one.has_interval]
+    if noise:
+        return f"{', '.join(noise)}: the speedup may be noise; or {value:g} lies within an interval"
+    return f"{value:g} lies within an interval, or there is none"
 
 
 _RULES: dict[str, Callable[[float, list[_Measured]], tuple[str, str]]] = {

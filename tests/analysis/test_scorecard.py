@@ -65,6 +65,53 @@ def test_speedups(twice: Path, says: str, value: float, verdict: str) -> None:
     assert judge(twice, says=says, value=value)[0] == verdict
 
 
+def write_timed(root: Path, fixed_seconds: list[float], grown_seconds: list[float]) -> None:
+    for seed, (fixed, grown) in enumerate(zip(fixed_seconds, grown_seconds, strict=True)):
+        write_run(root, "fixed", seed, epoch_seconds=fixed, rates=(0.01, 0.005))
+        write_run(root, "grown", seed, epoch_seconds=grown, batches=(10, 20), rates=(0.01, 0.01))
+
+
+@pytest.mark.parametrize(
+    ("says", "value", "verdict"),
+    [
+        ("up_to", 1.2, "undecided"),
+        ("up_to", 1.5, "undecided"),
+        ("up_to", 6.25, "contradicted"),
+        ("at_most", 1.2, "undecided"),
+        ("at_most", 1.5, "undecided"),
+        ("at_most", 2.0, "reproduced"),
+        ("about", 1.25, "undecided"),
+        ("about", 1.5, "undecided"),
+        ("about", 3.0, "contradicted"),
+    ],
+)
+def test_a_speedup_within_noise_decides_what_noise_cannot_turn_round(
+    tmp_path: Path, says: str, value: float, verdict: str
+) -> None:
+    # 1.22 and 1.28 times faster, while seeds of one arm differ by 1.3: truly between 0.93 and 1.67
+    write_timed(tmp_path, [10.0, 13.0], [10 / 1.22, 13 / 1.28])
+    found, why = judge(tmp_path, says=says, value=value)
+    assert found == verdict
+    assert ("noise" in why) == (verdict == "undecided")
+
+
+def test_an_arm_beyond_noise_reproduces_beside_a_faster_one_within_it(tmp_path: Path) -> None:
+    write_timed(tmp_path, [10.0, 10.0], [10 / 1.22, 10 / 1.28])
+    for seed, seconds in enumerate([6.0, 9.0]):
+        write_run(tmp_path, "wild", seed, epoch_seconds=seconds, batches=(10, 20), rates=(0.01, 0.01))
+    verdict, why = judge(tmp_path, says="up_to", value=1.2)
+    assert (verdict, why) == ("reproduced", "digits-tiny_cnn/grown reaches it with its whole interval")
+
+
+@pytest.mark.parametrize(("says", "value"), [("up_to", 1.5), ("up_to", 6.25), ("at_most", 1.5), ("about", 3.0)])
+def test_a_speedup_of_unknown_noise_decides_nothing(tmp_path: Path, says: str, value: float) -> None:
+    write_timed(tmp_path, [10.0, 10.0], [5.0, 5.0])
+    # a third seed whose forward passes were not timed is in no ratio, and leaves the noise of both arms unknown
+    write_run(tmp_path, "fixed", 2, rates=(0.01, 0.005), spans={"data": 1.0})
+    write_run(tmp_path, "grown", 2, batches=(10, 20), rates=(0.01, 0.01), spans={"data": 1.0})
+    assert judge(tmp_path, quantity="forward", says=says, value=value)[0] == "undecided"
+
+
 def test_accuracy_of_growing_arms_only(twice: Path) -> None:
     assert judge(twice, quantity="accuracy", says="within", value=1.0)[0] == "reproduced"
     assert judge(twice, quantity="accuracy", says="within", value=0.1)[0] == "undecided"
