@@ -1,6 +1,7 @@
 """The statistics that tables use, all by scipy; what they are used for is decided here.
 
-Values that are equal have intervals of no width: repeating a deterministic measurement adds no spread.
+Values that are equal have intervals of no width: repeating a deterministic measurement adds no spread. Two equal
+differences of accuracy are no such sign: an accuracy is a number of test samples, and two meet on one by chance.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ POWER = 0.8
 #: More seeds than anyone would run.
 MOST_SEEDS = 1000
 _RESAMPLES = 9999
+#: So many equal differences are taken for ones without spread.
+_LEAST_EQUAL = 3
+#: Equal numbers of test samples give differences that are equal but for rounding.
+_ROUNDING = 1e-9
 WITHIN, WORSE, UNDECIDED = "within", "worse", "undecided"
 
 
@@ -54,18 +59,16 @@ class Verdict:
 
 
 def mean_interval(values: Values) -> Estimate:
-    """Return the mean with Student's 95 % interval (scipy.stats.t); one value has none."""
+    """Return the mean with Student's 95 % interval (scipy.stats.t); one value has none, nor have two equal ones."""
     sample = _clean(values)
     n = len(sample)
     if n == 0:
         return Estimate(math.nan, math.nan, math.nan, 0)
     mean = float(sample.mean())
-    if n == 1:
-        return Estimate(mean, math.nan, math.nan, 1)
-    error = float(stats.sem(sample))
-    if error == 0:
-        return Estimate(mean, mean, mean, n)
-    low, high = stats.t.interval(CONFIDENCE, n - 1, loc=mean, scale=error)
+    if np.allclose(sample, mean, rtol=_ROUNDING, atol=_ROUNDING):
+        end = mean if n >= _LEAST_EQUAL else math.nan
+        return Estimate(mean, end, end, n)
+    low, high = stats.t.interval(CONFIDENCE, n - 1, loc=mean, scale=float(stats.sem(sample)))
     return Estimate(mean, float(low), float(high), n)
 
 
@@ -104,7 +107,7 @@ def non_inferiority(differences: Values, margin: float) -> Verdict:
     """Decide whether paired differences (arm - baseline; more is better) stay above -margin.
 
     A one-sided t test at 2.5 % each way, read off the two-sided 95 % interval: ``within`` if the whole interval lies
-    above -margin, ``worse`` if it lies below.
+    above -margin, ``worse`` if it lies below. Two equal differences have no interval and decide nothing.
 
     Args:
         differences: one per seed, in the margin's unit.
@@ -113,6 +116,8 @@ def non_inferiority(differences: Values, margin: float) -> Verdict:
     estimate = mean_interval(differences)
     if estimate.n < 2:
         return Verdict(UNDECIDED)
+    if math.isnan(estimate.low):
+        return Verdict(UNDECIDED, _LEAST_EQUAL)
     if estimate.low > -margin:
         return Verdict(WITHIN)
     if estimate.high < -margin:

@@ -88,6 +88,8 @@ def accuracy_table(comparison: Comparison) -> Table:
         f"points: final accuracy minus that of the arm it stands against, paired by seed, with Student's interval; "
         f'"within {comparison.margin_points:g}" if that lies above -{comparison.margin_points:g}.',
     ]
+    if (comparison.accuracy.low_points.isna() & (comparison.accuracy.pairs > 1)).any():
+        notes.append("Two pairs with equal differences have no interval: so few are equal by chance.")
     return _table("accuracy", "Accuracy", columns, rows, [*notes, *mark_notes(comparison)])
 
 

@@ -18,6 +18,7 @@ from adabatch.run import run_config
 from analysis import Comparison, Data
 from analysis.frames import records
 from analysis.speedup import performance_profile
+from analysis.tables import accuracy_table
 from tests.adabatch.support import TINY
 from tests.analysis.runs import write_run
 
@@ -158,12 +159,21 @@ def test_one_seed_leaves_the_noise_and_the_interval_unknown(tmp_path: Path) -> N
 
 
 def test_equal_runs_have_speedup_one_and_no_difference(tmp_path: Path) -> None:
-    write_arms(tmp_path, [(0.9, 10), (0.8, 10)], [(0.9, 10), (0.8, 10)])
+    arm = [(0.9, 10), (0.8, 10), (0.7, 10)]
+    write_arms(tmp_path, arm, arm)
     comparison = compare(tmp_path)
     total = speedup(comparison)
     assert (total.value, total.low, total.high, total.verdict) == (1.0, 1.0, 1.0, "within noise")
     accuracy = row(comparison.accuracy, arm="adaptive")
     assert (accuracy.difference_points, accuracy.low_points, accuracy.decision) == (0.0, 0.0, "within")
+
+
+def test_two_seeds_that_differ_equally_decide_nothing(tmp_path: Path) -> None:
+    write_arms(tmp_path, [(0.9, 10), (0.8, 10)], [(0.902, 10), (0.802, 10)])
+    table = accuracy_table(compare(tmp_path))
+    shown = table.frame.set_index("arm").loc["adaptive", ["pairs", "points", "95 % CI", "verdict"]]
+    assert list(shown) == ["2", "+0.20", "–", "undecided: about 3 seeds needed"]
+    assert any("equal by chance" in note for note in table.notes)
 
 
 def test_accuracy_by_hand(tmp_path: Path) -> None:

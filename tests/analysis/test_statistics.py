@@ -52,6 +52,21 @@ def test_equal_values_have_an_interval_of_no_width() -> None:
     assert (estimate.value, estimate.low, estimate.high) == (2.0, 2.0, 2.0)
 
 
+def test_two_equal_differences_are_chance_and_three_are_not() -> None:
+    two = [100 * (0.902 - 0.9), 100 * (0.814 - 0.812)]
+    assert two[0] != two[1]  # equal numbers of test samples, but for rounding
+    estimate, verdict = mean_interval(two), non_inferiority(two, margin=1.0)
+    assert estimate.value == pytest.approx(0.2)
+    assert math.isnan(estimate.low)
+    assert math.isnan(estimate.high)
+    assert (estimate.n, verdict.decision, verdict.seeds_needed) == (2, "undecided", 3)
+    assert non_inferiority([-5.0, -5.0], margin=1.0).decision == "undecided"
+    three = mean_interval([*two, two[0]])
+    assert three.low == three.value == three.high
+    assert non_inferiority([*two, two[0]], margin=1.0).decision == "within"
+    assert non_inferiority([-5.0] * 3, margin=1.0).decision == "worse"
+
+
 def test_the_geometric_mean_treats_twice_and_half_as_fast_alike() -> None:
     estimate = geometric_mean_interval([0.5, 2.0])
     assert estimate.value == pytest.approx(1.0)
