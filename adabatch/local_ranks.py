@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from types import FrameType
 
 from adabatch.config import HardwareConfig
 from adabatch.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_PREEMPTED, ConfigError
+from adabatch.parent_death import IS_TOLD, told_of_parents_death
 from adabatch.run_dir import RunDir
 from adabatch.stop_signals import STOP_SIGNALS, StopRequest
 
@@ -23,7 +22,6 @@ _PATIENCE_SECONDS = 50.0
 #: it left them, or because a stop at once was asked for.
 _CUT_SHORT_PATIENCE_SECONDS = 3.0
 _POLL_SECONDS = 0.05
-_PR_SET_PDEATHSIG = 1
 #: Exit statuses of a rank that a stop ended before it could handle that (it then saves, and ends with the others).
 _CUT_SHORT = (*(-number for number in STOP_SIGNALS), EXIT_INTERRUPTED)
 
@@ -66,30 +64,13 @@ def run_local_ranks(config: HardwareConfig, run_dir: RunDir) -> int:
 def _start(command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
     """Start a rank away from the terminal, whose Ctrl-C this process hands on: twice would mean "at once".
 
-    Only where the kernel ends the rank with this process, however that goes; elsewhere the group of processes must.
-    """
-    can_follow = sys.platform == "linux"
-    return subprocess.Popen(
-        command, env=environment, start_new_session=can_follow, preexec_fn=_end_with_parent() if can_follow else None
-    )
-
-
-def _end_with_parent() -> Callable[[], None]:
-    """Return what a child runs before its program, so that it is killed as soon as this process is gone.
-
-    Killed and not asked to save, as a run of one process would be: ranks that are killed one by one may wait for each
+    Only where the rank is told of this process's death; elsewhere the group of processes must end it. It is killed
+    then and not asked to save, as a run of one process would be: ranks that are killed one by one may wait for each
     other in a collective, where they hear no signal.
     """
-    parent_pid = os.getpid()
-    # Loaded here: between fork and exec another thread's lock would be held for ever.
-    libc = ctypes.CDLL(None)
-
-    def prepare_child() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent_pid:
-            os._exit(EXIT_FAILED)
-
-    return prepare_child
+    return subprocess.Popen(
+        command, env=environment, start_new_session=IS_TOLD, preexec_fn=told_of_parents_death(signal.SIGKILL)
+    )
 
 
 class _RanksStopRequest(StopRequest):

@@ -7,14 +7,13 @@ turns into `TrainJob.checkpoint` goes to the trainer, which saves its state; the
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -23,13 +22,13 @@ from submitit.helpers import DelayedSubmission
 
 from adabatch.config import CONF_DIR
 from adabatch.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_PREEMPTED
+from adabatch.parent_death import told_of_parents_death
 from launch.bookkeeping import ATTEMPTS_FILE, append_line
 from launch.processes import this_process
 
 _POLL_SECONDS = 0.02
 _SIGNAL_AGAIN_SECONDS = 2.0
 _LOCK_PATIENCE_SECONDS = 60.0
-_PR_SET_PDEATHSIG = 1
 #: What a time limit and a preemption are called in the records and in ``status``.
 TIME_LIMIT = "time limit"
 PREEMPTION = "preemption"
@@ -133,7 +132,7 @@ class TrainJob:
             stdin=subprocess.DEVNULL,
             # Away from the terminal's Ctrl-C; within a SLURM job the trainers stay in the job's process group.
             start_new_session=not _on_slurm(),
-            preexec_fn=_prepare_child,
+            preexec_fn=_preparation(),
         )
 
     def _wait(self) -> dict[str, int]:
@@ -173,13 +172,17 @@ def _exit_status(child: subprocess.Popen[bytes]) -> int | None:
     return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
 
 
-def _prepare_child() -> None:
-    """Runs in the child before the trainer: signals that come before it can handle them must not end it."""
-    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":
-        # If the job is killed, its trainer saves its state and ends, too.
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+def _preparation() -> Callable[[], None]:
+    """Return what a child runs before the trainer: signals that come before it can handle them must not end it."""
+    # If the job is killed, its trainer saves its state and ends, too.
+    follow = told_of_parents_death(signal.SIGTERM)
+
+    def prepare_child() -> None:
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        follow()
+
+    return prepare_child
 
 
 def _on_slurm() -> bool:
