@@ -134,13 +134,14 @@ def starting_order(runs: Sequence[Run]) -> list[Run]:
     updates: dict[str, int] = {}
     for run in runs:
         places.setdefault((run.cell, run.seed), len(places))
-        if _schedule_of(run) not in updates:
-            updates[_schedule_of(run)] = count_updates(run.config).total()
-    return sorted(runs, key=lambda run: (places[run.cell, run.seed], -updates[_schedule_of(run)]))
+        if _course_of(run) not in updates:
+            updates[_course_of(run)] = count_updates(run.config).total()
+    return sorted(runs, key=lambda run: (places[run.cell, run.seed], -updates[_course_of(run)]))
 
 
-def _schedule_of(run: Run) -> str:
-    return f"{run.cell} {run.config.num_epochs} {run.config.schedule}"
+def _course_of(run: Run) -> str:
+    """Return a text that is equal for runs with the same updates, so that those of many seeds are counted once."""
+    return f"{run.config.num_epochs} {run.config.schedule} {run.config.dataset}"
 
 
 def resolved(run: Run, cluster: ClusterConfig) -> TrainConfig:
