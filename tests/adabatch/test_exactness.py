@@ -1,6 +1,7 @@
 """An update's gradient is the mean over exactly its samples, however they are cut into pieces (in float64)."""
 
 import pytest
+import torch
 
 from tests.adabatch.support import (
     assert_equal_bits,
@@ -49,6 +50,13 @@ def test_an_update_with_fewer_samples_than_ranks(train):
     whole = train(*FP64, *few, name="whole")
     spread = train(*FP64, *few, "hardware.num_devices=4", name="spread")
     assert largest_difference(whole, spread) < TOLERANCE
+
+
+def test_ranks_draw_their_own_random_numbers(train):
+    """Equal ones would give the samples of two ranks the same dropout."""
+    run_dir = train("hardware.num_devices=2", "num_epochs=1")
+    first, second = torch.load(run_dir.checkpoint, weights_only=True)["state"]["torch_random"]
+    assert not torch.equal(first, second)
 
 
 def test_synchronized_batch_norm_equals_one_process(train):

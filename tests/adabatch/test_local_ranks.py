@@ -68,6 +68,15 @@ def ranks_when_started(process):
     return pids_by_rank(process)
 
 
+@pytest.fixture
+def training(start, run_dir):
+    """A command whose two ranks have trained for some epochs, and their process ids by rank."""
+    process = start("num_epochs=5000")
+    ranks = ranks_when_started(process)
+    wait_for(lambda: run_dir.epochs.exists() and len(read_rows(run_dir)) >= 2, process)
+    return process, ranks
+
+
 def is_gone(pid):
     try:
         os.kill(pid, 0)
@@ -110,9 +119,8 @@ def test_a_rank_that_fails_before_the_stop_is_a_failure(start, run_dir):
     assert run_dir.failed.read_text().startswith("RankFailed: rank 0 was ended by SIGKILL")
 
 
-def test_one_ctrl_c_in_a_terminal_saves(start, run_dir):
-    process = start("num_epochs=5000")
-    wait_for(lambda: run_dir.epochs.exists() and len(read_rows(run_dir)) >= 2, process)
+def test_one_ctrl_c_in_a_terminal_saves(training, run_dir):
+    process, _ = training
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(60) == 130
     assert run_dir.checkpoint.exists()
@@ -120,10 +128,8 @@ def test_one_ctrl_c_in_a_terminal_saves(start, run_dir):
     assert not run_dir.failed.exists()
 
 
-def test_a_second_ctrl_c_ends_even_ranks_that_hear_no_signal(start, run_dir):
-    process = start("num_epochs=5000")
-    ranks = ranks_when_started(process)
-    wait_for(lambda: run_dir.epochs.exists() and len(read_rows(run_dir)) >= 2, process)
+def test_a_second_ctrl_c_ends_even_ranks_that_hear_no_signal(training, run_dir):
+    process, ranks = training
     os.kill(ranks[1], signal.SIGSTOP)
     os.killpg(process.pid, signal.SIGINT)
     time.sleep(0.5)
@@ -133,10 +139,8 @@ def test_a_second_ctrl_c_ends_even_ranks_that_hear_no_signal(start, run_dir):
     assert not run_dir.failed.exists()
 
 
-def test_ranks_end_with_a_command_that_is_killed(start, run_dir):
-    process = start("num_epochs=5000")
-    ranks = ranks_when_started(process)
-    wait_for(lambda: run_dir.epochs.exists() and len(read_rows(run_dir)) >= 2, process)
+def test_ranks_end_with_a_command_that_is_killed(training):
+    process, ranks = training
     os.kill(ranks[1], signal.SIGSTOP)
     process.kill()
     process.wait()

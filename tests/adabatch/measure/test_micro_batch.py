@@ -69,13 +69,12 @@ def test_a_measurement_has_a_row_per_size_and_is_remembered():
 
 def test_what_another_version_kept_is_measured_anew(tmp_path):
     config = compose(TINY)
-    choice = explore_micro_batch([config], CPU)
+    explore_micro_batch([config], CPU)
     (kept,) = (tmp_path / "cache").rglob("*.json")
     values = json.loads(kept.read_text())
     for content in ("{}", "[]", "no JSON", json.dumps({**values, "another_key": 1})):
         kept.write_text(content)
-        again = explore_micro_batch([config], CPU)
-        assert again.measurement.measured_at >= choice.measurement.measured_at
+        explore_micro_batch([config], CPU)
         assert json.loads(kept.read_text()).keys() == values.keys()
 
 
