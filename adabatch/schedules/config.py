@@ -91,8 +91,7 @@ class RampScheduleConfig(ScheduleConfig):
     ``shape`` is linear, polynomial (of degree ``power``) or cosine. The way takes ``ramp_epochs`` epochs or
     ``ramp_samples`` samples; with neither, the whole run. On the way the batch is rounded to a multiple of
     ``batch_size_multiple`` samples. ``learning_rate_decay`` is the factor of the learning rate over the whole way.
-    ``hold_batch_size`` keeps the batch at its first value with the same learning rate
-    per sample: the fixed-batch twin.
+    ``hold_batch_size`` keeps the batch at its first value with the same learning rate per sample: the fixed-batch twin.
     """
 
     kind: str = "ramp"
