@@ -114,10 +114,11 @@ def performance_profile(data: Data, matching: Matching, target_by_group: Mapping
 def speedup(data: Data, matching: Matching, target_by_group: Mapping[str, float]) -> pd.DataFrame:
     """Return one row an arm, baseline and quantity.
 
-    ``value`` is the geometric mean over ``n`` seeds of baseline / arm, so more than 1 is faster, with a bootstrap
-    interval. ``noise`` is by which factor runs of equal work (an arm's seeds, repeats) differ; ``verdict`` says
-    "within noise" where the speedup is no larger. If one run of a pair did not reach the target, ``value`` is NaN and
-    ``verdict`` "not reached"; ``reached`` of ``planned`` arm's runs did, ``baseline_reached`` of the baseline's.
+    ``value`` is the geometric mean over ``n`` seeds of baseline / arm, so more than 1 is faster, with Student's 95 %
+    interval of the logarithms. ``noise`` is by which factor runs of equal work (an arm's seeds, repeats) differ;
+    ``verdict`` says "within noise" where the speedup is no larger. If one run of a pair did not reach the target,
+    ``value`` is NaN and ``verdict`` "not reached"; ``reached`` of ``planned`` arm's runs did, ``baseline_reached`` of
+    the baseline's.
     """
     runs = data.runs.join(to_target(data, target_by_group))
     rows = []

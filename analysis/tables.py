@@ -106,7 +106,7 @@ def speedup_table(comparison: Comparison) -> Table:
         rows.append(cells)
     notes = [
         "Seconds of the arm it stands against divided by its own, so more than 1 is faster; geometric mean over seeds, "
-        "bootstrap interval. total: training and growth, without tests.",
+        "Student's interval of the logarithms. total: training and growth, without tests.",
         "noise: by how much runs of equal work differ; a speedup no larger is marked ~ and means nothing.",
     ]
     return _table("speedup", "Speedup", columns, rows, [*notes, *mark_notes(comparison)])

@@ -36,7 +36,7 @@ def judge(root: Path, **changes: Any) -> tuple[str, str]:
 
 @pytest.fixture
 def twice(tmp_path: Path) -> Path:
-    """A growing arm that is 1.95, 2.0 and 2.05 times faster, and 0.1 points better or worse."""
+    """A growing arm that is 1.95, 2.0 and 2.05 times faster, so 1.88 to 2.13, and 0.1 points better or worse."""
     for seed, (ratio, gain) in enumerate([(1.95, 0.001), (2.0, 0.0), (2.05, -0.001)]):
         write_run(tmp_path, "fixed", seed, accuracies=(0.5, 0.9), epoch_seconds=10, rates=(0.01, 0.005))
         write_run(
@@ -53,10 +53,10 @@ def twice(tmp_path: Path) -> Path:
         ("about", 2.0, "reproduced"),
         ("about", 3.0, "contradicted"),
         ("about", 1.84, "undecided"),
-        ("up_to", 1.9, "reproduced"),
+        ("up_to", 1.85, "reproduced"),
         ("up_to", 6.25, "contradicted"),
         ("up_to", 2.01, "undecided"),
-        ("at_most", 2.1, "reproduced"),
+        ("at_most", 2.15, "reproduced"),
         ("at_most", 1.6, "contradicted"),
         ("at_most", 2.0, "undecided"),
     ],
@@ -79,7 +79,7 @@ def write_timed(root: Path, fixed_seconds: list[float], grown_seconds: list[floa
         ("up_to", 6.25, "contradicted"),
         ("at_most", 1.2, "undecided"),
         ("at_most", 1.5, "undecided"),
-        ("at_most", 2.0, "reproduced"),
+        ("at_most", 2.3, "reproduced"),
         ("about", 1.25, "undecided"),
         ("about", 1.5, "undecided"),
         ("about", 3.0, "contradicted"),
@@ -88,7 +88,7 @@ def write_timed(root: Path, fixed_seconds: list[float], grown_seconds: list[floa
 def test_a_speedup_within_noise_decides_what_noise_cannot_turn_round(
     tmp_path: Path, says: str, value: float, verdict: str
 ) -> None:
-    # 1.22 and 1.28 times faster, while seeds of one arm differ by 1.3: truly between 0.93 and 1.67
+    # 1.22 and 1.28 times faster, so 0.92 to 1.70, while seeds of one arm differ by 1.3: truly between 0.71 and 2.20
     write_timed(tmp_path, [10.0, 13.0], [10 / 1.22, 13 / 1.28])
     found, why = judge(tmp_path, says=says, value=value)
     assert found == verdict
@@ -96,8 +96,8 @@ def test_a_speedup_within_noise_decides_what_noise_cannot_turn_round(
 
 
 def test_an_arm_beyond_noise_reproduces_beside_a_faster_one_within_it(tmp_path: Path) -> None:
-    write_timed(tmp_path, [10.0, 10.0], [10 / 1.22, 10 / 1.28])
-    for seed, seconds in enumerate([6.0, 9.0]):
+    write_timed(tmp_path, [10.0] * 3, [10 / 1.24, 10 / 1.25, 10 / 1.26])
+    for seed, seconds in enumerate([6.0, 9.0, 7.0]):
         write_run(tmp_path, "wild", seed, epoch_seconds=seconds, batches=(10, 20), rates=(0.01, 0.01))
     verdict, why = judge(tmp_path, says="up_to", value=1.2)
     assert (verdict, why) == ("reproduced", "digits-tiny_cnn/grown reaches it with its whole interval")
@@ -127,7 +127,7 @@ def test_a_growing_arm_that_is_worse_contradicts(tmp_path: Path) -> None:
 
 
 def test_the_arm_fixed_at_the_start_is_another_baseline(tmp_path: Path) -> None:
-    for seed in range(2):
+    for seed in range(3):
         write_run(tmp_path, "fixed", seed, batches=10, epoch_seconds=16)
         write_run(tmp_path, "start", seed, batches=20, epoch_seconds=8)
         write_run(tmp_path, "grown", seed, batches=(20, 40), epoch_seconds=4)

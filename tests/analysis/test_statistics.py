@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import random
 
@@ -48,8 +49,8 @@ def test_one_value_has_no_interval_and_none_has_no_mean(function) -> None:  # ty
 
 def test_equal_values_have_an_interval_of_no_width() -> None:
     assert (mean_interval([0.5] * 4).low, mean_interval([0.5] * 4).high) == (0.5, 0.5)
-    estimate = geometric_mean_interval([2.0, 2.0])
-    assert (estimate.value, estimate.low, estimate.high) == (2.0, 2.0, 2.0)
+    estimate = geometric_mean_interval([2.0] * 3)
+    assert (estimate.value, estimate.low, estimate.high) == pytest.approx((2.0, 2.0, 2.0))
 
 
 def test_two_equal_differences_are_chance_and_three_are_not() -> None:
@@ -68,16 +69,26 @@ def test_two_equal_differences_are_chance_and_three_are_not() -> None:
 
 
 def test_the_geometric_mean_treats_twice_and_half_as_fast_alike() -> None:
-    estimate = geometric_mean_interval([0.5, 2.0])
+    estimate = geometric_mean_interval([0.5, 1.0, 2.0])
     assert estimate.value == pytest.approx(1.0)
-    assert estimate.low == pytest.approx(0.5)
-    assert estimate.high == pytest.approx(2.0)
+    # as above: the logarithms have a standard error of ln 2 / sqrt(3)
+    assert estimate.high == pytest.approx(2 ** (4.302653 / math.sqrt(3)), rel=1e-5)
+    assert estimate.low == pytest.approx(1 / estimate.high)
+
+
+def test_nineteen_of_twenty_intervals_of_three_ratios_hold_the_true_one() -> None:
+    source = np.random.default_rng(0)
+    studies = [geometric_mean_interval(2.0 * np.exp(source.normal(0, 0.05, size=3))) for _ in range(1000)]
+    held = sum(study.low <= 2.0 <= study.high for study in studies)
+    # 950 expected, standard deviation 7
+    assert 920 <= held <= 980
 
 
 @given(RATIOS)
 def test_the_order_of_ratios_changes_nothing(ratios: list[float]) -> None:
     shuffled = random.Random(1).sample(ratios, len(ratios))
-    np.testing.assert_equal(geometric_mean_interval(shuffled), geometric_mean_interval(ratios))
+    one, other = geometric_mean_interval(shuffled), geometric_mean_interval(ratios)
+    np.testing.assert_equal(dataclasses.astuple(one), dataclasses.astuple(other))
 
 
 @given(RATIOS)
