@@ -1,7 +1,8 @@
-"""A fixture that trains."""
+"""What all tests share: a fixture that trains, and Ctrl-C as a terminal sends it."""
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from adabatch.run_dir import RunDir
 from tests.adabatch.support import TINY
 
 Train = Callable[..., RunDir]
+
+# A shell lets what it starts in the background ignore SIGINT, and so would every command that a test interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
