@@ -84,7 +84,7 @@ def geometric_mean_interval(ratios: Values) -> Estimate:
     case of four.
     """
     estimate = mean_interval(np.log(np.sort(_clean(ratios))))
-    return Estimate(*(math.exp(number) for number in (estimate.value, estimate.low, estimate.high)), estimate.n)
+    return Estimate(math.exp(estimate.value), math.exp(estimate.low), math.exp(estimate.high), estimate.n)
 
 
 def non_inferiority(differences: Values, margin: float) -> Verdict:
