@@ -78,14 +78,7 @@ class ProcessGroupRanks(Ranks):
     ) -> None:
         self.rank, self.local_rank, self.world_size = place.rank, place.local_rank, place.world_size
         _name_socket_interface(place.master_address)
-        store = dist.TCPStore(
-            place.master_address,
-            place.master_port,
-            place.world_size,
-            is_master=place.rank == 0,
-            timeout=start_timeout,
-            use_libuv=True,
-        )
+        store = _connect(place, start_timeout)
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(
             backend,
@@ -124,6 +117,14 @@ class ProcessGroupRanks(Ranks):
         dist.destroy_process_group()
 
 
+def _connect(place: RankPlace, timeout: timedelta) -> dist.Store:
+    """Connect to the ranks' store, which rank 0 serves unless torchrun's agent already does."""
+    url = f"tcp://{place.master_address}:{place.master_port}"
+    store: dist.Store
+    store, _, _ = next(dist.rendezvous(url, place.rank, place.world_size, timeout=timeout))
+    return store
+
+
 def _name_socket_interface(master_address: str) -> None:
     """Let gloo use the loopback where the ranks meet there; it would ask the resolver for this host's name."""
     if master_address in ("127.0.0.1", "localhost"):
@@ -138,10 +139,7 @@ class _RankMonitor:
     """
 
     def __init__(self, place: RankPlace, on_failure: Callable[[RankFailed], None]) -> None:
-        client = dist.TCPStore(
-            place.master_address, place.master_port, None, is_master=False, timeout=timedelta(seconds=30)
-        )
-        self._store = dist.PrefixStore("alive", client)
+        self._store = dist.PrefixStore("alive", _connect(place, timedelta(seconds=30)))
         self._rank, self._world_size = place.rank, place.world_size
         self._on_failure = on_failure
         self._stopped = threading.Event()

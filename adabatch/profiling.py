@@ -23,6 +23,7 @@ class UpdateProfiler:
         activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
         self._profile = profile(
             activities=activities,
+            acc_events=True,  # there is one cycle, of which torch 2.11 warns that the next would clear it
             schedule=schedule(wait=_SKIPPED_UPDATES - 1, warmup=1, active=_TRACED_UPDATES, repeat=1),
             on_trace_ready=lambda done: done.export_chrome_trace(str(path)),
         )

@@ -18,7 +18,7 @@ import analysis
 from analysis.cli import main
 from analysis.dashboard_parts import FIGURES, figure_part, narrow
 from analysis.dashboard_view import MAX_RUNS, Choice, view
-from analysis.live import Watcher, run_rows
+from analysis.live import Snapshot, Watcher, run_rows
 from analysis.tables import make_tables
 from tests.analysis.runs import write_run
 from tests.analysis.served import Served, beat, looking, serving, shorten
@@ -247,9 +247,15 @@ def test_wrong_calls_are_a_sentence(
     assert capsys.readouterr().err.startswith(sentence.format(**known))
 
 
+def look_when_compared(watcher: Watcher) -> Snapshot:
+    while (snapshot := watcher.look()).comparing:
+        assert snapshot.comparison_problem is None
+    return snapshot
+
+
 def test_only_what_has_changed_is_sent(sweep: Path) -> None:
     watcher = Watcher(sweep, min_seconds=0.0)
-    parts, shown = view(watcher.look(), Choice(), {})
+    parts, shown = view(look_when_compared(watcher), Choice(), {})
     assert not any(part is no_update for part in parts.values())
     again, shown = view(watcher.look(), Choice(), shown)
     assert {name for name, part in again.items() if part is not no_update} <= {"read"}
@@ -260,12 +266,11 @@ def test_only_what_has_changed_is_sent(sweep: Path) -> None:
 def test_arms_are_compared_again_only_when_a_result_changes(tmp_path: Path) -> None:
     write_sweep(tmp_path)
     watcher = Watcher(tmp_path, min_seconds=0.0)
-    first = watcher.look()
+    first = look_when_compared(watcher)
     living = write_run(tmp_path, "fixed", 7, accuracies=(0.1, 0.2))
     shorten(living, 1)
     beat(living, 2, 2)
-    while (second := watcher.look()).comparing or second.comparison_number < 2:
-        assert second.data is not None
+    second = look_when_compared(watcher)
     beat(living, 2, 2, age_seconds=500)
     third = watcher.look()
     assert (first.comparison_number, second.comparison_number, third.comparison_number) == (1, 2, 2)
@@ -286,7 +291,7 @@ def test_a_narrowed_comparison_keeps_its_numbers(sweep: Path) -> None:
 
 def test_filters_may_leave_nothing(sweep: Path) -> None:
     choice = Choice(filters={"arm": ["nobody"], "network": []}, group="nowhere", run="nobody")
-    parts, _ = view(Watcher(sweep).look(), choice, {})
+    parts, _ = view(look_when_compared(Watcher(sweep, min_seconds=0.0)), choice, {})
     assert parts["runs_note"] == "No run has what the filters ask for."
     assert parts["group"] is None
     assert parts["tables"] == []
