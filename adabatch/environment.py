@@ -74,15 +74,20 @@ def cpu_model() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def segment(world_size: int) -> dict[str, Any]:
-    """Return who runs this segment of a run: start, host, process, batch job."""
+def batch_job_id() -> str | None:
+    """Return the id of the batch job in which this process runs, with the index of an array's element; or None."""
     job_id = next((os.environ[name] for name in _JOB_ID_VARIABLES if name in os.environ), None)
     if job_id is not None and "SLURM_ARRAY_TASK_ID" in os.environ:
         job_id = f"{job_id}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+    return job_id
+
+
+def segment(world_size: int) -> dict[str, Any]:
+    """Return who runs this segment of a run: start, host, process, batch job."""
     return {
         "started_at": utc_now(),
         "host": socket.gethostname(),
         "pid": os.getpid(),
-        "job_id": job_id,
+        "job_id": batch_job_id(),
         "world_size": world_size,
     }

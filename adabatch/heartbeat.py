@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from adabatch.environment import batch_job_id
 from adabatch.run_dir import write_json_atomic
 
 INTERVAL_SECONDS = 1.0
@@ -22,7 +23,7 @@ class Heartbeat:
 
     Args:
         path: the file.
-        read: returns what the file shall say besides time, host and process; called in the thread, so it must read
+        read: returns what the file shall say besides time, host, process and job; called in the thread, so it must read
             plain values only and never touch the device.
     """
 
@@ -45,7 +46,8 @@ class Heartbeat:
 
     def beat(self) -> None:
         """Write the file now."""
-        values = {"time": time.time(), "host": socket.gethostname(), "pid": os.getpid(), **self._read()}
+        writer = {"host": socket.gethostname(), "pid": os.getpid(), "job_id": batch_job_id()}
+        values = {"time": time.time(), **writer, **self._read()}
         try:
             with self._writing:
                 write_json_atomic(self._path, values, durable=False)

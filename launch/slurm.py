@@ -38,6 +38,11 @@ class JobState:
         """Whether the job is on a node."""
         return self.state in _WORKING
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether SLURM knows the job and has nothing more to do for it."""
+        return not (self.waits or self.works or self.state == "UNKNOWN")
+
 
 class SlurmError(ConfigError):
     """A SLURM program is missing, refuses, or does not answer."""

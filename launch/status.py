@@ -202,7 +202,14 @@ def _runs_here(item: _Evidence) -> bool:
         return True
     beats = item.progress.get("time")
     fresh = isinstance(beats, int | float) and time.time() - beats <= STALE_SECONDS
-    return fresh and (_belongs_to_living(item) and "FAILED" not in item.files and not _is_preempted(item))
+    if not fresh or _is_of_ended_job(item):
+        return False
+    return _belongs_to_living(item) and "FAILED" not in item.files and not _is_preempted(item)
+
+
+def _is_of_ended_job(item: _Evidence) -> bool:
+    """Return whether the heartbeat came from the run's job, which SLURM says has ended since."""
+    return item.job is not None and item.job.has_ended and item.progress.get("job_id") == item.job_id
 
 
 def _belongs_to_living(item: _Evidence) -> bool:

@@ -150,6 +150,11 @@ def test_memory_kill_is_told_apart(cluster, launch):
     submit_one(launch, "large", *NEVER_ENDING, "cluster.memory_gb=0.15", sweep="long")
     status = wait_for_state(launch, "large", "out of memory")
     assert "memory" in status["cause"]
+    beats = launch.run_dir("large").progress
+    last = {**json.loads(beats.read_text()), "time": time.time()}
+    for job_id, state in ((last["job_id"], "out of memory"), (None, "running")):
+        beats.write_text(json.dumps({**last, "job_id": job_id}))
+        assert launch.only("large")["state"] == state  # a sign of life counts unless it is of the job that has ended
 
 
 def test_node_failure_moves_the_run(cluster, launch):
