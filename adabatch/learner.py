@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from adabatch.compiler import CUDA_GRAPH_MODES, compile_network, shielded_compiling
 from adabatch.config import OptimizerConfig, TrainConfig
 from adabatch.networks import build_network
 from adabatch.networks.batch_norm import set_batch_norm_mode
@@ -17,11 +18,9 @@ from adabatch.optimizers import SGD, AdamW
 
 #: What weights and images are kept in, by ``hardware.precision``.
 DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.float32, "fp64": torch.float64}
-#: Compiled shapes of one network, with those of a partial batch and of tests; torch's own limit of 8 would leave the
-#: others uncompiled without a word.
-_MAX_COMPILED_SHAPES = 256
-#: torch runs what is to become a CUDA graph once as it is, records it the second time, and replays it from then on.
-_RUNS_TO_RECORD_A_GRAPH = 2
+#: Of a new shape on a GPU. What is to become a CUDA graph runs once as it is and is recorded the second time. Without
+#: graphs, too, the first run is not enough: the search for kernels gives the allocator's memory back to the driver.
+_WARM_UP_RUNS_ON_A_GPU = 2
 
 
 def build_optimizer(config: OptimizerConfig, parameters: Iterator[nn.Parameter]) -> torch.optim.Optimizer:
@@ -67,32 +66,22 @@ class Learner:
         self._world_size = world_size
         self._autocast = config.hardware.precision == "bf16"
         self._empty_allowed = config.batch_norm == "sync"
-        self._uses_cuda_graphs = False
         self._is_compiled = bool(config.hardware.compile)
-        if config.hardware.compile:
-            self._compile(config.hardware.compile)
+        self._uses_cuda_graphs = device.type == "cuda" and config.hardware.compile in CUDA_GRAPH_MODES
+        if self._is_compiled:
+            compile_network(self.network, config.hardware, world_size)
+        if self._uses_cuda_graphs:
+            self._keep_gradients_outside_graphs()
         self._model: nn.Module = self.network
         if world_size > 1:
             device_ids = [device] if device.type == "cuda" else None
             self._model = DistributedDataParallel(self.network, device_ids=device_ids, broadcast_buffers=False)
             self._settle_gradient_buckets((data.num_channels, data.image_size, data.image_size))
 
-    def _compile(self, mode: bool | str) -> None:
-        import torch._dynamo.config as dynamo_config  # takes a second, which other runs need not spend
-        import torch._functorch.config as functorch_config
-        import torch._inductor.config as inductor_config
-
-        limit = "recompile_limit" if hasattr(dynamo_config, "recompile_limit") else "cache_size_limit"
-        setattr(dynamo_config, limit, _MAX_COMPILED_SHAPES)
-        # With a cache on disk the first run of a sweep would pay for the growth of all others.
-        inductor_config.fx_graph_cache = functorch_config.enable_autograd_cache = False
-        self.network.compile(dynamic=False, mode=None if mode is True else mode)
-        self._uses_cuda_graphs = mode in ("reduce-overhead", "max-autotune") and self.device.type == "cuda"
-        if self._uses_cuda_graphs:
-            # Gradients must lie outside the graphs' memory, which the next replay overwrites: a micro-batch is then
-            # added to what is there, and never taken as it is.
-            for parameter in self.network.parameters():
-                parameter.grad = torch.zeros_like(parameter)
+    def _keep_gradients_outside_graphs(self) -> None:
+        """Give gradients a place that no replay overwrites: a micro-batch is added to it, and never taken as it is."""
+        for parameter in self.network.parameters():
+            parameter.grad = torch.zeros_like(parameter)
 
     def _settle_gradient_buckets(self, image_shape: tuple[int, int, int]) -> None:
         """Let DistributedDataParallel arrange the gradients now, as it does once after a process's first backward.
@@ -130,7 +119,8 @@ class Learner:
 
     def infer(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return what `forward` does, without the ranks: each may call it as often as it likes."""
-        return self._loss_and_logits(self.network, images, labels)
+        with shielded_compiling() if self._is_compiled else nullcontext():
+            return self._loss_and_logits(self.network, images, labels)
 
     def _loss_and_logits(
         self, model: nn.Module, images: torch.Tensor, labels: torch.Tensor
@@ -170,8 +160,11 @@ class Learner:
         It may come within an update: gradients gathered so far stay as they are. With synchronized BatchNorm it is
         for all ranks to do at the same time.
         """
-        for _ in range(_RUNS_TO_RECORD_A_GRAPH if self._uses_cuda_graphs else 1):
-            self._run_without_effect(images, labels, synchronize=False)
+        if self._uses_cuda_graphs:
+            torch.cuda.empty_cache()  # while graphs are recorded, the allocator cannot reclaim what it keeps
+        with shielded_compiling() if self._is_compiled else nullcontext():
+            for _ in range(_WARM_UP_RUNS_ON_A_GPU if self.device.type == "cuda" else 1):
+                self._run_without_effect(images, labels, synchronize=False)
 
     def _run_without_effect(self, images: torch.Tensor, labels: torch.Tensor, synchronize: bool) -> None:
         buffers = [buffer.clone() for buffer in self.network.buffers()]
@@ -179,13 +172,15 @@ class Learner:
         gathered = [parameter.grad for parameter in parameters]
         self.network.zero_grad(set_to_none=True)
         devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices), self.gradients(synchronize):
-            loss, _ = self.forward(images, labels)
-            self.backward(loss, max(1, len(labels)))
-        for parameter, gradient in zip(parameters, gathered, strict=True):
-            parameter.grad = gradient
-        for buffer, saved in zip(self.network.buffers(), buffers, strict=True):
-            buffer.copy_(saved)
+        try:
+            with torch.random.fork_rng(devices=devices), self.gradients(synchronize):
+                loss, _ = self.forward(images, labels)
+                self.backward(loss, max(1, len(labels)))
+        finally:  # whoever survives an error, such as one of memory, finds the learner as it was
+            for parameter, gradient in zip(parameters, gathered, strict=True):
+                parameter.grad = gradient
+            for buffer, saved in zip(self.network.buffers(), buffers, strict=True):
+                buffer.copy_(saved)
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
