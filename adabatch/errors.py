@@ -47,6 +47,22 @@ class RankFailed(RunFailure):
     """Another rank of a distributed run died or stopped answering."""
 
 
+#: How the libraries say that a device's, or the host's, memory did not suffice. cuDNN finds no algorithm that fits.
+_MEMORY_WORDS = (
+    "out of memory",
+    "can't allocate memory",
+    "unable to find an engine to execute this computation",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error of a computation says that memory did not suffice."""
+    is_told = isinstance(error, RuntimeError) and any(words in str(error) for words in _MEMORY_WORDS)
+    return is_told or isinstance(error, MemoryError)
+
+
 class Preempted(Exception):
     """A signal asked the run to stop; its state is saved and the same command continues it."""
 

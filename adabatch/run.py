@@ -23,6 +23,7 @@ from adabatch.errors import (
     ConfigError,
     Preempted,
     RunFailure,
+    is_out_of_memory,
 )
 from adabatch.local_ranks import run_local_ranks
 from adabatch.rank_place import RankPlace, rank_place
@@ -164,8 +165,7 @@ def describe_failure(error: Exception, *, distributed: bool = False) -> tuple[st
         return type(error).__name__, str(error)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return "DiskFull", f"{error.filename or 'a file of the run'} could not be written: {error.strerror}"
-    is_allocation = "out of memory" in text or "can't allocate memory" in text
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and is_allocation):
+    if is_out_of_memory(error):
         return "OutOfMemory", f"{text}. Set max_micro_batch_size to less, or to auto"
     if distributed and any(word in str(error) for word in ("Connection closed", "Connection reset", "NCCL", "gloo")):
         return "RankFailed", f"another rank is gone ({text})"

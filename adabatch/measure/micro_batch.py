@@ -56,7 +56,7 @@ def choose_micro_batch(measurement: Measurement, largest: int) -> MicroBatchChoi
         f"{rows[0].micro_batch_size}..{rows[-1].micro_batch_size}"
     )
     if measurement.out_of_memory_at is not None:
-        reason += f"; {measurement.out_of_memory_at} does not fit"
+        reason += f"; {measurement.out_of_memory_at} would fill the memory"
     elif rows[-1].micro_batch_size < largest:
         reason += f"; sizes up to {largest} would have taken too long to measure"
     return MicroBatchChoice(chosen.micro_batch_size, reason, measurement)

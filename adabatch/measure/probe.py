@@ -8,6 +8,7 @@ all of them.
 from __future__ import annotations
 
 import dataclasses
+import gc
 import logging
 import time
 from collections.abc import Iterator, Sequence
@@ -23,7 +24,7 @@ from adabatch.data.resident import ResidentSource
 from adabatch.data.source import ImageFormat
 from adabatch.distributed import Ranks
 from adabatch.environment import cpu_model, utc_now
-from adabatch.errors import OutOfMemory
+from adabatch.errors import OutOfMemory, is_out_of_memory
 from adabatch.evaluation import evaluate
 from adabatch.learner import DTYPES, Learner
 from adabatch.measure.times import Measurement, MicroBatchTime
@@ -45,12 +46,22 @@ _CONTENDER_SHARE = 0.75
 _EXPLORING_SECONDS = 6.0
 _SECONDS_PER_SIZE = 1.0
 _MIN_ROUNDS = 2
+#: Of a GPU's memory, at most, for a micro-batch that is to be chosen.
+_MEMORY_SHARE = 0.9
 _log = logging.getLogger(__name__)
 
 
 def device_model(device: torch.device) -> str:
     """Return the name of the GPU, or of the processor."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_model()
+
+
+def release_memory(device: torch.device) -> None:
+    """Give a GPU's memory that is not in use back to the driver, and begin to watch its peak anew."""
+    if device.type == "cuda":
+        gc.collect()
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
 
 
 class _Repeated:
@@ -107,6 +118,9 @@ class Probe:
             expected = 4 * self._fastest(max(self._seconds)) if self._seconds else 0.0
             if self._spent_seconds + expected > _EXPLORING_SECONDS or not self._try(size):
                 break
+            if self._memory_is_nearly_full() and len(self._seconds) > 1:
+                self._leave_out(size)
+                break
         while self._spent_seconds < _EXPLORING_SECONDS:
             best = max(size / self._fastest(size) for size in self._seconds)
             for size in self._seconds:
@@ -131,21 +145,38 @@ class Probe:
 
     def _try(self, size: int) -> bool:
         """Compute a size for the first time; return False if it does not fit into the memory."""
+        release_memory(self._device)
+        refusal = self._compute_first(size)
+        if refusal is None:
+            return True
+        release_memory(self._device)
+        _log.info("a micro-batch of %d does not fit: %s", size, refusal)
+        self._out_of_memory_at = size
+        if not self._seconds:
+            raise OutOfMemory(f"not even a micro-batch of {size} fits on {self._device}")
+        return False
+
+    def _compute_first(self, size: int) -> str | None:
+        """Return the words of an error of memory, for as long as the error itself lives, its frames keep the memory."""
         try:
-            first = self._train(size, 1)
-            self._seconds[size] = [self._train(size, 1)]
+            first, second = self._train(size, 1), self._train(size, 1)
         except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
-            _log.info("a micro-batch of %d does not fit: %s", size, str(error).splitlines()[0])
-            if self._device.type == "cuda":
-                torch.cuda.empty_cache()
-            self._out_of_memory_at = size
-            if not self._seconds:
-                raise OutOfMemory(f"not even a micro-batch of {size} fits on {self._device}") from error
+            return str(error).splitlines()[0] if str(error) else type(error).__name__
+        self._first[size], self._seconds[size] = first, [second]
+        return None
+
+    def _memory_is_nearly_full(self) -> bool:
+        """Return whether the size tried last leaves too little for what a run keeps besides it, such as its data."""
+        if self._device.type != "cuda":
             return False
-        self._first[size] = first
-        return True
+        total = torch.cuda.get_device_properties(self._device).total_memory
+        return torch.cuda.max_memory_reserved(self._device) > _MEMORY_SHARE * total
+
+    def _leave_out(self, size: int) -> None:
+        del self._seconds[size], self._first[size]
+        self._out_of_memory_at = size
 
     def _repeat(self, size: int) -> None:
         count = min(max(1, round(_REPETITION_SECONDS / self._fastest(size))), _MAX_UPDATES)
@@ -208,8 +239,3 @@ def _random_source(config: TrainConfig, device: torch.device) -> ResidentSource:
     labels = torch.randint(0, data.num_classes, (count,), generator=source)
     image_format = ImageFormat(device, hardware.channels_last, DTYPES[hardware.precision])
     return ResidentSource(pixels, labels, data, image_format, white=255.0, augment=True)
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    text = str(error)
-    return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text

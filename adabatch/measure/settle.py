@@ -12,6 +12,7 @@ import torch
 from adabatch.config import TrainConfig, with_measured
 from adabatch.measure.compile_modes import choose_compile
 from adabatch.measure.micro_batch import explore_micro_batch
+from adabatch.measure.probe import release_memory
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,13 @@ def settle(configs: Sequence[TrainConfig], device: torch.device, *, again: bool 
     Raises:
         OutOfMemory: if not even the smallest micro-batch fits.
     """
+    try:
+        return _settle(configs, device, again)
+    finally:
+        release_memory(device)  # of which other libraries than torch need some
+
+
+def _settle(configs: Sequence[TrainConfig], device: torch.device, again: bool) -> Settled:
     reasons: list[str] = []
     measured: dict[str, Any] = {}
     found = configs[0]

@@ -138,6 +138,8 @@ def test_torchrun_starts_ranks_too(tmp_path):
     [
         (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "OutOfMemory"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "OutOfMemory"),
+        (RuntimeError("FIND was unable to find an engine to execute this computation"), "OutOfMemory"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), "OutOfMemory"),
         (MemoryError(), "OutOfMemory"),
         (OSError(28, "No space left on device", "x"), "DiskFull"),
         (ConfigError("no"), "ConfigError"),

@@ -51,7 +51,7 @@ def test_the_largest_size_that_is_nearly_the_best_is_chosen():
     assert choice.max_micro_batch_size == 40
     assert choice.reason.endswith("over 10..80; sizes up to 500 would have taken too long to measure")
     choice = choose_micro_batch(Measurement(rows, 0.0, 160, "a device", "now"), 500)
-    assert choice.reason.endswith("over 10..80; 160 does not fit")
+    assert choice.reason.endswith("over 10..80; 160 would fill the memory")
 
 
 def test_a_measurement_has_a_row_per_size_and_is_remembered():
@@ -96,6 +96,13 @@ def test_memory_that_does_not_suffice_ends_the_search(monkeypatch, error):
     monkeypatch.setattr(Probe, "_train", only_small)
     choice = explore_micro_batch([compose(TINY)], CPU)
     assert (choice.max_micro_batch_size, choice.measurement.out_of_memory_at) == (8, 16)
+
+
+def test_a_size_that_nearly_fills_the_memory_is_not_chosen(monkeypatch):
+    monkeypatch.setattr(Probe, "_memory_is_nearly_full", lambda probe: max(probe._seconds) > 8)
+    choice = explore_micro_batch([compose(TINY)], CPU)
+    assert (choice.max_micro_batch_size, choice.measurement.out_of_memory_at) == (8, 16)
+    assert choice.reason.endswith("16 would fill the memory")
 
 
 def test_a_network_that_never_fits_is_a_failure(monkeypatch):
