@@ -12,7 +12,7 @@ from adabatch.errors import ConfigError
 
 @dataclass(frozen=True)
 class RankPlace:
-    """Where a process stands among the ranks, and where they meet."""
+    """Where a process stands among the ranks, and where they meet; ``local_rank`` is also the number of its GPU."""
 
     rank: int
     local_rank: int
@@ -46,13 +46,19 @@ def rank_place(config: HardwareConfig, environment: Mapping[str, str]) -> RankPl
     return place
 
 
+def _sees_one_gpu(environment: Mapping[str, str]) -> bool:
+    """Return whether SLURM has bound this task to a GPU of its own, which is the first that it sees."""
+    visible = environment.get("CUDA_VISIBLE_DEVICES")
+    return visible is not None and "," not in visible
+
+
 def _slurm_place(environment: Mapping[str, str]) -> RankPlace:
     nodes = environment.get("SLURM_STEP_NODELIST", environment.get("SLURM_JOB_NODELIST", ""))
     answer = subprocess.run(["scontrol", "show", "hostnames", nodes], capture_output=True, text=True, check=True)
     job = int(environment["SLURM_JOB_ID"])
     return RankPlace(
         int(environment["SLURM_PROCID"]),
-        int(environment["SLURM_LOCALID"]),
+        0 if _sees_one_gpu(environment) else int(environment["SLURM_LOCALID"]),
         int(environment["SLURM_NTASKS"]),
         answer.stdout.split()[0],
         int(environment.get("MASTER_PORT", 20000 + job % 20000)),
