@@ -16,6 +16,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from adabatch.batching import split_update
+from adabatch.compiler import CUDA_GRAPH_MODES, compile_network
 from adabatch.config import TrainConfig
 from adabatch.learner import build_optimizer
 from adabatch.networks import build_network
@@ -34,7 +35,7 @@ class BareSteps:
     Args:
         network_name: built anew.
         batch_size: samples per update.
-        config: gives micro-batch, precision, memory format and optimizer; steps are compiled on a GPU.
+        config: gives micro-batch, precision, memory format, compiling and optimizer.
         device: where to compute.
     """
 
@@ -46,13 +47,17 @@ class BareSteps:
         layout = torch.channels_last if config.hardware.channels_last else torch.contiguous_format
         network = build_network(network_name, NUM_CHANNELS, NUM_CLASSES, IMAGE_SIZE)
         self._network = network.to(device).to(memory_format=layout)
-        if device.type == "cuda":
-            self._network.compile(dynamic=False)
+        self._uses_cuda_graphs = device.type == "cuda" and config.hardware.compile in CUDA_GRAPH_MODES
+        if config.hardware.compile:
+            compile_network(self._network, config.hardware)
+        if self._uses_cuda_graphs:
+            for parameter in self._network.parameters():
+                parameter.grad = torch.zeros_like(parameter)  # else a replay would overwrite the gradients gathered
         self._optimizer = build_optimizer(config.optimizer, self._network.parameters())
         shape = (self._sizes[0], NUM_CHANNELS, IMAGE_SIZE, IMAGE_SIZE)
         self._images = torch.randn(shape, device=device).contiguous(memory_format=layout)
         self._labels = torch.zeros(self._sizes[0], dtype=torch.int64, device=device)
-        self.seconds(num_updates=1)
+        self.seconds(num_updates=2)  # twice, so that CUDA graphs are recorded
 
     def seconds(self, num_updates: int) -> float:
         """Return how long so many updates take."""
@@ -62,11 +67,13 @@ class BareSteps:
             for size in self._sizes:
                 self._forward_and_backward(size)
             self._optimizer.step()
-            self._optimizer.zero_grad(set_to_none=True)
+            self._optimizer.zero_grad(set_to_none=not self._uses_cuda_graphs)
         self._wait_for_device()
         return time.perf_counter() - started
 
     def _forward_and_backward(self, size: int) -> None:
+        if self._uses_cuda_graphs:
+            torch.compiler.cudagraph_mark_step_begin()
         with torch.autocast(self._device.type, torch.bfloat16) if self._is_bf16 else nullcontext():
             logits = self._network(self._images[:size])
         loss = torch.nn.functional.cross_entropy(logits.float(), self._labels[:size], reduction="sum")
@@ -106,7 +113,10 @@ class _BareArm:
     def __init__(self, order: dict[str, Any]) -> None:
         case = Case(**order["case"])
         asked = train_config(case, order["precision"])
-        config = dataclasses.replace(asked, max_micro_batch_size=order["max_micro_batch_size"])
+        compiled = order["compile"] or case.device == "cuda"
+        hardware = dataclasses.replace(asked.hardware, compile=compiled)
+        cap = order["max_micro_batch_size"]
+        config = dataclasses.replace(asked, max_micro_batch_size=cap, hardware=hardware)
         device = make_device(config)
         self._steps = BareSteps(case.network, case.batch_size, config, device)
         self._num_updates = case.num_samples // case.batch_size

@@ -165,6 +165,7 @@ class ReferenceArm:
         torch.set_num_threads(available_cores())
         images = load_images(case.num_samples, case.fashion_mnist)
         device = torch.device(case.device)
+        torch.backends.cudnn.allow_tf32 = False  # so that fp32 means what it means in our precision
         torch.manual_seed(0)
         network = build_network(case.network, NUM_CHANNELS, NUM_CLASSES, IMAGE_SIZE).to(device)
         self._loop = ReferenceLoop(network, images, case.batch_size, 1, case.num_workers, device)

@@ -28,9 +28,10 @@ _QUICK = {"cases": ["resnet20:128"], "samples": 512, "repetitions": 2}
 NOTES = (
     "samples/s over an epoch: loading, augmentation, forward, backward, update; without testing and saving. "
     "Median (smallest-largest) over the rounds; ratios are of measurements in the same round.",
-    "The reference computes in fp32 whatever our precision, with the whole batch in one piece. Ours splits the batch "
-    "into micro-batches of the size given. Bare: the same steps on resident tensors, without loader or trainer, "
-    "compiled on a GPU. Matmul: our floating-point operations against a large matrix product's in the same precision. "
+    "The reference computes in fp32 (IEEE) whatever our precision, with the whole batch in one piece. Ours splits the "
+    "batch into micro-batches of the size given. Bare: the same steps on resident tensors, without loader or trainer, "
+    "compiled on a GPU as ours, or plainly if ours is not. Matmul: our floating-point operations against those of a "
+    "large matrix product in the same precision. "
     "Others: cores that other processes used meanwhile.",
 )
 
@@ -101,9 +102,9 @@ def _measure_case(case: Mapping[str, Any]) -> dict[str, Any]:
         arms = {"reference": start("reference_loop")}
         for precision in case["precisions"]:
             ours = start("our_trainer", precision=precision)
-            cap = ours.facts["max_micro_batch_size"]
+            settled = {key: ours.facts[key] for key in ("max_micro_batch_size", "compile")}
             arms[f"ours {precision}"] = ours
-            arms[f"bare {precision}"] = start("bare_steps", precision=precision, max_micro_batch_size=cap)
+            arms[f"bare {precision}"] = start("bare_steps", precision=precision, **settled)
         alternate({name: arm.measure_round for name, arm in arms.items()}, case["repetitions"])
     return _result(case, arms)
 
