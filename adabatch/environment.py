@@ -52,6 +52,14 @@ def library_versions() -> dict[str, str | None]:
     }
 
 
+def gpu_versions() -> dict[str, str | None]:
+    """Return the versions of what computes on a GPU: CUDA as torch was built with it, and cuDNN."""
+    import torch
+
+    cudnn = torch.backends.cudnn.version() if torch.backends.cudnn.is_available() else None
+    return {"cuda": torch.version.cuda, "cudnn": None if cudnn is None else str(cudnn)}
+
+
 def _version(package: str) -> str | None:
     try:
         return version(package)

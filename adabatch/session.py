@@ -18,6 +18,7 @@ from adabatch.environment import (
     available_cores,
     code_version,
     cpu_model,
+    gpu_versions,
     library_versions,
     segment,
     utc_now,
@@ -55,10 +56,11 @@ def make_device(config: TrainConfig, local_rank: int = 0) -> torch.device:
     if hardware.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # none is read
     if hardware.device == "cpu":
         keep_freed_memory()
         return torch.device("cpu")
-    torch.backends.cudnn.benchmark = not hardware.deterministic
+    torch.backends.cudnn.benchmark = not (hardware.deterministic or config.schedule.has_many_batch_sizes)
     _set_tf32(hardware.precision == "tf32")
     device = torch.device("cuda", local_rank)
     torch.cuda.set_device(device)
@@ -155,6 +157,7 @@ class Session:
         made_by = {
             **code_version(),
             **library_versions(),
+            **(gpu_versions() if is_gpu else {}),
             "device": self._device.type,
             "device_model": torch.cuda.get_device_name(self._device) if is_gpu else cpu_model(),
         }

@@ -34,8 +34,8 @@ from adabatch.stopwatch import SPANS, TRAIN_SPANS, Stopwatch, train_seconds
 _log = logging.getLogger(__name__)
 # What the ranks agree on between two updates; of several wishes the largest wins.
 _GO_ON, _SAVE, _STOP, _FAIL = range(4)
-#: Of each rank.
-_SAMPLES_BETWEEN_CONFERENCES = 256
+#: Of each rank, by device: to ask each other is to wait, and a GPU must not run out of work meanwhile.
+_SAMPLES_BETWEEN_CONFERENCES = {"cpu": 256, "cuda": 8192}
 
 
 class Trainer:
@@ -194,7 +194,7 @@ class Trainer:
 
         To ask is to wait for each other, which after every update would cost small batches most.
         """
-        every = _SAMPLES_BETWEEN_CONFERENCES * self._ranks.world_size
+        every = _SAMPLES_BETWEEN_CONFERENCES[self._learner.device.type] * self._ranks.world_size
         now = self.progress.samples_in_epoch
         return self._ranks.world_size == 1 or now // every > (now - update.num_samples) // every
 

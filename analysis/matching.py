@@ -19,8 +19,8 @@ _FREE_KEYS = ("seed", "run_dir", "dataset.root", "dataset.download", "dataset.nu
 #: What must be equal besides the config: where a run ran, with what, and how undisturbed.
 _ORIGIN_KEYS = (
     "trainer", "adabatch_version", "git_sha", "git_dirty", "git_diff", "lint_allowed", "python", "torch",
-    "torchvision", "device", "device_model", "num_threads", "world_size", "num_parameters", "concurrent_runs",
-    "runs_per_job",
+    "torchvision", "cuda", "cudnn", "device", "device_model", "num_threads", "world_size", "num_parameters",
+    "concurrent_runs", "runs_per_job",
 )  # fmt: skip
 #: The rule that couples learning rate and batch, as a key of its own.
 TWIN_RULE = "learning_rate_per_sample"

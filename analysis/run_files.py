@@ -36,8 +36,9 @@ _CHECKED = ("epoch", *_FRACTIONS, *_RISING)
 _TOP_LEVEL_KEYS = ("num_epochs", "run_dir", "max_micro_batch_size", "batch_norm", "ghost_batch_size")
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _META_KEYS = (
-    "adabatch_version", "git_sha", "git_dirty", "python", "torch", "torchvision", "device", "device_model", "host",
-    "num_threads", "world_size", "restarts", "config_hash", "num_parameters", "started_at", "lost_seconds", "trainer",
+    "adabatch_version", "git_sha", "git_dirty", "python", "torch", "torchvision", "cuda", "cudnn", "device",
+    "device_model", "host", "num_threads", "world_size", "restarts", "config_hash", "num_parameters", "started_at",
+    "lost_seconds", "trainer",
 )  # fmt: skip
 #: Of a run without a finished epoch; nobody changes a run's frame.
 _NO_EPOCHS = pd.DataFrame(columns=list(COLUMNS))

@@ -13,6 +13,8 @@ from adabatch.data.source import Dataset, ImageFormat
 
 #: Samples prepared in one go. Small micro-batches share the cost of the calls; more would leave the CPU's caches.
 _CHUNK_SIZE = {"cpu": 1024, "cuda": 8192}
+#: What a chunk of large images may have at most, on every device.
+_CHUNK_VALUES = 1 << 26
 
 
 class ResidentSource:
@@ -46,6 +48,8 @@ class ResidentSource:
         self._gather: Callable[..., torch.Tensor] = stored.__getitem__
         if self._padding or self._flip:  # then only the padded images are kept
             self._gather = CropGather(stored, self._padding, image_format.channels_last)
+        values = stored[0].numel()
+        self._chunk_size = min(_CHUNK_SIZE[device.type], max(1, _CHUNK_VALUES // values))
         self._labels = labels.to(device=device, dtype=torch.int64)
 
     @property
@@ -63,7 +67,7 @@ class ResidentSource:
         indices = to_device(on_host, self._device)
         augmentation = self._draw(epoch, seed, on_host)
         start = 0
-        for group in _grouped([len(batch) for batch in batches], _CHUNK_SIZE[self._device.type]):
+        for group in _grouped([len(batch) for batch in batches], self._chunk_size):
             part = slice(start, start + sum(group))
             start = part.stop
             chosen = indices[part]

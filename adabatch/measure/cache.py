@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import torch
 
 from adabatch.config import TrainConfig, to_dict
-from adabatch.environment import code_version, library_versions
+from adabatch.environment import code_version, gpu_versions, library_versions
 from adabatch.measure.probe import device_model
 from adabatch.run_dir import write_json_atomic
 
@@ -36,6 +36,7 @@ def cache_key(config: TrainConfig, device: torch.device, **more: Any) -> dict[st
         "device": device_model(device),
         "num_threads": torch.get_num_threads(),
         **library_versions(),
+        **(gpu_versions() if device.type == "cuda" else {}),
         **code_version(),
         **more,
     }

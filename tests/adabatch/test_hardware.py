@@ -74,18 +74,40 @@ def test_the_spans_add_up_to_the_wall_clock(train, tmp_path):
     assert summary["wall_seconds"] == pytest.approx(wall, rel=0.01, abs=0.3)
 
 
-@pytest.mark.parametrize(("precision", "allowed"), [("fp32", False), ("tf32", True), ("bf16", False)])
-def test_only_tf32_rounds_to_tf32(precision, allowed, monkeypatch):
+@pytest.fixture
+def one_gpu(monkeypatch):
+    """Let torch find a GPU, on which nothing can be computed; what it was told of it is taken back."""
     before = (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
-    try:
-        make_device(compose([*TINY, "hardware=gpu", f"hardware.precision={precision}"]))
-        assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == (allowed, allowed)
-        if hasattr(torch.backends.cudnn, "conv"):  # from torch 2.9 on, with a precision of its own
-            assert (torch.backends.cudnn.conv.fp32_precision == "tf32") == allowed
-    finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark = before
+    yield
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark = before
+
+
+@pytest.mark.parametrize(("precision", "allowed"), [("fp32", False), ("tf32", True), ("bf16", False)])
+def test_only_tf32_rounds_to_tf32(one_gpu, precision, allowed):
+    make_device(compose([*TINY, "hardware=gpu", f"hardware.precision={precision}"]))
+    assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == (allowed, allowed)
+    if hasattr(torch.backends.cudnn, "conv"):  # from torch 2.9 on, with a precision of its own
+        assert (torch.backends.cudnn.conv.fp32_precision == "tf32") == allowed
+
+
+RAMP = ("schedule=linear_ramp", "schedule.batch_size=8", "schedule.final_batch_size=16")
+
+
+@pytest.mark.parametrize(
+    ("words", "searches"),
+    [
+        (("schedule=adabatch", "schedule.batch_size=8"), True),
+        (RAMP, False),
+        ((*RAMP, "schedule.batch_size_multiple=4"), True),
+        ((*RAMP, "schedule.hold_batch_size=true"), True),
+    ],
+)
+def test_kernels_are_searched_for_where_a_batch_size_comes_again(one_gpu, words, searches):
+    others = (word for word in TINY if not word.startswith("schedule."))
+    make_device(compose([*others, "hardware=gpu", *words]))
+    assert torch.backends.cudnn.benchmark is searches
 
 
 def test_tf32_is_for_gpus():
