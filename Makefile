@@ -3,7 +3,7 @@ PY := .venv/bin/python
 # Both come before anything imports torch, so that a run's own number of threads is the one that counts.
 export PYTHONUTF8 = 1
 
-.PHONY: demo test check bench clean
+.PHONY: demo test test-oldest check bench clean
 
 # Ready once all packages of setup.cfg are installed in the versions of constraints.txt.
 .venv/ready: setup.cfg constraints.txt
@@ -21,6 +21,16 @@ demo: .venv/ready
 test: .venv/ready
 	$(PY) -m pytest -n 2 --dist loadgroup -m "not soak"
 
+# The same with the oldest versions that setup.cfg allows, torch 2.6 among them, in an environment of their own.
+test-oldest: .venv-oldest/ready
+	.venv-oldest/bin/python -m pytest -n 2 --dist loadgroup -m "not soak"
+
+.venv-oldest/ready: setup.cfg
+	$(PYTHON) -m venv .venv-oldest
+	sed -n '/^install_requires/,/^$$/s/^ *\(.*\)>=/\1==/p' setup.cfg > .venv-oldest/constraints.txt
+	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-oldest/constraints.txt -e '.[dev]'
+	touch $@
+
 check: .venv/ready
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
@@ -30,4 +40,4 @@ bench: .venv/ready
 	$(PY) -m benchmarks
 
 clean:
-	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-oldest build *.egg-info .pytest_cache .mypy_cache .ruff_cache
