@@ -13,12 +13,21 @@ from adabatch.compose import compose
 from tests.adabatch.support import TINY
 
 
+class Small(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(2, 2)
+
+    def forward(self, values):
+        return self.linear(values).relu()
+
+
 def test_whoever_compiles_pays_for_all_of_it():
     """Two equal networks, of which the second uses nothing of the first's, and keeps nothing of it."""
     hardware = compose([*TINY, "hardware.compile=true"]).hardware
     folders = []
     for _ in range(2):
-        network = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
+        network = Small()
         compile_network(network, hardware)
         with torch.no_grad():
             network(torch.ones(3, 2))

@@ -14,7 +14,6 @@ import torch
 
 from adabatch.compose import compose
 from adabatch.errors import ConfigError
-from adabatch.learner import Learner
 from adabatch.reporting import MainReporter
 from adabatch.run import resume_run, run_config
 from adabatch.run_dir import RunDir
@@ -142,7 +141,7 @@ def test_three_ranks_go_on_bit_for_bit(train, tmp_path):
 
 
 def test_a_run_pays_once_for_a_shape_however_often_it_is_interrupted(tmp_path, stop_after, monkeypatch):
-    monkeypatch.setattr(Learner, "_compile", lambda learner, mode: None)  # shapes are warmed up all the same
+    monkeypatch.setattr("adabatch.learner.compile_network", lambda *_: None)  # shapes are warmed up all the same
     words = (*TINY, "schedule=fixed", "hardware.compile=true", f"run_dir={tmp_path / 'run'}")
     config, run_dir = compose(words), RunDir(tmp_path / "run")
     stop_after(10)  # of 8 updates an epoch
