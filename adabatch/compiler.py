@@ -1,11 +1,14 @@
-"""torch.compile as a comparison of runs needs it: whoever compiles begins from nothing, and pays for all of it."""
+"""torch.compile as a comparison of runs needs it: nobody uses, or is disturbed by, what is not his own."""
 
 from __future__ import annotations
 
 import atexit
+import os
+import shutil
 import signal
+import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -18,16 +21,17 @@ CUDA_GRAPH_MODES = ("reduce-overhead", "max-autotune")
 #: Compiled shapes of one network, with those of a partial batch and of tests; torch's own limit of 8 would leave the
 #: others uncompiled without a word.
 _MAX_COMPILED_SHAPES = 256
-#: Where the compiler keeps its files: a folder of the network that was compiled last.
-_files = ExitStack()
-atexit.register(_files.close)
+_FOLDER_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
+#: Where the user wants the compiler's files; None is the system's folder for temporary ones.
+_USERS_FOLDER = os.environ.get(_FOLDER_VARIABLE)
 
 
 def compile_network(network: nn.Module, hardware: HardwareConfig, world_size: int = 1) -> None:
     """Let a network compile itself in place, for each shape that it meets, as ``hardware.compile`` says.
 
     What was compiled before, here or by an earlier process, is not used: the first run of a sweep would pay for the
-    growth of all others, and a measurement for that of the run which follows it.
+    growth of all others, and a measurement for that of the run which follows it. What is left to a process's first
+    compilation alone is the start of the compiler itself.
 
     Args:
         world_size: ranks; with more than one, DistributedDataParallel surrounds the network.
@@ -47,6 +51,8 @@ def compile_network(network: nn.Module, hardware: HardwareConfig, world_size: in
     inductor_config.fx_graph_cache = functorch_config.enable_autograd_cache = False
     if hasattr(inductor_config, "cpp_cache_precompile_headers"):
         inductor_config.cpp_cache_precompile_headers = False  # they outlive even an own folder
+    if hasattr(inductor_config, "quiesce_async_compile_time"):
+        inductor_config.quiesce_async_compile_time = 1  # seconds; shielded helpers would delay the process's end
     inductor_config.compile_threads = min(inductor_config.compile_threads or 1, torch.get_num_threads())
     _forget_everything()
     network.compile(dynamic=False, mode=None if hardware.compile is True else hardware.compile)
@@ -54,17 +60,35 @@ def compile_network(network: nn.Module, hardware: HardwareConfig, world_size: in
 
 def _forget_everything() -> None:
     import torch._dynamo
-    import torch._inductor.utils as inductor_utils
+    from torch._inductor.utils import clear_inductor_caches
 
     torch._dynamo.reset()
-    _files.close()
-    # Its older name is the one that all versions know.
-    _files.enter_context(inductor_utils.fresh_inductor_cache())
+    clear_inductor_caches()
+    folder = tempfile.mkdtemp(prefix="adabatch-compiler-", dir=_USERS_FOLDER)
+    _remove_folder()
+    os.environ[_FOLDER_VARIABLE] = folder
+    os.environ["TRITON_CACHE_DIR"] = os.path.join(folder, "triton")
+
+
+@atexit.register
+def _remove_folder() -> None:
+    folder = os.environ.get(_FOLDER_VARIABLE)
+    if folder is not None and folder != _USERS_FOLDER:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def keep_gradients_outside_graphs(network: nn.Module) -> None:
+    """Give gradients a place that no replay of a CUDA graph overwrites: each micro-batch's is added to what is there.
+
+    They must then be set to zero, never to None.
+    """
+    for parameter in network.parameters():
+        parameter.grad = torch.zeros_like(parameter)
 
 
 @contextmanager
 def shielded_compiling() -> Iterator[None]:
-    """Keep signals that ask for a stop from the compiler's processes, which they would kill; this one hears of them.
+    """Keep signals that ask for a stop from the compiler's processes, which they would end; this one hears of them.
 
     A batch system signals every process of a job. What starts within the block inherits that the signals are blocked.
     """

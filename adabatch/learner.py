@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from adabatch.compiler import CUDA_GRAPH_MODES, compile_network, shielded_compiling
+from adabatch.compiler import CUDA_GRAPH_MODES, compile_network, keep_gradients_outside_graphs, shielded_compiling
 from adabatch.config import OptimizerConfig, TrainConfig
 from adabatch.networks import build_network
 from adabatch.networks.batch_norm import set_batch_norm_mode
@@ -18,8 +18,8 @@ from adabatch.optimizers import SGD, AdamW
 
 #: What weights and images are kept in, by ``hardware.precision``.
 DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.float32, "fp64": torch.float64}
-#: Of a new shape on a GPU. What is to become a CUDA graph runs once as it is and is recorded the second time. Without
-#: graphs, too, the first run is not enough: the search for kernels gives the allocator's memory back to the driver.
+#: What is to become a CUDA graph runs once as it is and is recorded the second time. Without graphs, too, one run is
+#: not enough where kernels are searched for: the search gives the allocator's memory back to the driver.
 _WARM_UP_RUNS_ON_A_GPU = 2
 
 
@@ -42,6 +42,11 @@ def build_optimizer(config: OptimizerConfig, parameters: Iterator[nn.Parameter])
         weight_decay=config.weight_decay,
         fused=True,
     )
+
+
+def searches_kernels(device: torch.device) -> bool:
+    """Return whether a device tries kernels out for each new shape."""
+    return device.type == "cuda" and torch.backends.cudnn.benchmark
 
 
 class Learner:
@@ -71,17 +76,12 @@ class Learner:
         if self._is_compiled:
             compile_network(self.network, config.hardware, world_size)
         if self._uses_cuda_graphs:
-            self._keep_gradients_outside_graphs()
+            keep_gradients_outside_graphs(self.network)
         self._model: nn.Module = self.network
         if world_size > 1:
             device_ids = [device] if device.type == "cuda" else None
             self._model = DistributedDataParallel(self.network, device_ids=device_ids, broadcast_buffers=False)
             self._settle_gradient_buckets((data.num_channels, data.image_size, data.image_size))
-
-    def _keep_gradients_outside_graphs(self) -> None:
-        """Give gradients a place that no replay overwrites: a micro-batch is added to it, and never taken as it is."""
-        for parameter in self.network.parameters():
-            parameter.grad = torch.zeros_like(parameter)
 
     def _settle_gradient_buckets(self, image_shape: tuple[int, int, int]) -> None:
         """Let DistributedDataParallel arrange the gradients now, as it does once after a process's first backward.
@@ -163,7 +163,7 @@ class Learner:
         if self._uses_cuda_graphs:
             torch.cuda.empty_cache()  # while graphs are recorded, the allocator cannot reclaim what it keeps
         with shielded_compiling() if self._is_compiled else nullcontext():
-            for _ in range(_WARM_UP_RUNS_ON_A_GPU if self.device.type == "cuda" else 1):
+            for _ in range(_WARM_UP_RUNS_ON_A_GPU if self._uses_cuda_graphs or searches_kernels(self.device) else 1):
                 self._run_without_effect(images, labels, synchronize=False)
 
     def _run_without_effect(self, images: torch.Tensor, labels: torch.Tensor, synchronize: bool) -> None:

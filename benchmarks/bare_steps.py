@@ -16,7 +16,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from adabatch.batching import split_update
-from adabatch.compiler import CUDA_GRAPH_MODES, compile_network
+from adabatch.compiler import CUDA_GRAPH_MODES, compile_network, keep_gradients_outside_graphs
 from adabatch.config import TrainConfig
 from adabatch.learner import build_optimizer
 from adabatch.networks import build_network
@@ -51,8 +51,7 @@ class BareSteps:
         if config.hardware.compile:
             compile_network(self._network, config.hardware)
         if self._uses_cuda_graphs:
-            for parameter in self._network.parameters():
-                parameter.grad = torch.zeros_like(parameter)  # else a replay would overwrite the gradients gathered
+            keep_gradients_outside_graphs(self._network)
         self._optimizer = build_optimizer(config.optimizer, self._network.parameters())
         shape = (self._sizes[0], NUM_CHANNELS, IMAGE_SIZE, IMAGE_SIZE)
         self._images = torch.randn(shape, device=device).contiguous(memory_format=layout)

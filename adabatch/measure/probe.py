@@ -157,9 +157,11 @@ class Probe:
         return False
 
     def _compute_first(self, size: int) -> str | None:
-        """Return the words of an error of memory, for as long as the error itself lives, its frames keep the memory."""
+        """Return the words of an error of memory; its frames would keep the memory for as long as the error lives."""
         try:
-            first, second = self._train(size, 1), self._train(size, 1)
+            first = self._train(size, 1)
+            release_memory(self._device)  # the search for kernels took more than is needed from now on
+            second = self._train(size, 1)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise

@@ -68,7 +68,7 @@ class Measurement:
     Attributes:
         rows: by rising micro-batch size; never empty.
         test_seconds_per_sample: of one test image on one device.
-        out_of_memory_at: the smallest size that did not fit; None if all fitted.
+        out_of_memory_at: the smallest size that did not fit, or left too little; None if all fitted.
         device_model: where it was measured.
         measured_at: UTC, ISO 8601.
     """

@@ -54,7 +54,7 @@ def test_a_mode_that_fails_or_gives_another_gradient_is_left_out(probed, monkeyp
 
     monkeypatch.setattr("adabatch.learner.compile_network", broken)
     assert compile_modes.choose_compile([config], CPU, again=True).mode is False
-    assert "its gradient is off by" in caplog.text
+    assert "its gradient differs" in caplog.text
     monkeypatch.setattr("adabatch.learner.compile_network", lambda *_: 1 / 0)
     assert compile_modes.choose_compile([config], CPU, again=True).mode is False
     assert "division by zero" in caplog.text
