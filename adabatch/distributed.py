@@ -30,7 +30,6 @@ class Ranks:
     """
 
     rank = 0
-    local_rank = 0
     world_size = 1
 
     @property
@@ -76,9 +75,9 @@ class ProcessGroupRanks(Ranks):
         on_failure: Callable[[RankFailed], None],
         start_timeout: timedelta,
     ) -> None:
-        self.rank, self.local_rank, self.world_size = place.rank, place.local_rank, place.world_size
+        self.rank, self.world_size = place.rank, place.world_size
         _name_socket_interface(place.master_address)
-        store = _connect(place, start_timeout)
+        store = _connect(place, start_timeout, serves=True)
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(
             backend,
@@ -117,12 +116,16 @@ class ProcessGroupRanks(Ranks):
         dist.destroy_process_group()
 
 
-def _connect(place: RankPlace, timeout: timedelta) -> dist.Store:
-    """Connect to the ranks' store, which rank 0 serves unless torchrun's agent already does."""
-    url = f"tcp://{place.master_address}:{place.master_port}"
-    store: dist.Store
-    store, _, _ = next(dist.rendezvous(url, place.rank, place.world_size, timeout=timeout))
-    return store
+def _connect(place: RankPlace, timeout: timedelta, *, serves: bool) -> dist.Store:
+    """Connect to the ranks' store, and with ``serves`` be its server, unless torchrun's agent is."""
+    store = dist.TCPStore(
+        place.master_address,
+        place.master_port,
+        place.world_size if serves else None,
+        is_master=serves and place.rank == 0 and not place.store_is_served,
+        timeout=timeout,
+    )
+    return dist.PrefixStore(place.attempt, store)
 
 
 def _name_socket_interface(master_address: str) -> None:
@@ -139,7 +142,7 @@ class _RankMonitor:
     """
 
     def __init__(self, place: RankPlace, on_failure: Callable[[RankFailed], None]) -> None:
-        self._store = dist.PrefixStore("alive", _connect(place, timedelta(seconds=30)))
+        self._store = dist.PrefixStore("alive", _connect(place, timedelta(seconds=30), serves=False))
         self._rank, self._world_size = place.rank, place.world_size
         self._on_failure = on_failure
         self._stopped = threading.Event()

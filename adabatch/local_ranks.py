@@ -41,6 +41,7 @@ def run_local_ranks(config: HardwareConfig, run_dir: RunDir) -> int:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     common = {"WORLD_SIZE": str(config.world_size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    common |= {"TORCHELASTIC_USE_AGENT_STORE": "False"}  # a torchrun around this command serves its own ranks only
     command = [sys.executable, "-m", "adabatch.resume", str(run_dir.path)]
     stop = _RanksStopRequest()
     with stop.installed():

@@ -12,13 +12,21 @@ from adabatch.errors import ConfigError
 
 @dataclass(frozen=True)
 class RankPlace:
-    """Where a process stands among the ranks, and where they meet; ``local_rank`` is also the number of its GPU."""
+    """Where a process stands among the ranks, and where they meet.
+
+    Attributes:
+        gpu: which of the GPUs that it sees is its own.
+        attempt: a number that grows when torchrun starts all ranks anew.
+        store_is_served: whether torchrun's agent already serves the store at the master's port.
+    """
 
     rank: int
-    local_rank: int
+    gpu: int
     world_size: int
     master_address: str
     master_port: int
+    attempt: str = "0"
+    store_is_served: bool = False
 
 
 def rank_place(config: HardwareConfig, environment: Mapping[str, str]) -> RankPlace | None:
@@ -35,6 +43,8 @@ def rank_place(config: HardwareConfig, environment: Mapping[str, str]) -> RankPl
             int(environment["WORLD_SIZE"]),
             environment.get("MASTER_ADDR", "127.0.0.1"),
             int(environment.get("MASTER_PORT", "29500")),
+            environment.get("TORCHELASTIC_RESTART_COUNT", "0"),
+            environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True",
         )
     elif config.world_size > 1 and int(environment.get("SLURM_NTASKS", "1")) > 1:
         place = _slurm_place(environment)
@@ -46,20 +56,20 @@ def rank_place(config: HardwareConfig, environment: Mapping[str, str]) -> RankPl
     return place
 
 
-def _sees_one_gpu(environment: Mapping[str, str]) -> bool:
-    """Return whether SLURM has bound this task to a GPU of its own, which is the first that it sees."""
-    visible = environment.get("CUDA_VISIBLE_DEVICES")
-    return visible is not None and "," not in visible
-
-
 def _slurm_place(environment: Mapping[str, str]) -> RankPlace:
     nodes = environment.get("SLURM_STEP_NODELIST", environment.get("SLURM_JOB_NODELIST", ""))
     answer = subprocess.run(["scontrol", "show", "hostnames", nodes], capture_output=True, text=True, check=True)
     job = int(environment["SLURM_JOB_ID"])
     return RankPlace(
         int(environment["SLURM_PROCID"]),
-        0 if _sees_one_gpu(environment) else int(environment["SLURM_LOCALID"]),
+        0 if _has_own_gpu(environment) else int(environment["SLURM_LOCALID"]),
         int(environment["SLURM_NTASKS"]),
         answer.stdout.split()[0],
         int(environment.get("MASTER_PORT", 20000 + job % 20000)),
     )
+
+
+def _has_own_gpu(environment: Mapping[str, str]) -> bool:
+    """Return whether SLURM shows this task but one of its node's GPUs."""
+    visible = environment.get("CUDA_VISIBLE_DEVICES")
+    return visible is not None and "," not in visible and environment.get("SLURM_GPUS_ON_NODE") != "1"

@@ -62,6 +62,8 @@ class TrainJob:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self._run_dirs = list(run_dirs)
+        #: Where each run stands among all that the job began with: what is left after a requeue moves to no other GPU.
+        self._places = {run_dir: place for place, run_dir in enumerate(run_dirs)}
         self._max_retries = max_retries
         self._time_limit_seconds = time_limit_seconds
         self._environment = dict(environment or {})
@@ -82,8 +84,8 @@ class TrainJob:
         self._started = time.monotonic()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._pass_on)
-        for place, run_dir in enumerate(self._run_dirs):
-            self._start(run_dir, self._gpu_of(place))
+        for run_dir in self._run_dirs:
+            self._start(run_dir)
         statuses = self._wait()
         failed = [
             f"{run_dir} ({status})" for run_dir, status in statuses.items() if status not in (EXIT_DONE, *STOPPED)
@@ -122,19 +124,19 @@ class TrainJob:
 
     __submitit_checkpoint__ = checkpoint
 
-    def _gpu_of(self, place: int) -> dict[str, str]:
-        """Return the variable by which runs that share a job take turns over its GPUs."""
-        visible = {**os.environ, **self._environment}.get("CUDA_VISIBLE_DEVICES", "").split(",")
-        shares = len(self._run_dirs) > 1 and len(visible) > 1
-        return {"CUDA_VISIBLE_DEVICES": visible[place % len(visible)]} if shares else {}
+    def _gpu_of(self, run_dir: str) -> dict[str, str]:
+        """Return the variable by which runs that share a SLURM job take turns over its GPUs."""
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+        shares = _on_slurm() and len(self._places) > 1 and len(visible) > 1
+        return {"CUDA_VISIBLE_DEVICES": visible[self._places[run_dir] % len(visible)]} if shares else {}
 
-    def _start(self, run_dir: str, environment: Mapping[str, str]) -> None:
+    def _start(self, run_dir: str) -> None:
         if _is_main_rank():
             _wait_until_free(Path(run_dir))
             append_line(Path(run_dir) / ATTEMPTS_FILE, {"event": "start", **_job_ids(), **this_process()})
         self._children[run_dir] = subprocess.Popen(
             [sys.executable, "-m", "adabatch.resume", run_dir],
-            env={**_trainer_environment(), **self._environment, **environment},
+            env={**_trainer_environment(), **self._environment, **self._gpu_of(run_dir)},
             stdin=subprocess.DEVNULL,
             # Away from the terminal's Ctrl-C; within a SLURM job the trainers stay in the job's process group.
             start_new_session=not _on_slurm(),

@@ -74,6 +74,11 @@ def check_shape(cluster: ClusterConfig, config: TrainConfig) -> None:
     if cluster.runs_per_job > 1 and config.hardware.world_size > 1:
         raise ConfigError(f"cluster.runs_per_job is {cluster.runs_per_job}; it must be 1 for runs of several ranks.")
     gpus = cluster.gpus_per_node
+    if gpus and cluster.runs_per_job > 1 and cluster.runs_per_job % gpus:
+        raise ConfigError(
+            f"cluster.runs_per_job is {cluster.runs_per_job}; it must be 1 or a multiple of "
+            f"cluster.gpus_per_node={gpus}, so that all runs share their GPUs alike."
+        )
     if config.hardware.device == "cuda" and gpus is not None and gpus < config.hardware.num_devices:
         raise ConfigError(
             f"cluster.gpus_per_node is {gpus}; it must be at least hardware.num_devices={config.hardware.num_devices}."

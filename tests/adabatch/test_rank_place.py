@@ -14,7 +14,12 @@ TASK = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "2", "SLURM_PROCID": "1", "SLURM_LO
 
 @pytest.mark.parametrize(
     ("visible", "gpu"),
-    [({}, 1), ({"CUDA_VISIBLE_DEVICES": "0,1"}, 1), ({"CUDA_VISIBLE_DEVICES": "1"}, 0)],
+    [
+        ({}, 1),
+        ({"CUDA_VISIBLE_DEVICES": "0,1", "SLURM_GPUS_ON_NODE": "2"}, 1),
+        ({"CUDA_VISIBLE_DEVICES": "1", "SLURM_GPUS_ON_NODE": "2"}, 0),
+        ({"CUDA_VISIBLE_DEVICES": "0", "SLURM_GPUS_ON_NODE": "1"}, 1),  # which is refused: the other task has it
+    ],
 )
 def test_a_task_bound_to_one_gpu_takes_the_first_it_sees(tmp_path, monkeypatch, visible, gpu):
     scontrol = tmp_path / "scontrol"
@@ -22,4 +27,4 @@ def test_a_task_bound_to_one_gpu_takes_the_first_it_sees(tmp_path, monkeypatch, 
     scontrol.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     hardware = dataclasses.replace(compose(TINY).hardware, num_devices=2)
-    assert rank_place(hardware, {**TASK, **visible}).local_rank == gpu
+    assert rank_place(hardware, {**TASK, **visible}).gpu == gpu

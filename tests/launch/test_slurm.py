@@ -209,16 +209,19 @@ def test_runs_packed_into_one_job(cluster, launch):
 
 
 def test_runs_of_a_job_take_turns_over_its_gpus(cluster, launch):
-    words = ("sweep=long", "sweep.name=turns", "sweep.seeds=[0,1,2]", *NEVER_ENDING, *QUICK)
-    assert launch("submit", *words, "cluster.runs_per_job=3", "cluster.gpus_per_node=2").status == 0
+    words = ("submit", "sweep=long", "sweep.name=turns", "sweep.seeds=[0,1,2,3]", *NEVER_ENDING, *QUICK)
+    uneven = launch(*words, "cluster.runs_per_job=3", "cluster.gpus_per_node=2")
+    assert uneven.status == 2
+    assert "it must be 1 or a multiple of cluster.gpus_per_node=2" in uneven.err
+    assert launch(*words, "cluster.runs_per_job=4", "cluster.gpus_per_node=2").status == 0
 
     def gpus() -> list[str]:
         beats = [json.loads(path.read_text()) for path in launch.runs_dir.glob("turns/*/*/*/progress.json")]
         environments = [Path(f"/proc/{beat['pid']}/environ").read_text().split("\0") for beat in beats]
         return sorted(entry for entries in environments for entry in entries if "CUDA_VISIBLE_DEVICES=" in entry)
 
-    wait_until(lambda: len(gpus()) == 3)
-    assert gpus() == ["CUDA_VISIBLE_DEVICES=0", "CUDA_VISIBLE_DEVICES=0", "CUDA_VISIBLE_DEVICES=1"]
+    wait_until(lambda: len(gpus()) == 4)
+    assert gpus() == ["CUDA_VISIBLE_DEVICES=0"] * 2 + ["CUDA_VISIBLE_DEVICES=1"] * 2
 
 
 @pytest.fixture
