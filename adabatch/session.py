@@ -40,14 +40,14 @@ _MEASURING_TIMEOUT = timedelta(minutes=30)
 _log = logging.getLogger(__name__)
 
 
-def make_device(config: TrainConfig, local_rank: int = 0) -> torch.device:
-    """Return this rank's device and set threads and determinism as the config says.
+def make_device(config: TrainConfig, gpu: int = 0) -> torch.device:
+    """Return this rank's device, the GPU of that number if any, and set threads and determinism as the config says.
 
     Raises:
         ConfigError: if the config wants a GPU and there is none for this rank.
     """
     hardware = config.hardware
-    if hardware.device == "cuda" and torch.cuda.device_count() <= local_rank:
+    if hardware.device == "cuda" and torch.cuda.device_count() <= gpu:
         raise ConfigError(
             f"hardware.device is cuda; it must be cpu on a machine where torch finds {torch.cuda.device_count()} "
             "GPU(s) for this run."
@@ -60,9 +60,9 @@ def make_device(config: TrainConfig, local_rank: int = 0) -> torch.device:
     if hardware.device == "cpu":
         keep_freed_memory()
         return torch.device("cpu")
-    torch.backends.cudnn.benchmark = not (hardware.deterministic or config.schedule.has_many_batch_sizes)
+    torch.backends.cudnn.benchmark = not hardware.deterministic
     _set_tf32(hardware.precision == "tf32")
-    device = torch.device("cuda", local_rank)
+    device = torch.device("cuda", gpu)
     torch.cuda.set_device(device)
     return device
 
@@ -90,7 +90,7 @@ class Session:
     def __init__(self, config: TrainConfig, run_dir: RunDir, place: RankPlace | None, stop: StopRequest) -> None:
         self._run_dir = run_dir
         self._config = config
-        self._device = make_device(config, place.local_rank if place else 0)
+        self._device = make_device(config, place.gpu if place else 0)
         self._stopwatch = Stopwatch(use_device_events=self._device.type == "cuda")
         self.world_size = place.world_size if place else 1
         start_timeout = _MEASURING_TIMEOUT if is_auto(config) else _START_TIMEOUT

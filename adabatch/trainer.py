@@ -20,7 +20,7 @@ from adabatch.data.order import epoch_order
 from adabatch.distributed import Ranks
 from adabatch.errors import NonFiniteLoss, Preempted
 from adabatch.evaluation import Metrics, MetricSums, evaluate
-from adabatch.learner import Learner
+from adabatch.learner import Learner, searches_kernels
 from adabatch.ledger import SampleLedger
 from adabatch.profiling import UpdateProfiler
 from adabatch.progress import Progress
@@ -34,8 +34,9 @@ from adabatch.stopwatch import SPANS, TRAIN_SPANS, Stopwatch, train_seconds
 _log = logging.getLogger(__name__)
 # What the ranks agree on between two updates; of several wishes the largest wins.
 _GO_ON, _SAVE, _STOP, _FAIL = range(4)
-#: Of each rank, by device: to ask each other is to wait, and a GPU must not run out of work meanwhile.
-_SAMPLES_BETWEEN_CONFERENCES = {"cpu": 256, "cuda": 8192}
+#: How often the ranks look for something to do: after so many seconds by the last epoch's pace, but not before so many
+#: samples of each rank.
+_SECONDS_BETWEEN_CONFERENCES, _SAMPLES_BETWEEN_CONFERENCES = 1.0, 256
 
 
 class Trainer:
@@ -82,6 +83,7 @@ class Trainer:
         self._seconds_before = dict.fromkeys(SPANS, 0.0)
         self._seconds_at_epoch = dict.fromkeys(SPANS, 0.0)
         self._saved_at = time.monotonic()
+        self._samples_between_conferences = 1
         self._warm_shapes: set[tuple[int, ...]] = set()
         self._charged_shapes: set[tuple[int, ...]] = set()
         traced = config.hardware.profile and ranks.is_main
@@ -116,6 +118,7 @@ class Trainer:
     def train_epoch(self) -> PlannedUpdate:
         """Make the updates that are left of this epoch, and return the last one."""
         config, samples = self.config, self._dataset.train.num_samples
+        self._agree_on_conferences()
         signals = Signals(self.rows[-1].train_loss if self.rows else None)
         self._stopwatch.switch("data")
         updates = list(plan_updates(self._schedule, self.progress, samples, config.dataset.partial_batch, signals))
@@ -181,20 +184,30 @@ class Trainer:
         Args:
             sizes: of this micro-batch on every rank: what is new to one is new to all, so that they warm up together.
         """
-        tuned = self.config.hardware.compile or self._learner.device.type == "cuda"
-        if not tuned or sizes in self._warm_shapes:
+        device = self._learner.device
+        starts = device.type == "cuda" and not self._warm_shapes
+        if sizes in self._warm_shapes or not (self.config.hardware.compile or searches_kernels(device) or starts):
             return
         # What a segment before has paid for is this one's setup: a run does not grow by being interrupted.
         with self._stopwatch.during("setup" if sizes in self._charged_shapes else "growth"):
             self._learner.warm_up(images, labels)
         self._warm_shapes.add(sizes)
 
+    def _agree_on_conferences(self) -> None:
+        """Let the ranks choose after how many samples, of all of them, they look for something to do."""
+        least = _SAMPLES_BETWEEN_CONFERENCES * self._ranks.world_size
+        seconds = self.rows[-1].train_seconds if self.rows else 0.0
+        pace = self._dataset.train.num_samples / seconds if seconds else 0.0
+        self._samples_between_conferences = self._ranks.max_over_ranks(
+            max(least, int(pace * _SECONDS_BETWEEN_CONFERENCES))
+        )
+
     def _ranks_confer_after(self, update: PlannedUpdate) -> bool:
         """Say whether the ranks look after this update if there is something to do; all say the same.
 
         To ask is to wait for each other, which after every update would cost small batches most.
         """
-        every = _SAMPLES_BETWEEN_CONFERENCES[self._learner.device.type] * self._ranks.world_size
+        every = self._samples_between_conferences
         now = self.progress.samples_in_epoch
         return self._ranks.world_size == 1 or now // every > (now - update.num_samples) // every
 

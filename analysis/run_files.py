@@ -288,7 +288,7 @@ def _changed_on_the_way(epochs: pd.DataFrame, meta: dict[str, Any]) -> dict[str,
     _require_kind("segments", segments, list, "a list")
     _require_kind("launch.earlier", earlier, list, "a list")
     changed = {
-        **_in_turn(("device_model", "git_sha", "torch"), segments),
+        **_in_turn(("device_model", "git_sha", "torch", "cuda", "cudnn"), segments),
         **_in_turn(_LAUNCH_KEYS, [*earlier, launch]),
     }
     sizes = [f"{size:g}" for size in epochs.world_size.dropna().unique()]

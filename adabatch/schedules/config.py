@@ -50,11 +50,6 @@ class ScheduleConfig:
         base = self.warmup_base_batch_size
         require(base >= 1, "schedule.warmup_base_batch_size", base, "at least 1 sample")
 
-    @property
-    def has_many_batch_sizes(self) -> bool:
-        """Whether nearly every update has a batch size of its own, so that tuning for it cannot pay."""
-        return False
-
 
 @dataclass
 class StepwiseScheduleConfig(ScheduleConfig):
@@ -135,10 +130,6 @@ class RampScheduleConfig(ScheduleConfig):
             allowed = "1 where schedule.final_batch_size equals schedule.batch_size"
             decay = self.learning_rate_decay
             require(decay == 1, "schedule.learning_rate_decay", decay, allowed)
-
-    @property
-    def has_many_batch_sizes(self) -> bool:
-        return not self.hold_batch_size and self.batch_size_multiple == 1
 
 
 SCHEDULE_KINDS: dict[str, type[ScheduleConfig]] = {"stepwise": StepwiseScheduleConfig, "ramp": RampScheduleConfig}

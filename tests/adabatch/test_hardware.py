@@ -92,24 +92,6 @@ def test_only_tf32_rounds_to_tf32(one_gpu, precision, allowed):
         assert (torch.backends.cudnn.conv.fp32_precision == "tf32") == allowed
 
 
-RAMP = ("schedule=linear_ramp", "schedule.batch_size=8", "schedule.final_batch_size=16")
-
-
-@pytest.mark.parametrize(
-    ("words", "searches"),
-    [
-        (("schedule=adabatch", "schedule.batch_size=8"), True),
-        (RAMP, False),
-        ((*RAMP, "schedule.batch_size_multiple=4"), True),
-        ((*RAMP, "schedule.hold_batch_size=true"), True),
-    ],
-)
-def test_kernels_are_searched_for_where_a_batch_size_comes_again(one_gpu, words, searches):
-    others = (word for word in TINY if not word.startswith("schedule."))
-    make_device(compose([*others, "hardware=gpu", *words]))
-    assert torch.backends.cudnn.benchmark is searches
-
-
 def test_tf32_is_for_gpus():
     assert compose([*TINY, "hardware=gpu", "hardware.precision=tf32"]).hardware.precision == "tf32"
     with pytest.raises(ConfigError, match="hardware.precision is tf32; it must be fp32, bf16 or fp64 on a CPU"):

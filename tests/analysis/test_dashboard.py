@@ -6,6 +6,7 @@ import json
 import re
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -250,6 +251,7 @@ def test_wrong_calls_are_a_sentence(
 def look_when_compared(watcher: Watcher) -> Snapshot:
     while (snapshot := watcher.look()).comparing:
         assert snapshot.comparison_problem is None
+        time.sleep(0.01)
     return snapshot
 
 
