@@ -65,7 +65,7 @@ def _html(figure: object) -> Markup:
 def _run_table(runs: pd.DataFrame) -> str:
     shown = runs.reindex(columns=_RUN_COLUMNS).assign(git_sha=runs.git_sha.str[:8])
     shown.insert(0, "run", runs.index)
-    return str(shown.astype(object).fillna("").to_html(index=False, border=0, classes="table runs"))
+    return str(shown.astype(object).to_html(index=False, na_rep="", border=0, classes="table runs"))
 
 
 def _data_url(frame: pd.DataFrame) -> str:
