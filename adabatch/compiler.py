@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import atexit
 import os
-import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import nn
@@ -24,6 +23,9 @@ _MAX_COMPILED_SHAPES = 256
 _FOLDER_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 #: Where the user wants the compiler's files; None is the system's folder for temporary ones.
 _USERS_FOLDER = os.environ.get(_FOLDER_VARIABLE)
+#: The files of the network that was compiled last; they go with the process.
+_own_files = ExitStack()
+atexit.register(_own_files.close)
 
 
 def compile_network(network: nn.Module, hardware: HardwareConfig, world_size: int = 1) -> None:
@@ -64,17 +66,15 @@ def _forget_everything() -> None:
 
     torch._dynamo.reset()
     clear_inductor_caches()
-    folder = tempfile.mkdtemp(prefix="adabatch-compiler-", dir=_USERS_FOLDER)
-    _remove_folder()
+    _own_files.close()
+    if _USERS_FOLDER:
+        os.makedirs(_USERS_FOLDER, exist_ok=True)
+    own = tempfile.TemporaryDirectory(
+        prefix="adabatch-compiler-", dir=_USERS_FOLDER or None, ignore_cleanup_errors=True
+    )
+    folder = _own_files.enter_context(own)
     os.environ[_FOLDER_VARIABLE] = folder
     os.environ["TRITON_CACHE_DIR"] = os.path.join(folder, "triton")
-
-
-@atexit.register
-def _remove_folder() -> None:
-    folder = os.environ.get(_FOLDER_VARIABLE)
-    if folder is not None and folder != _USERS_FOLDER:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def keep_gradients_outside_graphs(network: nn.Module) -> None:
