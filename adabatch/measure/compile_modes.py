@@ -86,11 +86,12 @@ def _measure_modes(config: TrainConfig, size: int, device: torch.device) -> dict
     # The device's own start would otherwise be charged to what is measured first.
     _gradient(_with_mode(config, False), small, device)
     rows = {}
+    start_seconds = 0.0  # of the compiler, which every run has to start, and here the first mode alone
     for mode in (False, *_MODES[device.type]):
         try:
-            start_seconds = _check_gradient(config, mode, small, device) if mode is not False else 0.0
+            check_seconds = _check_gradient(config, mode, small, device) if mode is not False else 0.0
             row = Probe(_with_mode(config, mode), device).measure([size]).rows[0]
-            start_seconds = max(0.0, start_seconds - row.growth_seconds)
+            start_seconds = max(start_seconds, check_seconds - row.growth_seconds)
             rows[_name_of(mode)] = dataclasses.replace(row, first_seconds=row.first_seconds + start_seconds)
         except Exception as error:  # whatever a compiler throws, there is always the uncompiled network
             if mode is False:
@@ -100,7 +101,7 @@ def _measure_modes(config: TrainConfig, size: int, device: torch.device) -> dict
 
 
 def _check_gradient(config: TrainConfig, mode: bool | str, size: int, device: torch.device) -> float:
-    """Return the seconds of a first compilation, which starts the compiler, too.
+    """Return the seconds that compiling for the check took, with the compiler's start if it is the process's first.
 
     Raises:
         ValueError: unless accumulated micro-batches give the compiled network the uncompiled one's gradient.

@@ -22,8 +22,8 @@ class Small(nn.Module):
         return self.linear(values).relu()
 
 
-def test_whoever_compiles_pays_for_all_of_it():
-    """Two equal networks, of which the second uses nothing of the first's, and keeps nothing of it."""
+def test_a_network_is_compiled_though_an_equal_one_was():
+    """Two equal networks, of which the second uses nothing that the first has compiled, and keeps nothing of it."""
     hardware = compose([*TINY, "hardware.compile=true"]).hardware
     folders = []
     for _ in range(2):
