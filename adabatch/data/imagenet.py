@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from multiprocessing.context import BaseContext
 from pathlib import Path
@@ -110,6 +111,9 @@ class DecodedSource:
             multiprocessing_context=_worker_context() if workers else None,
             worker_init_fn=functools.partial(_start_worker, os.getpid()) if workers else None,
         )
+        # Collected in one cycle with its queues, a loader could no longer tell its workers to leave, and would wait ten
+        # seconds for each. Held by this finalizer, it outlives the cycle and then ends by itself.
+        weakref.finalize(self, lambda _: None, self._loader)
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
     @property

@@ -1,5 +1,7 @@
 """Folders of JPEGs, decoded in this process and in workers."""
 
+import gc
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -103,6 +105,18 @@ def test_found_in_the_data_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_image_folder(tmp_path / "data" / "imagenet", num_train=4, num_test=2)
     assert load_folder(None).train.num_samples == 8
+
+
+def test_workers_end_with_a_source_that_an_error_left_in_a_cycle(folder):
+    before = set(multiprocessing.active_children())
+    source = load_folder(folder, num_workers=1).train
+    cycle = [source, source.iterate(1, 0, [torch.arange(2), torch.arange(2, 4)])]
+    cycle.append(cycle)
+    next(cycle[1])
+    assert set(multiprocessing.active_children()) - before
+    del source, cycle
+    gc.collect()
+    assert not set(multiprocessing.active_children()) - before
 
 
 TRAINER = """
