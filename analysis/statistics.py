@@ -114,7 +114,10 @@ def seeds_needed(mean: float, deviation: float, margin: float) -> float:
 
     The power of the one-sided t test by the noncentral t distribution (scipy.stats.nct).
     """
-    effect = abs(mean + margin) / deviation if deviation else math.inf
+    distance = abs(mean + margin)
+    if not distance:  # on the margin itself no number of seeds decides
+        return math.inf
+    effect = distance / deviation if deviation else math.inf
     if _power(MOST_SEEDS, effect) < POWER:
         return math.inf
     return bisect.bisect_left(range(MOST_SEEDS), POWER, lo=2, key=lambda n: _power(n, effect))

@@ -133,6 +133,8 @@ def test_the_number_of_seeds_is_that_of_the_tables_of_power(effect: float, seeds
 
 def test_no_number_of_seeds_decides_a_truth_that_lies_on_the_margin() -> None:
     assert seeds_needed(mean=-1.0, deviation=0.3, margin=1.0) == math.inf
+    verdict = non_inferiority([-1.0] * 3, margin=1.0)
+    assert (verdict.decision, verdict.seeds_needed) == ("undecided", math.inf)
 
 
 def test_repetitions_differ_by_their_largest_ratio() -> None:
