@@ -18,6 +18,9 @@ from adabatch.rank_place import RankPlace
 #: How long a rank may be silent before the others give up. Its heartbeat does not depend on its computing.
 SILENCE_LIMIT_SECONDS = 30.0
 _BEAT_SECONDS = 2.0
+#: How long rank 0 stays for ranks that are about to leave.
+_FAREWELL_SECONDS = 2.0
+_FAREWELL_LOOK_SECONDS = 0.01
 #: Collectives wait as long as a rank computes; dead ranks are the monitor's business.
 _COLLECTIVE_TIMEOUT = timedelta(hours=2)
 _log = logging.getLogger(__name__)
@@ -152,9 +155,21 @@ class _RankMonitor:
         self._thread.start()
 
     def stop(self) -> None:
-        """Say farewell, so that a rank that ends in order is not taken for dead."""
+        """Say farewell, so that a rank that ends in order is not taken for dead.
+
+        Rank 0, with which the store ends, waits a moment for the others' farewells.
+        """
         self._stopped.set()
         self._thread.join()
+        deadline = time.monotonic() + _FAREWELL_SECONDS
+        while self._rank == 0 and time.monotonic() < deadline and not self._have_all_left():
+            time.sleep(_FAREWELL_LOOK_SECONDS)
+
+    def _have_all_left(self) -> bool:
+        try:
+            return all(self._store.add(f"left-{rank}", 0) for rank in range(self._world_size))
+        except (RuntimeError, dist.DistStoreError):  # a store of torchrun's, which is gone
+            return True
 
     def _run(self) -> None:
         beats = [-1] * self._world_size

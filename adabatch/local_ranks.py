@@ -51,6 +51,7 @@ def run_local_ranks(config: HardwareConfig, run_dir: RunDir) -> int:
                 for rank in range(config.world_size)
             ],
             stop,
+            run_dir,
         )
         statuses = ranks.wait()
     if ranks.were_cut_short:
@@ -94,20 +95,19 @@ class _LocalRanks:
     Args:
         processes: by rank.
         stop: what is handed on to them.
+        run_dir: where they record a failure.
+
+    Attributes:
+        were_cut_short: whether a stop ended ranks that could not save, and not a failure that came before it.
     """
 
-    def __init__(self, processes: list[subprocess.Popen[bytes]], stop: _RanksStopRequest) -> None:
+    def __init__(self, processes: list[subprocess.Popen[bytes]], stop: _RanksStopRequest, run_dir: RunDir) -> None:
         self._processes = processes
         self._stop = stop
+        self._run_dir = run_dir
         self._num_handed_on = 0
         self._failed_before_stop = False
-
-    @property
-    def were_cut_short(self) -> bool:
-        """Whether a stop ended ranks that could not save, and not a failure that came before it."""
-        if self._num_handed_on == 0 or self._failed_before_stop:
-            return False
-        return self._are_interrupted or any(process.returncode in _CUT_SHORT for process in self._processes)
+        self.were_cut_short = False
 
     @property
     def _are_interrupted(self) -> bool:
@@ -123,6 +123,7 @@ class _LocalRanks:
         ending_since: float | None = None
         while any(process.poll() is None for process in self._processes):
             self._hand_on()
+            self._look_for_cut_short()
             if ending_since is None and (self._are_interrupted or self._has_failed()):
                 ending_since = time.monotonic()
             is_hopeless = self._are_interrupted or self.were_cut_short
@@ -131,7 +132,18 @@ class _LocalRanks:
                 for process in self._processes:
                     process.kill()
             time.sleep(_POLL_SECONDS)
+        self._look_for_cut_short()
         return [process.wait() for process in self._processes]
+
+    def _look_for_cut_short(self) -> None:
+        """Remember it once it is so: a rank that lost another one to a stop may record that as its failure."""
+        if self._num_handed_on > 0 and not self._failed_before_stop and not self.were_cut_short:
+            statuses = [process.returncode for process in self._processes]
+            # Python itself, interrupted while it starts, ends like a failure that nobody recorded.
+            is_unrecorded = EXIT_FAILED in statuses and not self._run_dir.failed.exists()
+            self.were_cut_short = (
+                self._are_interrupted or is_unrecorded or any(status in _CUT_SHORT for status in statuses)
+            )
 
     def _hand_on(self) -> None:
         """Send the ranks the signal that came next; one at a time, for two that wait at once become one."""
