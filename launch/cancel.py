@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 from adabatch.errors import ConfigError
@@ -51,5 +52,6 @@ def stop_queues(launch: LaunchFolder) -> int:
     attempts = [read_lines(run / ATTEMPTS_FILE)[-1:] for run in runs]
     jobs = [last for lines in attempts for last in lines if last.get("event") == "start" and last.get("job_id") is None]
     for pid in {record["pid"] for record in [*launch.queues(), *jobs] if is_alive(record)}:
-        os.kill(pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):  # it ends by itself just now
+            os.kill(pid, signal.SIGTERM)
     return stopped

@@ -110,7 +110,8 @@ class TrainJob:
                 self._send(signal.SIGUSR2)
             time.sleep(_POLL_SECONDS)
         statuses = {run_dir: _exit_status(child) for run_dir, child in self._children.items()}
-        left = [run_dir for run_dir, status in statuses.items() if status in STOPPED]
+        # With what had not been started when the stop came.
+        left = [run_dir for run_dir in self._run_dirs if run_dir not in statuses or statuses[run_dir] in STOPPED]
         gives_up = bool(left) and self._requeues >= self._max_retries
         for run_dir, status in statuses.items():
             self._record_end(run_dir, status, cause if run_dir in left else None, gives_up and run_dir in left)

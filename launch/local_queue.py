@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -120,7 +120,8 @@ class LocalQueue:
 
 def _send(pid: int, number: signal.Signals) -> None:
     if start_time(pid) is not None:
-        os.kill(pid, number)
+        with suppress(ProcessLookupError):  # it ends by itself just now
+            os.kill(pid, number)
 
 
 @contextmanager

@@ -89,7 +89,12 @@ class _Evidence:
         return _read_json(self.path / name) if name in self.files else {}
 
     def text(self, name: str) -> str:
-        return (self.path / name).read_text(encoding="utf-8", errors="replace") if name in self.files else ""
+        if name not in self.files:
+            return ""
+        try:
+            return (self.path / name).read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:  # an attempt that starts has taken it away since
+            return ""
 
 
 def read_status(folder: Path) -> list[RunStatus]:

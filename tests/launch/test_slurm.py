@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import json
 import os
 import re
@@ -80,7 +81,7 @@ def test_array_of_the_demo_sweep(cluster, launch):
         most = max(most, len(cluster.run("squeue", "--noheader", "--states=R", "--array").splitlines()))
         return not {"running", "pending"} & set(states)
 
-    wait_until(is_settled, 240)
+    wait_until(is_settled)
     assert most == 2
     assert {run["state"] for run in launch.states("demo").values()} == {"done"}
     assert "nothing to submit (9 done)" in launch(*submit).out
@@ -92,10 +93,11 @@ def test_array_of_the_demo_sweep(cluster, launch):
 def test_disturbed_runs_end_as_undisturbed_ones(cluster, launch, tmp_path):
     """Preempted, requeued by an operator, and killed: the same weights, the same rows."""
     jobs = {name: submit_one(launch, name, sweep="long") for name in ("preempted", "requeued", "killed")}
-    for name in jobs:
-        wait_for_epoch(launch, name, 2)
+    wait_for_epoch(launch, "preempted", 2)
     cluster.run("scancel", "--signal=USR2", jobs["preempted"])
+    wait_for_epoch(launch, "requeued", 2)
     cluster.run("scontrol", "requeue", jobs["requeued"])
+    wait_for_epoch(launch, "killed", 2)
     start = json.loads((launch.run_dir("killed").path / "attempts.jsonl").read_text().splitlines()[0])
     os.kill(start["pid"], signal.SIGKILL)
     killed = wait_for_state(launch, "killed", "failed")
@@ -234,6 +236,21 @@ def held(cluster):
     yield "cluster.partition=low"
     cluster.cancel_all()
     cluster.run("scontrol", "update", "PartitionName=low", "State=UP")
+
+
+def test_a_run_that_waits_while_its_job_is_preempted_is_left_to_do(cluster, launch, held):
+    """Two runs share a job; something else still works on the second when the first is stopped."""
+    words = ("submit", "sweep=long", "sweep.name=late", "sweep.seeds=[0,1]", *QUICK, "cluster.runs_per_job=2", held)
+    assert launch(*words).status == 0
+    first, second = (Path(run["run_dir"]) for _, run in sorted(launch.states("late").items()))
+    with open(second / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        cluster.run("scontrol", "update", "PartitionName=low", "State=UP")
+        wait_until(lambda: read_rows(RunDir(first)) if (first / "epochs.csv").exists() else None)
+        cluster.run("scancel", "--signal=USR2", job_ids(launch, "late")[0])
+        wait_until(lambda: (first / "attempts.jsonl").read_text().count('"start"') == 2)
+    wait_until(lambda: {run["state"] for run in launch.states("late").values()} == {"done"})
+    assert [run["attempts"] for _, run in sorted(launch.states("late").items())] == [2, 1]
 
 
 def test_two_shells_submit_every_run_once(cluster, launch, held):
