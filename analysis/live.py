@@ -125,7 +125,8 @@ class _Comparer:
             self._thread = threading.Thread(target=self._compare, args=(data, delay), name="compare", daemon=True)
             self._thread.start()
             self._thread.join(patience)
-        return self._comparison, self._number, self._busy or key != self._asked, self._problem
+        is_to_come = self._busy or key != self._asked  # asked before what a thread that ends just now leaves
+        return self._comparison, self._number, is_to_come, self._problem
 
     @property
     def _busy(self) -> bool:
