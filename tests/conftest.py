@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from adabatch.compose import compose
 from adabatch.run import run_config
@@ -17,6 +18,11 @@ Train = Callable[..., RunDir]
 
 # A shell lets what it starts in the background ignore SIGINT, and so would every command that a test interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# How long an example takes depends on what else the machine does.
+settings.register_profile("without_deadline", settings(), deadline=None)
+settings.load_profile("without_deadline")
 
 
 @pytest.fixture

@@ -77,7 +77,8 @@ def test_a_users_own_options_are_found(tmp_path):
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 75), (signal.SIGUSR2, 75), (signal.SIGINT, 130)])
 def test_a_signal_saves_and_the_same_command_finishes(number, status, tmp_path):
-    words = (*TINY, "num_epochs=60", "run_dir=run")
+    # Small batches, so that the run is far from its end when the signal comes.
+    words = (*TINY, "num_epochs=60", "schedule.batch_growth=1", "schedule.batch_size=1", "run_dir=run")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(adabatch_command(*words), cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL)
     run_dir = RunDir(tmp_path / "run")

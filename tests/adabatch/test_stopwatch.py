@@ -2,22 +2,23 @@
 
 import time
 
-import pytest
-
 from adabatch.stopwatch import SPANS, Stopwatch, train_seconds
 
 
-def test_spans_add_up_to_the_whole_within_a_percent():
-    started = time.perf_counter()
+def test_spans_add_up_to_the_whole():
+    before = time.perf_counter()
     stopwatch = Stopwatch()
+    started = time.perf_counter()
     for span in ("data", "forward", "backward", "update", "test", "save"):
         stopwatch.switch(span)
         time.sleep(0.01)
+    growth_started = time.perf_counter()
     with stopwatch.during("growth"):
         time.sleep(0.02)
+    grown = time.perf_counter()
     seconds = stopwatch.seconds()
-    assert sum(seconds.values()) == pytest.approx(time.perf_counter() - started, rel=0.01)
-    assert seconds["growth"] == pytest.approx(0.02, abs=0.01)
+    assert grown - started <= sum(seconds.values()) <= time.perf_counter() - before
+    assert 0.02 <= seconds["growth"] <= grown - growth_started
     assert stopwatch.span == "save"
     assert train_seconds(seconds) == sum(seconds[span] for span in ("data", "forward", "backward", "update"))
 

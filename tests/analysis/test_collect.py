@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 import subprocess
 import sys
@@ -79,7 +80,7 @@ def test_a_run_before_its_first_epoch_is_pending_or_running(tmp_path: Path) -> N
     (silent / "progress.json").write_text(json.dumps({"time": time.time() - 3600, "epoch": 1}))
     runs = analysis.load(tmp_path).runs
     assert list(runs.state[[path.as_posix() for path in (waiting, living, silent)]]) == ["pending", "running", "stale"]
-    assert "no sign of life for 3600 s" in runs.cause[silent.as_posix()]
+    assert re.search("no sign of life for 36.. s", runs.cause[silent.as_posix()])
     assert list(runs.epochs) == [0, 0, 0]
 
 
@@ -170,7 +171,7 @@ PLACES = [
 ]
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     place=st.sampled_from(PLACES),
     value=ANY_JSON,

@@ -110,7 +110,7 @@ def test_the_split_by_hand(tmp_path: Path) -> None:
     assert split.rest == pytest.approx(11.5 / 10)  # data 2 become 1, seconds per update fall further
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     baseline=st.lists(st.floats(0.1, 100), min_size=1, max_size=4),
     factors=st.lists(st.floats(0.1, 10), min_size=4, max_size=4),
@@ -499,7 +499,7 @@ def measured(comparison: Comparison) -> list[list[object]]:
     return sorted(numbers, key=str)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 2**31))
 def test_the_order_of_rows_changes_no_number(study: Data, seed: int) -> None:
     shuffled = Data(*(frame.sample(frac=1, random_state=seed) for frame in (study.runs, study.epochs)))
@@ -510,7 +510,7 @@ def test_the_order_of_rows_changes_no_number(study: Data, seed: int) -> None:
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=6)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(names=st.lists(NAMES, min_size=3, max_size=3, unique=True))
 def test_the_names_of_arms_change_no_number(study: Data, names: list[str]) -> None:
     renamed = dict(zip(["fixed", "adaptive", "large"], names, strict=True))

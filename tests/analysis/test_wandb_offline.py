@@ -138,14 +138,17 @@ def test_the_segments_of_a_stopped_run_are_merged(train, read, monkeypatch, repo
 
 KILLED = """
 import os, sys, time
+from pathlib import Path
 from adabatch.compose import compose
 from adabatch.reporting import MainReporter
 from adabatch.run import run_config
 on_epoch = MainReporter.on_epoch
+FOLDER = Path(sys.argv.pop(1))
 def die(self, rows):
     on_epoch(self, rows)
     if len(rows) == 6:
-        time.sleep(8)  # longer than wandb takes to start and keeps rows to itself
+        while not any(path.read_bytes().count(b"test_top5_accuracy") >= 6 for path in FOLDER.rglob("*.wandb")):
+            time.sleep(0.1)  # wandb starts, and keeps rows to itself for a while
         os._exit(9)
 MainReporter.on_epoch = die
 run_config(compose(sys.argv[1:]))
@@ -155,7 +158,9 @@ run_config(compose(sys.argv[1:]))
 def test_epochs_that_a_killed_run_repeats_count_as_they_were_last(train, read, tmp_path):
     run_dir = RunDir(tmp_path / "runs/original")
     words = [*LONG, "tracker=wandb", f"run_dir={run_dir.path}"]
-    killed = subprocess.run([sys.executable, "-c", KILLED, *words], stderr=subprocess.DEVNULL, check=False)
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, str(run_dir.path), *words], stderr=subprocess.DEVNULL, timeout=120
+    )
     assert killed.returncode == 9
     (path,) = read()
     lost = read_rows(RunDir(path))

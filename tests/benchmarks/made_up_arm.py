@@ -25,7 +25,7 @@ class MadeUpArm:
     def measure(self):
         self._rounds += 1
         time.sleep(self._order.get("sleep_seconds", 0.0))
-        print("this is no answer")
+        print("this is no answer", flush=True)
         if self._rounds == self._order.get("raises_in_round"):
             atexit.register(time.sleep, 1000)  # as long as a loader may wait for its workers
             raise ValueError("this arm gave up")

@@ -110,9 +110,9 @@ def test_arms_end_with_a_parent_that_is_killed():
 def test_an_arm_in_its_round_ends_with_its_workers_when_the_parent_is_killed():
     script = (
         "import os, signal, threading; from benchmarks.arm_process import ArmProcess; "
-        f"arm = ArmProcess('{MODULE}', {{'name': 'orphan', 'sleep_seconds': 1.0}}); "
+        f"arm = ArmProcess('{MODULE}', {{'name': 'orphan', 'sleep_seconds': 2.0}}); "
         "print(arm.facts['process'], arm.facts['worker'], flush=True); "
-        "threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGKILL)).start(); arm.measure_round()"
+        "threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGKILL)).start(); arm.measure_round()"
     )
     parent = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=PROJECT_DIR)
     assert parent.returncode == -signal.SIGKILL

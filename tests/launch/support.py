@@ -126,7 +126,7 @@ def _at_work(sweep: Path) -> bool:
     return any(run.state in (State.RUNNING, State.PENDING) for run in read_status(sweep))
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 120.0) -> Any:
+def wait_until(condition: Callable[[], Any], seconds: float = 240.0) -> Any:
     """Wait until a condition is true and return its value; the limit only ends a test that hangs."""
     deadline = time.monotonic() + seconds
     while True:

@@ -102,7 +102,7 @@ def some_runs(tmp_path_factory):
     return expand(load_sweep("twelve", {}, folder), [], folder / "runs", folder).runs
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     fixed=st.floats(0, 0.01),
     per_sample=st.floats(1e-6, 1e-3),

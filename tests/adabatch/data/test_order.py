@@ -1,7 +1,7 @@
 """The order of an epoch's samples."""
 
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from adabatch.data.order import derived_seed, epoch_order
@@ -10,7 +10,6 @@ SEEDS = st.integers(0, 2**31 - 1)
 EPOCHS = st.integers(0, 10_000)
 
 
-@settings(deadline=None)
 @given(num_samples=st.integers(0, 500), seed=SEEDS, epoch=EPOCHS)
 def test_every_sample_once(num_samples, seed, epoch):
     order = epoch_order(num_samples, seed, epoch)
@@ -19,7 +18,6 @@ def test_every_sample_once(num_samples, seed, epoch):
     assert torch.equal(order, epoch_order(num_samples, seed, epoch))
 
 
-@settings(deadline=None)
 @given(first=st.tuples(SEEDS, EPOCHS), second=st.tuples(SEEDS, EPOCHS))
 def test_orders_differ_between_seeds_and_epochs(first, second):
     assert torch.equal(epoch_order(200, *first), epoch_order(200, *second)) == (first == second)

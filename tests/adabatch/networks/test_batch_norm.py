@@ -49,7 +49,7 @@ def test_ghost_by_hand():
     assert norm.num_batches_tracked.item() == 1
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     num_samples=st.integers(1, 13),
     ghost_batch_size=st.integers(2, 6),
