@@ -17,13 +17,13 @@ demo: .venv/ready
 	$(PY) -m analysis tables runs/demo
 	$(PY) -m analysis report runs/demo -o runs/demo/report.html
 
-# Everything but the soaks; on two cores three processes, because a test trains with one thread and many wait.
+# Everything but the soaks; two processes, because a test trains with one thread.
 test: .venv/ready
-	$(PY) -m pytest -n 3 --dist loadgroup -m "not soak"
+	$(PY) -m pytest -n 2 --dist loadgroup -m "not soak"
 
 # The same with the oldest versions that setup.cfg allows, torch 2.6 among them, in an environment of their own.
 test-oldest: .venv-oldest/ready
-	.venv-oldest/bin/python -m pytest -n 3 --dist loadgroup -m "not soak"
+	.venv-oldest/bin/python -m pytest -n 2 --dist loadgroup -m "not soak"
 
 .venv-oldest/ready: setup.cfg
 	$(PYTHON) -m venv .venv-oldest

@@ -138,7 +138,7 @@ class _LocalRanks:
     def _look_for_cut_short(self) -> None:
         """Remember it once it is so: a rank that lost another one to a stop may record that as its failure."""
         if self._num_handed_on > 0 and not self._failed_before_stop and not self.were_cut_short:
-            statuses = [process.returncode for process in self._processes]
+            statuses = [process.poll() for process in self._processes]
             # Python itself, interrupted while it starts, ends like a failure that nobody recorded.
             is_unrecorded = EXIT_FAILED in statuses and not self._run_dir.failed.exists()
             self.were_cut_short = (
