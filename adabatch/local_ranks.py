@@ -139,10 +139,12 @@ class _LocalRanks:
         """Remember it once it is so: a rank that lost another one to a stop may record that as its failure."""
         if self._num_handed_on > 0 and not self._failed_before_stop and not self.were_cut_short:
             statuses = [process.poll() for process in self._processes]
-            # Python itself, interrupted while it starts, ends like a failure that nobody recorded.
+            # Python itself, interrupted by SIGINT while it starts, ends like a failure that nobody recorded.
             is_unrecorded = EXIT_FAILED in statuses and not self._run_dir.failed.exists()
             self.were_cut_short = (
-                self._are_interrupted or is_unrecorded or any(status in _CUT_SHORT for status in statuses)
+                self._are_interrupted
+                or (self._stop.signal == signal.SIGINT and is_unrecorded)
+                or any(status in _CUT_SHORT for status in statuses)
             )
 
     def _hand_on(self) -> None:
