@@ -1,6 +1,6 @@
 import sys
 
-from adabatch.train import main
+from adabatch.command import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -47,7 +47,7 @@ class RankFailed(RunFailure):
     """Another rank of a distributed run died or stopped answering."""
 
 
-#: How the libraries say that a device's, or the host's, memory did not suffice. cuDNN finds no algorithm that fits.
+#: Substrings of out-of-memory errors from CUDA, cuDNN, cuBLAS and the host. cuDNN finds no algorithm that fits.
 _MEMORY_WORDS = (
     "out of memory",
     "can't allocate memory",

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.frames import DONE, Data
-from analysis.matching import Matching, is_diverged
+from analysis.frames import Data, is_diverged, is_final
+from analysis.matching import Matching
 from analysis.statistics import UNDECIDED, WITHIN, WORSE, mean_interval, non_inferiority, standard_deviation
 
 COLUMNS = [
@@ -56,7 +56,7 @@ def _row(
 ) -> dict[str, object]:
     planned = table.seed.nunique()
     table = table[~table.index.isin(matching.excluded)]
-    done = table[table.state == DONE]
+    done = table[is_final(table)]
     by_seed = done.groupby("seed")[["final_test_accuracy", "best_test_accuracy", "final_test_top5_accuracy"]].mean()
     pairs = matching.pairs
     pairs = pairs[(pairs.group == group) & (pairs.arm == arm) & (pairs.baseline == baseline)]

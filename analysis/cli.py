@@ -56,10 +56,6 @@ def _parser() -> argparse.ArgumentParser:
     scorecard.add_argument("--format", choices=("text", "markdown", "latex"), default="text")
     scorecard.add_argument("--allow", action="append", default=[], metavar="KEY", help="as for tables")
     _add_importers(commands)
-    view = commands.add_parser("wandb-view", help="a view in a wandb project with the report's panels")
-    view.set_defaults(command=_wandb_view)
-    view.add_argument("project", metavar="ENTITY/PROJECT")
-    view.add_argument("--name", default="adabatch", help="the view's; default adabatch")
     dashboard = commands.add_parser("dashboard", help="a live page in the browser, on this machine only")
     dashboard.set_defaults(command=_dashboard)
     dashboard.add_argument("folder", type=Path, metavar="DIR", help="a folder with runs, or one that will hold them")
@@ -171,17 +167,6 @@ def _read_wandb(options: argparse.Namespace) -> int:
     from analysis.wandb_offline import read_offline
 
     return _tell(read_offline(options.folder, options.output, report=_complain))
-
-
-def _wandb_view(options: argparse.Namespace) -> int:
-    from analysis.wandb_panels import make_view, save_view
-
-    try:
-        print(save_view(make_view(options.project, options.name)))
-    except ConnectionError as error:
-        print(error, file=sys.stderr)
-        return EXIT_FAILED
-    return EXIT_DONE
 
 
 def _import_csv(options: argparse.Namespace) -> int:

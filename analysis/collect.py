@@ -11,30 +11,26 @@ from pathlib import Path
 import pandas as pd
 
 from adabatch.errors import ConfigError
-from adabatch.records import COLUMNS
-from adabatch.run_dir import find_runs
-from analysis.frames import DONE, IDENTITY, RESULTS, Data
+from adabatch.rundir.columns import COLUMNS, OfRun, columns_where
+from adabatch.rundir.files import find_runs
+from adabatch.rundir.state import RunState, collect_evidence, read_state
+from adabatch.rundir.states import State
+from analysis.frames import IDENTITY, RESULTS, Data, is_final
 from analysis.run_files import RunFiles, read_run
 
-#: The files whose change makes a run directory worth reading again.
-_WATCHED = ("config.yaml", "meta.json", "epochs.csv", "summary.json", "progress.json", "DONE", "FAILED")
-_SUMMED = (
-    "train_seconds", "data_seconds", "forward_seconds", "backward_seconds", "update_seconds", "growth_seconds",
-    "test_seconds", "save_seconds", "samples_dropped",
-)  # fmt: skip
-_LAST = ("updates", "samples", "elapsed_seconds")
-_FINAL = {
-    "final_test_accuracy": "test_accuracy",
-    "final_test_top5_accuracy": "test_top5_accuracy",
-    "final_test_loss": "test_loss",
-}
+#: The files whose change makes a run directory worth reading again; its state is read anew until it is done.
+_WATCHED = ("config.yaml", "meta.json", "epochs.csv", "summary.json", "DONE")
+_SUMMED = list(columns_where(of_run=OfRun.SUM))
+_LAST = list(columns_where(of_run=OfRun.LAST))
+_FINAL = {f"final_{name}": name for name in columns_where(of_run=OfRun.FINAL)}
+_DONE = RunState(State.DONE)
 _Signature = tuple[tuple[str, int, int], ...]
 
 
 def load(*folders: str | Path) -> Data:
     """Read all run directories at or below folders; the same one found twice is read once.
 
-    Unfinished, failed and damaged runs are rows like all others, with their state and cause.
+    Unfinished, failed and damaged runs are rows like all others, with state, cause and damage.
 
     Raises:
         ConfigError: if a folder does not exist or holds no run.
@@ -66,16 +62,23 @@ class Collector:
         places: dict[Path, Path] = {}
         for path in paths:
             places.setdefault(path.resolve(), path)
-        with _no_search_for_cycles():
-            return make_data([self._read(path) for path in places.values()])
+        with _no_garbage_collection():
+            runs = [self._read(path) for path in places.values()]
+            return make_data(runs, _states(runs))
 
     def _read(self, path: Path) -> RunFiles:
         signature = _signature(path)
         known = self._known.get(path)
-        lives = known is not None and known[1].values["state"] in ("running", "stale")
-        if known is None or known[0] != signature or lives:
+        if known is None or known[0] != signature:
             known = self._known[path] = (signature, read_run(path))
         return known[1]
+
+
+def _states(runs: Sequence[RunFiles]) -> list[RunState]:
+    """Return the state of each run; DONE is the last word on a run, and needs no other evidence."""
+    open_runs = [run.path for run in runs if not (run.path / "DONE").exists()]
+    states = dict(zip(open_runs, map(read_state, collect_evidence(open_runs)), strict=True))
+    return [states.get(run.path, _DONE) for run in runs]
 
 
 def _find(folder: Path) -> list[Path]:
@@ -88,8 +91,8 @@ def _find(folder: Path) -> list[Path]:
 
 
 @contextlib.contextmanager
-def _no_search_for_cycles() -> Iterator[None]:
-    """Pause the garbage collector, which would go through all that was read again and again, and free nothing."""
+def _no_garbage_collection() -> Iterator[None]:
+    """Pause the garbage collector, which would traverse all that was read again and again, and free nothing."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -109,18 +112,29 @@ def _signature(path: Path) -> _Signature:
     return tuple(found)
 
 
-def make_data(runs: Sequence[RunFiles]) -> Data:
-    """Make the frames of runs that were read."""
-    table = pd.DataFrame([run.values for run in runs]).set_index("run", drop=False)
+def make_data(runs: Sequence[RunFiles], states: Sequence[RunState]) -> Data:
+    """Make the frames of runs that were read, with their states."""
+    rows = [_row(run, state) for run, state in zip(runs, states, strict=True)]
+    table = pd.DataFrame(rows).set_index("run", drop=False)
     table.index.name = None
     epochs = _epochs(runs)
     table = table.join(_results(epochs))
     table["epochs"] = table.epochs.fillna(0).astype("int64")
-    unfinished = table.state != DONE
-    table.loc[unfinished, [*_FINAL, "best_test_accuracy", "best_epoch"]] = float("nan")
+    table.loc[~is_final(table), [*_FINAL, "best_test_accuracy", "best_epoch"]] = float("nan")
     table["seed"] = table.seed.astype("Int64")
-    front = [*IDENTITY, "group", "baseline", "dataset", "network", "state", "cause", *RESULTS]
+    front = [*IDENTITY, "group", "baseline", "dataset", "network", "state", "cause", "damage", *RESULTS]
     return Data(table[[*front, *(name for name in table if name not in front)]].drop(columns="run"), epochs)
+
+
+def _row(run: RunFiles, found: RunState) -> dict[str, object]:
+    """Return the run's row of ``runs`` without what follows from the epochs."""
+    damages = list(run.damages)
+    num_epochs = run.values.get("num_epochs")
+    if found.state is State.DONE and num_epochs is not None and len(run.epochs) != num_epochs and not damages:
+        damages.append(f"epochs.csv holds {len(run.epochs)} of {num_epochs} epochs although the run is done")
+    damage = "; ".join(damages) or None
+    cause = f"damaged: {damage}" if damage else found.cause
+    return {**run.values, "state": found.state.value, "cause": cause, "damage": damage}
 
 
 def _epochs(runs: Sequence[RunFiles]) -> pd.DataFrame:
@@ -139,7 +153,7 @@ def _epochs(runs: Sequence[RunFiles]) -> pd.DataFrame:
 def _results(epochs: pd.DataFrame) -> pd.DataFrame:
     """Return final, best and summed numbers by run, indexed by run; runs without an epoch are absent."""
     by_run = epochs.groupby("run", observed=True, sort=False)
-    sums = by_run[list(_SUMMED)].sum(min_count=1)
+    sums = by_run[_SUMMED].sum(min_count=1)
     last = by_run[["epoch", *_LAST, *_FINAL.values()]].tail(1).set_index(epochs.run.loc[by_run.tail(1).index])
     best = epochs.sort_values(["test_accuracy", "epoch"], ascending=[False, True]).drop_duplicates("run")
     best = best.set_index("run")[["test_accuracy", "epoch"]]

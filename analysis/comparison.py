@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from adabatch.checks import require
 from adabatch.errors import ConfigError
+from adabatch.fields import require
 from analysis.accuracy import accuracy
 from analysis.frames import Data
 from analysis.matching import Matching, match

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from adabatch.rundir.columns import TRAIN_SPANS
+from adabatch.schedules.trajectory import EXPONENT_KEY, rate_per_sample
 from analysis.frames import Data
 
 #: Okabe and Ito's colours, told apart by the colour-blind too; the baseline is black.
 PALETTE = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31")
-SPANS = ("data", "forward", "backward", "update", "growth", "test")
+SPANS = (*TRAIN_SPANS, "growth", "test")
 
 
 @dataclass(frozen=True)
@@ -100,10 +102,10 @@ def curve_frame(data: Data, group: str, curve: Curve) -> pd.DataFrame:
 
 
 def _rate_per_sample(epochs: pd.DataFrame, runs: pd.DataFrame) -> pd.Series:
-    key = "schedule.learning_rate_exponent"
-    exponent = runs[key].fillna(1.0) if key in runs else pd.Series(1.0, index=runs.index)
+    exponent = runs[EXPONENT_KEY].fillna(1.0) if EXPONENT_KEY in runs else pd.Series(1.0, index=runs.index)
     power = exponent.reindex(epochs.run.astype(object)).to_numpy(dtype=float)
-    return epochs.learning_rate / epochs.batch_size.astype(float) ** power
+    rates: pd.Series = rate_per_sample(epochs.learning_rate, epochs.batch_size.astype(float), power)
+    return rates
 
 
 def time_by_span(data: Data, group: str) -> pd.DataFrame:

@@ -14,8 +14,8 @@ from dash import Dash, Input, Output, State
 from flask import Flask, Response, abort, request
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
-from adabatch.checks import require
 from adabatch.errors import ConfigError
+from adabatch.fields import require
 from analysis.dashboard_view import FILTERS, PARTS, Choice, layout, view
 from analysis.live import Watcher
 

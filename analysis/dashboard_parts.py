@@ -11,9 +11,10 @@ import pandas as pd
 import plotly.graph_objects as go
 from dash import html
 
+from adabatch.rundir.states import State
 from adabatch.terminal import duration
 from analysis.comparison import Comparison
-from analysis.frames import DONE, Data
+from analysis.frames import Data, shown_state
 from analysis.live import STATES, RunRow
 from analysis.plots import curve_plot, time_plot
 from analysis.tables import NONE, Table, make_tables, percent
@@ -41,7 +42,7 @@ def _aria(**words: str) -> dict[str, Any]:
 
 def count_by_state(data: Data) -> dict[str, int]:
     """Return how many runs are in each state, those that want attention first."""
-    counts = data.runs.state.value_counts().to_dict()
+    counts = shown_state(data.runs).value_counts().to_dict()
     return {state: int(counts[state]) for state in STATES if state in counts}
 
 
@@ -52,7 +53,7 @@ def counts_part(counts: Mapping[str, int], total: int) -> list[object]:
         total: of all runs, also those that a filter hides.
     """
     selected = sum(counts.values())
-    said = f"{counts.get(DONE, 0):,} of {selected:,} runs done"
+    said = f"{counts.get(State.DONE.value, 0):,} of {selected:,} runs done"
     said += "" if selected == total else f", {total - selected:,} more filtered out"
     in_bar = [state for state in reversed(STATES) if state in counts]
     bar = [html.Div(className=f"fill-{state}", style={"flexGrow": counts[state]}) for state in in_bar]

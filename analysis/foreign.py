@@ -9,23 +9,24 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from adabatch.config.schema import GROUPS
 from adabatch.errors import ConfigError
-from adabatch.records import COLUMNS
-from adabatch.run_dir import RunDir, write_json_atomic, write_text_atomic
+from adabatch.files import write_text_atomic
+from adabatch.rundir.columns import COLUMNS, Kind, columns_where
+from adabatch.rundir.files import RunDir
+from adabatch.rundir.meta import LaunchFacts, update_meta
+from adabatch.rundir.outcome import Failure, mark_done, mark_failed
 
 SOURCE = "foreign"
 #: Columns that a log must have: who ran, and what it did by the end of each epoch.
 IDENTITY_COLUMNS = ("arm", "seed", "dataset", "network")
-MEASURED_COLUMNS = (
-    "epoch", "updates", "samples", "batch_size", "learning_rate", "test_accuracy", "elapsed_seconds",
-)  # fmt: skip
+MEASURED_COLUMNS = (*columns_where(required=True), "learning_rate")
 #: What may be declared besides, once a run: part of ``meta.json``.
 META_COLUMNS = ("device_model", "num_threads", "world_size", "torch", "python", "git_sha", "git_dirty")
-_CONFIG_GROUPS = ("network", "dataset", "schedule", "optimizer", "hardware")
 _NAME = re.compile(r"[\w,=+-][\w.,=+-]*")
 #: Logs are rounded.
 _ROUNDING = 0.01
-_FRACTIONS = ("test_accuracy", "train_accuracy", "test_top5_accuracy")
+_FRACTIONS = columns_where(kind=Kind.FRACTION)
 
 
 def import_csv(file: Path | str, output: Path | str, trainer: str, baseline: str | None = None) -> list[Path]:
@@ -74,11 +75,9 @@ def _read(file: Path) -> pd.DataFrame:
         raise ConfigError(f"{file} lacks the columns {', '.join(missing)}.")
     known = {*IDENTITY_COLUMNS, *COLUMNS, *META_COLUMNS, "num_epochs", "max_micro_batch_size", "batch_norm"}
     for name in rows:
-        is_config = str(name).split(".")[0] in _CONFIG_GROUPS and "." in str(name)
+        is_config = str(name).split(".")[0] in GROUPS and "." in str(name)
         if name not in known and not is_config:
-            allowed = (
-                f"one of {', '.join(sorted(known))}, or begin with {', '.join(f'{group}.' for group in _CONFIG_GROUPS)}"
-            )
+            allowed = f"one of {', '.join(sorted(known))}, or begin with {', '.join(f'{group}.' for group in GROUPS)}"
             raise ConfigError(f"{file} has the column {name}; it must be {allowed}.")
     for name in IDENTITY_COLUMNS:
         for value in rows[name].unique():
@@ -101,7 +100,7 @@ def _check(file: Path, name: str, table: pd.DataFrame) -> None:
     for column in MEASURED_COLUMNS:
         if table[column].isna().any():
             raise ConfigError(f"{file}, {name}: {column} is missing in an epoch; it must be a number.")
-    for column in ("updates", "samples", "elapsed_seconds"):
+    for column in [name for name in columns_where(rises=True) if name != "epoch"]:
         if (table[column].diff().dropna() <= 0).any() or (table[column] <= 0).any():
             raise ConfigError(f"{file}, {name}: {column} does not rise; it must count from the start of the run.")
     for column in [column for column in _FRACTIONS if column in table]:
@@ -142,17 +141,16 @@ def _write(
             group, _, rest = key.rpartition(".")
             target = config.setdefault(group, {}) if group else config
             target[rest] = value
-    meta = {key: declared[key] for key in META_COLUMNS if key in declared}
-    cell = f"{identity['dataset']}-{identity['network']}"
-    launch = {"cell": cell, "arm": str(identity["arm"]), "baseline": about["baseline"], "swept": {}}
-    write_json_atomic(
-        files.meta, {**meta, "source": SOURCE, "trainer": about["trainer"], "imported_from": about["file"],
-                     "launch": launch},
-    )  # fmt: skip
+    launch = LaunchFacts(
+        cell=f"{identity['dataset']}-{identity['network']}", arm=str(identity["arm"]), baseline=about["baseline"]
+    )
+    facts = {key: declared[key] for key in META_COLUMNS if key in declared}
+    update_meta(files, **facts, source=SOURCE, trainer=about["trainer"], imported_from=about["file"], launch=launch)
     rows = table.reindex(columns=list(COLUMNS))
     write_text_atomic(files.epochs, str(rows.to_csv(index=False, lineterminator="\n")))
     if len(table) == num_epochs:
-        write_text_atomic(files.done, f"imported from {about['file']}\n")
+        mark_done(files, f"imported from {about['file']}")
     else:
-        files.mark_failed("Incomplete", f"{len(table)} of {num_epochs} epochs are in {about['file']}", "")
+        sentence = f"{len(table)} of {num_epochs} epochs are in {about['file']}"
+        mark_failed(files, Failure("Incomplete", sentence))
     write_text_atomic(files.config, yaml.safe_dump(config, sort_keys=False))

@@ -7,33 +7,39 @@ from typing import Any
 
 import pandas as pd
 
+from adabatch.rundir.columns import OfRun, columns_where
+from adabatch.rundir.states import State
+
 #: What identifies a run; the first columns of both frames.
 IDENTITY = ("run", "sweep", "cell", "arm", "seed")
 #: Columns of ``runs`` that follow from its epochs.
 RESULTS = (
     "epochs",
-    "updates",
-    "samples",
-    "samples_dropped",
-    "final_test_accuracy",
+    *columns_where(of_run=OfRun.LAST),
+    *(f"final_{name}" for name in columns_where(of_run=OfRun.FINAL)),
     "best_test_accuracy",
     "best_epoch",
-    "final_test_top5_accuracy",
-    "final_test_loss",
-    "train_seconds",
-    "data_seconds",
-    "forward_seconds",
-    "backward_seconds",
-    "update_seconds",
-    "growth_seconds",
-    "test_seconds",
-    "save_seconds",
-    "elapsed_seconds",
+    *columns_where(of_run=OfRun.SUM),
 )
-#: The only state whose numbers are final.
-DONE = "done"
+#: Shown instead of a state for a run whose files cannot be used.
+DAMAGED = "damaged"
 #: The cause of a run whose loss became NaN or infinite: it tells something about its arm, other failures do not.
 DIVERGED = "NonFiniteLoss"
+
+
+def is_final(runs: pd.DataFrame) -> pd.Series:
+    """Return which runs have final numbers: those that are done and whose files are sound."""
+    return (runs.state == State.DONE.value) & runs.damage.isna()
+
+
+def shown_state(runs: pd.DataFrame) -> pd.Series:
+    """Return the word that people see for each run: its state, or ``damaged`` where its files cannot be used."""
+    return runs.state.where(runs.damage.isna(), DAMAGED)
+
+
+def is_diverged(state: object, cause: object) -> bool:
+    """Return whether a run ended by a non-finite loss."""
+    return state == State.FAILED.value and str(cause).startswith(DIVERGED)
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -54,9 +60,10 @@ class Data:
     Attributes:
         runs: one row a run, indexed by ``run`` (its folder). Who: ``sweep``, ``cell`` (data set and network),
             ``group`` (cell and every other swept value), ``arm``, ``baseline`` (the arm to compare with), ``seed``.
-            How it went: ``state``, ``cause``. What came out: the columns of `RESULTS`; final and best values are
-            NaN unless the run is done, seconds and counts are those of the epochs that finished. What it was: each
-            key of its config (``schedule.batch_size``) and of its origin (``device_model``, ``git_sha``, ...).
+            How it went: ``state``, ``cause``, ``damage`` (what is wrong with its files). What came out: the columns of
+            `RESULTS`; final and best values are NaN unless the run is done and its files are sound, seconds and counts
+            are those of the epochs that finished. What it was: each key of its config (``schedule.batch_size``) and of
+            its origin (``device_model``, ``git_sha``, ...).
             ``forecast_seconds`` is what ``launch submit --forecast`` predicted for ``elapsed_seconds``.
         epochs: the columns of ``epochs.csv`` after `IDENTITY`, sorted by run and epoch.
 
@@ -71,12 +78,12 @@ class Data:
     @property
     def done(self) -> pd.DataFrame:
         """The runs whose numbers are final."""
-        return self.runs[self.runs.state == DONE]
+        return self.runs[is_final(self.runs)]
 
     @property
     def unfinished(self) -> pd.DataFrame:
         """Every other run, with its state and cause."""
-        return self.runs.loc[self.runs.state != DONE, ["cell", "arm", "seed", "state", "cause", "epochs", "num_epochs"]]
+        return self.runs.loc[~is_final(self.runs), ["cell", "arm", "seed", "state", "cause", "epochs", "num_epochs"]]
 
     def select(self, **values: object) -> Data:
         """Return the runs whose columns have the given values, such as ``network="resnet20"``, ``arm=["a", "b"]``."""

@@ -15,18 +15,28 @@ from pathlib import Path
 import pandas as pd
 
 from adabatch.errors import ConfigError
-from adabatch.run_dir import RunDir
+from adabatch.rundir.files import RunDir
+from adabatch.rundir.heartbeat import read_beat
+from adabatch.rundir.state import tail
+from adabatch.rundir.states import State
 from analysis.collect import Collector
 from analysis.comparison import Comparison, compare
-from analysis.frames import DONE, IDENTITY, RESULTS, Data, tuples
+from analysis.frames import DAMAGED, IDENTITY, RESULTS, Data, is_final, shown_state, tuples
 
 _log = logging.getLogger(__name__)
 
-#: The states in the order in which they want attention.
-STATES = ("failed", "damaged", "stale", "preempted", "running", "pending", DONE)
+#: The words of `analysis.frames.shown_state` in the order in which they want attention.
+STATES = (
+    *(state.value for state in State if state.is_failure),
+    DAMAGED,
+    *(state.value for state in State if not (state.is_failure or state.is_active or state is State.DONE)),
+    State.RUNNING.value,
+    State.PENDING.value,
+    State.DONE.value,
+)
 #: A file that its run replaces or removes while it is read is there, or gone for good, the next moment.
 _ATTEMPTS = 3
-_TAIL_BYTES = 16384
+_WITH_BEAT = (State.RUNNING.value, State.LOST.value)
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 
 
@@ -149,9 +159,9 @@ def _results_digest(data: Data) -> str:
     """Return what changes whenever a comparison would: the runs there are, their states, the results of done ones."""
     runs = data.runs
     shown = runs[[*IDENTITY[1:], "group", "baseline", "state", "cause", *RESULTS]].astype(object)
-    # The cause of a stale run counts the seconds.
-    shown.loc[runs.state != DONE, list(RESULTS)] = None
-    shown.loc[~runs.state.isin((DONE, "failed")), ["state", "cause"]] = None
+    # The cause of a lost run counts the seconds.
+    shown.loc[~is_final(runs), list(RESULTS)] = None
+    shown.loc[~(is_final(runs) | (runs.state == State.FAILED.value)), ["state", "cause"]] = None
     return digest(shown)
 
 
@@ -208,7 +218,7 @@ def find_run(folder: Path, data: Data, name: object) -> Path | None:
 def in_order_of_attention(runs: pd.DataFrame) -> pd.DataFrame:
     """Return runs with failed and unfinished ones first, otherwise as they were."""
     place = {state: position for position, state in enumerate(STATES)}
-    return runs.iloc[runs.state.map(place).fillna(0).argsort(kind="stable")]
+    return runs.iloc[shown_state(runs).map(place).fillna(0).argsort(kind="stable")]
 
 
 def run_rows(folder: Path, data: Data, runs: pd.DataFrame) -> list[RunRow]:
@@ -218,8 +228,8 @@ def run_rows(folder: Path, data: Data, runs: pd.DataFrame) -> list[RunRow]:
     batches, accuracies = last.batch_size.to_dict(), last.test_accuracy.to_dict()
     columns = ["group", "arm", "seed", "state", "cause", "epochs", "num_epochs", "elapsed_seconds"]
     rows = []
-    for run in tuples(runs.reindex(columns=columns)):
-        beat = _Beat(Path(run.Index)) if run.state in ("running", "stale") else None
+    for run in tuples(runs.assign(state=shown_state(runs)).reindex(columns=columns)):
+        beat = read_beat(RunDir(run.Index).progress) if run.state in _WITH_BEAT else None
         num_epochs = None if pd.isna(run.num_epochs) else int(run.num_epochs)
         part = run.epochs / num_epochs if num_epochs else 0.0
         batch_size = (beat.batch_size if beat else None) or batches.get(run.Index)
@@ -233,32 +243,14 @@ def run_rows(folder: Path, data: Data, runs: pd.DataFrame) -> list[RunRow]:
                 cause="" if pd.isna(run.cause) else str(run.cause),
                 epochs=int(run.epochs),
                 num_epochs=num_epochs,
-                fraction=min(1.0, max(part, beat.fraction if beat else 0.0)),
+                fraction=min(1.0, max(part, (beat.fraction if beat else None) or 0.0)),
                 batch_size=None if batch_size is None else int(batch_size),
                 accuracy=float(accuracies.get(run.Index, math.nan)),
                 seconds=0.0 if pd.isna(run.elapsed_seconds) else float(run.elapsed_seconds),
-                eta_seconds=beat.eta_seconds if beat and run.state == "running" else None,
+                eta_seconds=beat.eta_seconds if beat and run.state == State.RUNNING.value else None,
             )
         )
     return rows
-
-
-class _Beat:
-    """What the heartbeat of a run says; a damaged one says nothing."""
-
-    def __init__(self, run: Path) -> None:
-        files = RunDir(run)
-        self.fraction = 0.0
-        self.batch_size: int | None = None
-        self.eta_seconds: float | None = None
-        try:
-            beat = files.read_json(files.progress)
-            self.batch_size = int(beat["batch_size"]) or None
-            epochs = beat["epoch"] - 1 + beat["samples_in_epoch"] / beat["epoch_samples"]
-            self.fraction = float(epochs / beat["num_epochs"])
-            self.eta_seconds = float(beat["wall_seconds"] * (beat["num_epochs"] - epochs) / epochs)
-        except (OSError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-            _log.debug("%s: no progress yet: %r", run, error)
 
 
 def last_lines(folder: Path, run: Path, name: str, count: int) -> list[str]:
@@ -270,15 +262,9 @@ def last_lines(folder: Path, run: Path, name: str, count: int) -> list[str]:
         path = (run / name).resolve(strict=True)
         if not path.is_relative_to(folder.resolve()) or not stat.S_ISREG(path.stat().st_mode):
             return []
-        lines = _tail(path).split("\n")
+        lines = tail(path).split("\n")
     except OSError as error:
         _log.debug("%s cannot be read: %s", run / name, error)
         return []
     # What a progress bar has overwritten is not shown, nor what colours a terminal.
     return [_ESCAPES.sub("", line.rstrip().rsplit("\r", 1)[-1]) for line in lines if line.strip()][-count:]
-
-
-def _tail(path: Path) -> str:
-    with open(path, "rb") as file:
-        file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
-        return file.read().decode("utf-8", errors="replace")

@@ -7,31 +7,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from analysis.courses import courses
-from analysis.frames import DIVERGED, DONE, Data, records, tuples
-
-#: Config keys that are the arm's own, or that cannot change a number.
-_FREE_PREFIXES = ("schedule.", "tracker.", "checkpoint.")
-_FREE_KEYS = ("seed", "run_dir", "dataset.root", "dataset.download", "dataset.num_workers", "hardware.profile")
-#: What must be equal besides the config: where a run ran, with what, and how undisturbed.
-_ORIGIN_KEYS = (
-    "trainer", "adabatch_version", "git_sha", "git_dirty", "git_diff", "lint_allowed", "python", "torch",
-    "torchvision", "cuda", "cudnn", "device", "device_model", "num_threads", "world_size", "num_parameters",
-    "concurrent_runs", "runs_per_job",
-)  # fmt: skip
-#: The rule that couples learning rate and batch, as a key of its own.
-TWIN_RULE = "learning_rate_per_sample"
-_EXPONENT = "schedule.learning_rate_exponent"
-_WARMUP = "schedule.warmup_epochs"
-#: Rates that foreign logs round to four digits still agree.
-_TOLERANCE = 1e-3
-
+from adabatch.config.keys import changes, is_key, judged_by_equality
+from adabatch.fields import Changes, Difference, shown
+from adabatch.rundir.meta import FACT_CHANGES
+from adabatch.schedules.trajectory import Trajectory, compare, constant_factor, factor_sentence
+from analysis.frames import Data, is_diverged, is_final, records, tuples
+from analysis.trajectories import trajectories
 
 _Key = tuple[str, str, str]
-_Difference = tuple[str, object, object]
 
 
 @dataclass(frozen=True)
@@ -40,9 +25,10 @@ class Matching:
 
     Attributes:
         pairs: one row a pair: ``group``, ``arm``, ``baseline`` (an arm), ``seed``, ``run``, ``baseline_run``,
-            ``diverged`` (whether either of the two ended by a non-finite loss).
+            ``diverged`` (whether either of the two ended by a non-finite loss), ``is_timed`` (whether their seconds
+            may be compared too).
         refused: one row a difference: ``group``, ``arm``, ``baseline``, ``seed``, ``key``, ``value``,
-            ``baseline_value``.
+            ``baseline_value``, ``refuses`` (``all``, or ``speed`` where it may change nothing but the time).
         excluded: the runs that were in refused pairs only, and are in no number.
         starts: group, arm and baseline where the baseline is fixed at the arm's first batch.
         unpaired: one row a run that has no counterpart: ``group``, ``arm``, ``baseline``, ``seed``, ``reason``.
@@ -59,8 +45,8 @@ class Matching:
     starts: set[_Key] = field(default_factory=set)
 
 
-_PAIR_COLUMNS = ["group", "arm", "baseline", "seed", "run", "baseline_run", "diverged"]
-_REFUSED_COLUMNS = ["group", "arm", "baseline", "seed", "key", "value", "baseline_value"]
+_PAIR_COLUMNS = ["group", "arm", "baseline", "seed", "run", "baseline_run", "diverged", "is_timed"]
+_REFUSED_COLUMNS = ["group", "arm", "baseline", "seed", "key", "value", "baseline_value", "refuses"]
 _UNPAIRED_COLUMNS = ["group", "arm", "baseline", "seed", "reason"]
 
 
@@ -90,12 +76,9 @@ class _Matcher:
         self._allow = allow
         self._baseline = baseline
         columns = [str(name) for name in data.runs]
-        config_keys = [name for name in columns if "." in name or name in _TOP_LEVEL_KEYS]
-        self._config_keys = [
-            name for name in config_keys if not name.startswith(_FREE_PREFIXES) and name not in _FREE_KEYS
-        ]
-        self._origin_keys = [name for name in _ORIGIN_KEYS if name in columns]
-        self._courses = courses(data)
+        self._config_keys = judged_by_equality(name for name in columns if is_key(name))
+        self._origin_keys = [name for name in FACT_CHANGES if name in columns]
+        self._trajectories = trajectories(data)
         self.pairs: list[list[object]] = []
         self.refused: list[list[object]] = []
         self.unpaired: list[list[object]] = []
@@ -103,7 +86,7 @@ class _Matcher:
         self.baselines: dict[str, str] = {}
         self.refused_runs: set[str] = set()
         self.starts: set[_Key] = set()
-        self._known: dict[tuple[str, str], list[_Difference]] = {}
+        self._known: dict[tuple[str, str], list[Difference]] = {}
 
     def match_group(self, group: str, runs: pd.DataFrame) -> None:
         """Pair the arms of one group with its baseline, and growing ones with the arm fixed at their start."""
@@ -140,8 +123,10 @@ class _Matcher:
 
     def _batches(self, table: pd.DataFrame) -> list[int]:
         """Return the batch sizes by epoch of the arm's run with the most epochs."""
-        found = [self._courses[run] for run in table.index if run in self._courses]
-        return [int(batch) for batch in max(found, key=len)[:, 0]] if found else []
+        found = [self._trajectories[run] for run in table.index if run in self._trajectories]
+        if not found:
+            return []
+        return [int(batch) for batch in max(found, key=lambda one: one.num_epochs).batch_sizes]
 
     def _match_arms(self, key: _Key, own: dict[object, list[_Run]], base: dict[object, list[_Run]]) -> None:
         """Pair runs seed by seed; of several with one seed those that are equal first."""
@@ -170,8 +155,12 @@ class _Matcher:
                 yield run, other
         yield from itertools.zip_longest(rest, left)
 
-    def _refusals(self, run: _Run, base: _Run) -> list[_Difference]:
-        return [entry for entry in self._differences(run, base) if entry[0] not in self._allow]
+    def _refusals(self, run: _Run, base: _Run) -> list[Difference]:
+        """Return what keeps even the qualities of two runs from being compared."""
+        return [entry for entry in self._differences(run, base) if not self._is_passed(entry)]
+
+    def _is_passed(self, difference: Difference) -> bool:
+        return difference.key in self._allow or difference.changes is Changes.TIME
 
     def _match_runs(self, key: _Key, seed: object, run: _Run, base: _Run, first: tuple[_Run, _Run] | None) -> bool:
         """Accept a pair, refuse it or leave it out; return whether it was accepted.
@@ -184,18 +173,24 @@ class _Matcher:
             self.unpaired.append([*key, seed, reason])
             return False
         within = self._refusals(run, base)
-        across: list[_Difference] = []
+        across: list[Difference] = []
         if first is not None:
-            across = [entry for entry in _unequal(self._config_keys, run, first[0]) if entry[0] not in self._allow]
-            for name, value, other in _unequal(self._origin_keys, run, first[0]):
-                self._mark(key, f"{name} is not the same in all pairs ({value}, {other})")
+            across = [entry for entry in _unequal(self._config_keys, run, first[0]) if not self._is_passed(entry)]
+            for entry in _unequal(self._origin_keys, run, first[0]):
+                self._mark(key, f"{entry.key} is not the same in all pairs ({entry.value}, {entry.other})")
         if within or across:
-            self.refused += [[*key, seed, *entry] for entry in within or across]
+            self.refused += [_refused_row(key, seed, entry, "all") for entry in within or across]
             self.refused_runs |= {run.name} if within else {run.name, base.name}
             return False
-        for name, value, baseline_value in self._differences(run, base):
-            self._mark(key, f"{name} differs ({value} against {baseline_value}), let through by --allow {name}")
-        self.pairs.append([*key, seed, run.name, base.name, not (run.is_done and base.is_done)])
+        is_timed = True
+        for entry in self._differences(run, base):
+            if entry.key in self._allow:
+                shown = f"{entry.key} differs ({entry.value} against {entry.other})"
+                self._mark(key, f"{shown}, let through by --allow {entry.key}")
+            else:
+                is_timed = False
+                self.refused.append(_refused_row(key, seed, entry, "speed"))
+        self.pairs.append([*key, seed, run.name, base.name, not (run.is_final and base.is_final), is_timed])
         for sentence in self._remarks(run, base):
             self._mark(key, sentence)
         return True
@@ -205,42 +200,30 @@ class _Matcher:
         if sentence not in known:
             known.append(sentence)
 
-    def _differences(self, run: _Run, base: _Run) -> list[_Difference]:
-        """Return key, value and the baseline's value of everything that must be equal and is not."""
+    def _differences(self, run: _Run, base: _Run) -> list[Difference]:
+        """Return everything that must be equal, or match, and does not."""
         key = (run.name, base.name)
         if key not in self._known:
-            self._known[key] = list(self._find_differences(run, base))
+            equal = _unequal((*self._config_keys, *self._origin_keys), run, base)
+            self._known[key] = [*equal, *self._trajectory_differences(run, base)]
         return self._known[key]
 
-    def _find_differences(self, run: _Run, base: _Run) -> Iterator[_Difference]:
-        yield from _unequal((*self._config_keys, *self._origin_keys, _WARMUP), run, base)
-        both_vary = self._varies(run) and self._varies(base)
-        if both_vary:  # the exponent of a batch that stays as it is never acts
-            yield from _unequal((_EXPONENT,), run, base)
-        own, other = self._rates_per_sample(run, base)
-        if np.isnan(own).any() or np.isnan(other).any():
-            value, baseline_value = ("unknown" if np.isnan(rates).any() else "known" for rates in (own, other))
-            yield TWIN_RULE, value, baseline_value
-            return
-        if len(own) == 0:
-            return
-        factors = own / other
-        expected = 1.0 if self._first_batch(run) == self._first_batch(base) else factors[0]
-        wrong = np.flatnonzero(np.abs(factors / expected - 1) > _TOLERANCE)
-        if len(wrong):
-            place = wrong[0]
-            epoch = int(max(run.number(_WARMUP, 0), base.number(_WARMUP, 0))) + int(place) + 1
-            yield TWIN_RULE, f"{own[place]:.6g} in epoch {epoch}", f"{other[place]:.6g} in epoch {epoch}"
+    def _trajectory_differences(self, run: _Run, base: _Run) -> Iterator[Difference]:
+        own, other = self._both_trajectories(run, base)
+        if own is not None and other is not None:
+            yield from compare(own, other)
 
-    def _varies(self, run: _Run) -> bool:
-        course = self._courses.get(run.name)
-        return course is not None and len(set(course[:, 0])) > 1
+    def _both_trajectories(self, run: _Run, base: _Run) -> tuple[Trajectory | None, Trajectory | None]:
+        return self._trajectories.get(run.name), self._trajectories.get(base.name)
 
     def _remarks(self, run: _Run, base: _Run) -> Iterator[str]:
         """Yield what a reader must know of a pair that is let through."""
-        own, other = self._rates_per_sample(run, base)
-        if len(own) and abs(own[0] / other[0] - 1) > _TOLERANCE:
-            yield f"its learning rate per sample is {own[0] / other[0]:.4g} times the baseline's throughout"
+        own, other = self._both_trajectories(run, base)
+        factor = 1.0 if own is None or other is None else constant_factor(own, other)
+        if factor != 1.0 and own is not None and other is not None:
+            yield factor_sentence(factor, own.first_batch_size, other.first_batch_size)
+        if run.values.get("config_hash") is not None and run.values.get("hash_matches") is None:
+            yield f"its config hash {run.values['config_hash']} is by a rule that this version does not know"
         if run.values.get("git_dirty") is True:
             yield "the code had changes that were not committed"
         if run.values.get("lint_allowed"):
@@ -252,25 +235,6 @@ class _Matcher:
         if run.values["source"] == "foreign":
             yield "logs of another trainer: its settings are as declared, not verified"
 
-    def _first_batch(self, run: _Run) -> float:
-        return float(self._courses[run.name][0, 0])
-
-    def _rates_per_sample(self, run: _Run, base: _Run) -> tuple[np.ndarray, np.ndarray]:
-        """Return learning rate / batch size ** exponent of both by epoch after both warm-ups.
-
-        The exponent is that of the run whose batch varies. Rates that were not logged are NaN; both empty where neither
-        run has any.
-        """
-        found = [self._courses.get(one.name) for one in (run, base)]
-        first = int(max(run.number(_WARMUP, 0), base.number(_WARMUP, 0)))
-        last = min(0 if course is None else len(course) for course in found)
-        exponent = (base if self._varies(base) and not self._varies(run) else run).number(_EXPONENT, 1.0)
-        own, other = (
-            np.empty(0) if course is None else course[first:last, 1] / course[first:last, 0] ** exponent
-            for course in found
-        )
-        return (own[:0], other[:0]) if np.isnan(own).all() and np.isnan(other).all() else (own, other)
-
 
 @dataclass(frozen=True)
 class _Run:
@@ -278,16 +242,13 @@ class _Run:
 
     name: str
     values: dict[str, Any]
-
-    @property
-    def is_done(self) -> bool:
-        return bool(self.values["state"] == DONE)
+    is_final: bool
 
     @property
     def why_unusable(self) -> str | None:
         """Why it cannot be in a pair; a diverged run can, for it tells something about its arm."""
         state, cause = self.values["state"], self.values["cause"]
-        if self.is_done or is_diverged(state, cause):
+        if self.is_final or is_diverged(state, cause):
             return None
         return str(state) if not isinstance(cause, str) else f"{state} ({cause})"
 
@@ -296,28 +257,24 @@ class _Run:
         return float(value) if isinstance(value, int | float) and value == value else otherwise
 
 
-_TOP_LEVEL_KEYS = ("num_epochs", "max_micro_batch_size", "batch_norm", "ghost_batch_size")
-
-
 def _runs(table: pd.DataFrame) -> dict[object, list[_Run]]:
     """Return runs by seed, each seed's in the order in which they began."""
     table = table.sort_values(["seed", "started_at"], kind="stable")
     by_seed: dict[object, list[_Run]] = {}
-    for name, values in zip(table.index, records(table), strict=True):
-        by_seed.setdefault(values["seed"], []).append(_Run(str(name), values))
+    for name, values, final in zip(table.index, records(table), is_final(table), strict=True):
+        by_seed.setdefault(values["seed"], []).append(_Run(str(name), values, bool(final)))
     return by_seed
 
 
-def _unequal(keys: Sequence[str], run: _Run, other: _Run) -> Iterator[_Difference]:
-    for name in keys:
+def _unequal(names: Sequence[str], run: _Run, other: _Run) -> Iterator[Difference]:
+    for name in names:
         value, other_value = run.values.get(name), other.values.get(name)
         if not _same(value, other_value):
-            yield name, _shown(value), _shown(other_value)
+            yield Difference(name, _shown(value), _shown(other_value), FACT_CHANGES.get(name) or changes(name))
 
 
-def is_diverged(state: object, cause: object) -> bool:
-    """Return whether a run ended by a non-finite loss."""
-    return state == "failed" and str(cause).startswith(DIVERGED)
+def _refused_row(key: _Key, seed: object, difference: Difference, refuses: str) -> list[object]:
+    return [*key, seed, difference.key, str(shown(difference.value)), str(shown(difference.other)), refuses]
 
 
 def _same(one: object, two: object) -> bool:
@@ -326,6 +283,5 @@ def _same(one: object, two: object) -> bool:
 
 
 def _shown(value: object) -> object:
-    if value is None or value is pd.NA or value != value:
-        return "null"
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    is_missing = value is None or value is pd.NA or value != value
+    return shown(None if is_missing else value)

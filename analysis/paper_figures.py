@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from adabatch.checks import require
+from adabatch.fields import require
 from analysis.curves import CURVES, arms_in_order, colours, curve_frame, groups
 from analysis.frames import Data
 

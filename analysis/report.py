@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import adabatch
-from adabatch.run_dir import write_text_atomic
+from adabatch.files import write_text_atomic
 from analysis.comparison import Comparison
 from analysis.curves import groups
 from analysis.formats import numbers, to_html

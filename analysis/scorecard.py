@@ -11,14 +11,14 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from adabatch.checks import require, require_choice
 from adabatch.errors import ConfigError
+from adabatch.fields import require, require_choice
 from analysis.comparison import Comparison, compare
-from analysis.courses import growing_arms
 from analysis.frames import Data, tuples
 from analysis.speedup import NOISE_UNKNOWN, QUANTITIES, WITHIN_NOISE
 from analysis.statistics import WITHIN, WORSE
 from analysis.tables import Table, interval, plain, signed
+from analysis.trajectories import growing_arms
 
 REPRODUCED, CONTRADICTED, UNDECIDED, NOT_RUN = "reproduced", "contradicted", "undecided", "not run"
 BASELINE, START = "baseline", "start"

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.frames import DONE, Data
-from analysis.matching import Matching, is_diverged
+from analysis.frames import Data, is_diverged, is_final
+from analysis.matching import Matching
 from analysis.statistics import geometric_mean_interval, largest_ratio
 
 COLUMNS = [
@@ -18,7 +18,9 @@ COLUMNS = [
     "noise", "verdict", "target", "runs",
 ]  # fmt: skip
 SPLIT_COLUMNS = ["group", "arm", "baseline", "n", "total", "updates", "throughput", "growth", "rest", "runs"]
-WITHIN_NOISE, NOT_REACHED, NOISE_UNKNOWN = "within noise", "not reached", "noise unknown"
+WITHIN_NOISE, NOT_REACHED, NOISE_UNKNOWN, REFUSED = "within noise", "not reached", "noise unknown", "refused"
+#: A speedup of pairs whose seconds may not be compared.
+_NOT_COMPARED = {"value": math.nan, "low": math.nan, "high": math.nan, "n": 0, "planned": 0, "verdict": REFUSED}
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def to_target(data: Data, target_by_group: Mapping[str, float]) -> pd.DataFrame:
     costs = first[["elapsed_seconds", "samples"]].reindex(data.runs.index).astype(float)
     costs.columns = pd.Index(["seconds_to_target", "samples_to_target"])
     diverged = [is_diverged(state, cause) for state, cause in zip(data.runs.state, data.runs.cause, strict=True)]
-    ended = (data.runs.state == DONE) | pd.Series(diverged, index=data.runs.index, dtype=bool)
+    ended = is_final(data.runs) | pd.Series(diverged, index=data.runs.index, dtype=bool)
     costs.loc[ended & costs.samples_to_target.isna()] = math.inf
     costs.loc[~(ended & target.notna())] = math.nan
     return costs
@@ -127,8 +129,10 @@ def speedup(data: Data, matching: Matching, target_by_group: Mapping[str, float]
         traced = sorted({*pairs.run, *pairs.baseline_run})
         for name, quantity in {**QUANTITIES, **TO_TARGET}.items():
             used = pairs if name in TO_TARGET else pairs[~pairs.diverged.astype(bool)]
+            used = used[used.is_timed.astype(bool)] if quantity.noise_of else used
             row = {**key, "quantity": name, "target": target_by_group.get(str(group), math.nan), "runs": traced}
-            rows.append({**row, **_judge(runs, used, quantity)})
+            is_refused = len(pairs) and not len(used) and not pairs.is_timed.any()
+            rows.append({**row, **(_NOT_COMPARED if is_refused else _judge(runs, used, quantity))})
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -180,7 +184,9 @@ def split(data: Data, matching: Matching) -> pd.DataFrame:
     """
     rows = []
     for (group, arm, baseline), pairs in matching.pairs.groupby(["group", "arm", "baseline"], sort=False):
-        pairs = pairs[~pairs.diverged.astype(bool)]
+        pairs = pairs[~pairs.diverged.astype(bool) & pairs.is_timed.astype(bool)]
+        if not len(pairs):
+            continue
         factors = _factors(data.runs.loc[pairs.run], data.runs.loc[pairs.baseline_run])
         by_seed = factors.map(math.log).groupby(pairs.seed.to_numpy()).mean()
         means = by_seed.mean().map(math.exp).to_dict()

@@ -11,7 +11,7 @@ import pandas as pd
 
 from analysis.accuracy import decision_text
 from analysis.comparison import Comparison
-from analysis.frames import DONE, tuples
+from analysis.frames import is_final, shown_state, tuples
 from analysis.speedup import NOISE_UNKNOWN, NOT_REACHED, QUANTITIES, TO_TARGET, WITHIN_NOISE
 
 #: Stands for a number that does not exist.
@@ -179,13 +179,17 @@ def forecast_table(comparison: Comparison) -> Table:
 
 def refused_table(comparison: Comparison) -> Table:
     """Return the pairs that were not compared, with the key and both values."""
-    columns = [GROUP, "arm", "against", "seeds", "key", "its value", "the other's"]
+    columns = [GROUP, "arm", "against", "seeds", "key", "value", "baseline's value", "refuses"]
     refused = comparison.matching.refused.astype({"value": str, "baseline_value": str})
     rows = []
-    for entry, table in refused.groupby(["group", "arm", "baseline", "key", "value", "baseline_value"], sort=False):
+    keys = ["group", "arm", "baseline", "key", "value", "baseline_value", "refuses"]
+    for entry, table in refused.groupby(keys, sort=False):
         words = [str(word) for word in entry]
         rows.append([*words[:3], ", ".join(map(str, table.seed)), *words[3:]])
-    notes = ["These pairs differ in more than their schedule and are in no number; --allow KEY lets them in, marked."]
+    notes = [
+        "These pairs differ in more than their schedule. They are in no number, or only in no speed if the key can "
+        "change nothing but the time; --allow KEY lets them in, marked."
+    ]
     return _table("refused", "Refused comparisons", columns, rows, notes)
 
 
@@ -193,7 +197,8 @@ def unfinished_table(comparison: Comparison) -> Table:
     """Return the runs that are not done and the seeds without a counterpart."""
     columns = [GROUP, "arm", "seed", "state", "cause"]
     runs = comparison.data.runs
-    runs = runs[runs.state != DONE]
+    runs = runs[~is_final(runs)]
+    runs = runs.assign(state=shown_state(runs))
     rows = [
         [str(row.group), str(row.arm), str(row.seed), str(row.state), "" if pd.isna(row.cause) else str(row.cause)]
         for row in tuples(runs)
@@ -226,7 +231,7 @@ def provenance(comparison: Comparison) -> list[str]:
         runs.git_sha.fillna("unknown"), runs.git_dirty.eq(True), strict=True)})  # fmt: skip
     machines = sorted({str(model) for model in runs.device_model.dropna()})
     versions = sorted({f"torch {version}" for version in runs.torch.dropna()})
-    counts = ", ".join(f"{count} {state}" for state, count in comparison.data.runs.state.value_counts().items())
+    counts = ", ".join(f"{count} {state}" for state, count in shown_state(comparison.data.runs).value_counts().items())
     return [
         f"{len(comparison.data.runs)} runs ({counts}); code {', '.join(shas)}; "
         f"{', '.join(machines) or 'machine unknown'}; {', '.join(versions) or 'versions unknown'}."
@@ -239,7 +244,7 @@ def batch_ranges(comparison: Comparison) -> dict[tuple[str, str], str]:
     firsts, lasts = by_run.first().to_dict(), by_run.last().to_dict()
     ranges = {}
     runs = comparison.data.runs
-    for row in tuples(runs.assign(is_done=runs.state == DONE).sort_values(["is_done", "epochs"], kind="stable")):
+    for row in tuples(runs.assign(is_done=is_final(runs)).sort_values(["is_done", "epochs"], kind="stable")):
         if row.Index in firsts:
             first, last = int(firsts[row.Index]), int(lasts[row.Index])
             ranges[(row.group, row.arm)] = str(first) if first == last else f"{first} to {last}"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adabatch.errors import ConfigError
-from analysis.wandb_run import Origin, Shelf, Unusable, read_trained, write_run
+from analysis.wandb_run import Origin, RunFolder, Unusable, read_trained, write_run
 
 if TYPE_CHECKING:
     from wandb.apis.public import Api, Run
@@ -48,7 +48,7 @@ def fetch_wandb(
     entity, _, name = project.partition("/")
     if not entity or not name or "/" in name:
         raise ConfigError(f"The project is {project}; it must be given as ENTITY/PROJECT.")
-    shelf = Shelf(Path(output))
+    run_folder = RunFolder(Path(output))
     api = _connect(project, entity, timeout_seconds)
     paths: list[Path] = []
     seen: set[str] = set()
@@ -57,7 +57,7 @@ def fetch_wandb(
             continue
         seen.add(run.id)
         try:
-            paths.append(_fetch(run, project, shelf))
+            paths.append(_fetch(run, project, run_folder))
         except Unusable as reason:
             report(f"the run {run.id} of {project} is left out: {reason}.")
     if not seen:
@@ -84,11 +84,11 @@ def _runs(api: Api, project: str) -> Iterator[Run]:
         yield run
 
 
-def _fetch(run: Run, project: str, shelf: Shelf) -> Path:
+def _fetch(run: Run, project: str, run_folder: RunFolder) -> Path:
     trained = read_trained(run.config)
     origin = _origin(run)
-    path = shelf.place(origin, trained)
-    if shelf.holds(path, origin):
+    path = run_folder.place(origin, trained)
+    if run_folder.holds(path, origin):
         return path
     with _translated_errors(project):
         history = list(run.scan_history(use_cache=False))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from adabatch.errors import ConfigError
-from analysis.wandb_run import Origin, Shelf, Trained, Unusable, read_trained, write_run
+from analysis.wandb_run import Origin, RunFolder, Trained, Unusable, read_trained, write_run
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ def read_offline(folder: Path | str, output: Path | str, *, report: Callable[[st
         OSError: if the disk is full or ``output`` cannot be written.
     """
     files = _find_files(Path(folder))
-    shelf = Shelf(Path(output))
+    run_folder = RunFolder(Path(output))
     segments = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for file, (segment, reason) in zip(files, pool.map(_try_to_read, files), strict=True):
@@ -68,7 +68,7 @@ def read_offline(folder: Path | str, output: Path | str, *, report: Callable[[st
     paths = []
     for run in _by_run(segments):
         try:
-            paths.append(_write(run, shelf))
+            paths.append(_write(run, run_folder))
         except Unusable as reason:
             report(f"the run in {run[-1].file} is left out: {reason}.")
     return paths
@@ -140,7 +140,7 @@ def _merge(segments: list[_Segment]) -> list[dict[str, Any]]:
     return rows
 
 
-def _write(segments: list[_Segment], shelf: Shelf) -> Path:
+def _write(segments: list[_Segment], run_folder: RunFolder) -> Path:
     last, history = segments[-1], _merge(segments)
     states = {None: "running", 0: "finished"}
     origin = Origin(
@@ -153,6 +153,6 @@ def _write(segments: list[_Segment], shelf: Shelf) -> Path:
         version={"files": [segment.file.name for segment in segments], "rows": len(history)},
         alive_at=max((row["_timestamp"] for row in history if "_timestamp" in row), default=None),
     )
-    path = shelf.place(origin, last.trained)
+    path = run_folder.place(origin, last.trained)
     write_run(path, origin, last.trained, history, last.told)
     return path

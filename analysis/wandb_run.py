@@ -11,15 +11,25 @@ from typing import Any, get_args, get_type_hints
 
 from adabatch.config import TrainConfig, from_dict, save_config
 from adabatch.errors import ConfigError
-from adabatch.records import COLUMNS, EpochRow, summarize, write_epochs_csv
-from adabatch.run_dir import RunDir, write_json_atomic
-from adabatch.schedules.config import SCHEDULE_KINDS
-from adabatch.stopwatch import TRAIN_SPANS
+from adabatch.files import write_json_atomic
+from adabatch.rundir.columns import (
+    COLUMN_FACTS,
+    COLUMNS,
+    EPOCH_SPANS,
+    FIRST_VERSION,
+    EpochRow,
+    column_default,
+    write_epochs_csv,
+)
+from adabatch.rundir.files import RunDir
+from adabatch.rundir.meta import read_meta
+from adabatch.rundir.outcome import SUMMARY_KEYS, Failure, mark_done, mark_failed, results, write_summary
+from adabatch.rundir.states import State
+from adabatch.schedules import SCHEDULE_KINDS
 
 SOURCE = "wandb"
 #: The key of wandb's config under which the trainer logs what ``meta.json`` holds.
 META_KEY = "adabatch"
-_SPANS = (*TRAIN_SPANS, "growth", "test", "save")
 _ROW_TYPES = get_type_hints(EpochRow)
 
 
@@ -114,13 +124,15 @@ def _number(column: str, row: Mapping[str, Any]) -> Any:
     value, declared = row.get(column), _ROW_TYPES[column]
     if value is None and type(None) in get_args(declared):
         return None
+    if column not in row and COLUMN_FACTS[column].since != FIRST_VERSION:
+        return column_default(column)
     try:
         return int(value) if declared is int else float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError) as error:
         raise Unusable(f"epoch {row['epoch']} has {value!r} as its {column}, which is no number") from error
 
 
-class Shelf:
+class RunFolder:
     """The folder that runs are written to.
 
     A run of a sweep lies where ``launch`` would put it, ``<sweep>/<cell>/<arm>/seed_<n>``; any other in a folder named
@@ -178,9 +190,7 @@ def _owner_of(path: Path) -> list[str | None] | None:
 
 
 def _record(path: Path) -> dict[str, Any]:
-    files = RunDir(path)
-    record = files.read_json(files.meta).get(SOURCE)
-    return record if isinstance(record, dict) else {}
+    return read_meta(RunDir(path)).wandb or {}
 
 
 def write_run(
@@ -206,13 +216,13 @@ def write_run(
         outdated.unlink(missing_ok=True)
     save_config(config, files.config)
     write_epochs_csv(files.epochs, rows)
-    write_json_atomic(files.summary, _summary(state, cause, trained, rows, told))
-    if state == "done":
-        files.mark_done(f"{len(rows)} epochs, read from wandb")
-    elif state == "failed":
-        word, _, sentence = str(cause).partition(": ")
-        files.mark_failed(word, sentence, "")
-    elif state == "running":
+    write_summary(files, state, cause, _summary(trained, rows, told))
+    if state is State.DONE:
+        mark_done(files, f"{len(rows)} epochs, read from wandb")
+    elif state is State.FAILED:
+        name, _, sentence = str(cause).partition(": ")
+        mark_failed(files, Failure(name, sentence))
+    elif state is State.RUNNING:
         alive = {"time": origin.alive_at} if origin.alive_at is not None else {}
         progress = {**alive, "epoch": len(rows) + 1, "num_epochs": config.num_epochs}
         write_json_atomic(files.progress, progress)
@@ -221,7 +231,7 @@ def write_run(
 
 def outcome(
     origin: Origin, config: TrainConfig, rows: list[EpochRow], told: Mapping[str, Any]
-) -> tuple[str, str | None]:
+) -> tuple[State, str | None]:
     """Return a run's state and its cause: the trainer's word if it had the last one, else wandb's.
 
     Args:
@@ -230,16 +240,16 @@ def outcome(
     state, cause = told.get("state"), told.get("cause")
     is_whole = [row.epoch for row in rows] == list(range(1, config.num_epochs + 1))
     if state == "done" and is_whole:
-        return "done", None
+        return State.DONE, None
     # The summary of a run that goes on tells of the attempt before.
     if origin.state in ("running", "pending"):
-        return "running", None
+        return State.RUNNING, None
     if state == "done":
-        return "failed", f"wandb holds: {len(rows)} of {config.num_epochs} epochs of a run that is done"
+        return State.FAILED, f"wandb holds: {len(rows)} of {config.num_epochs} epochs of a run that is done"
     # wandb misses the end of a crashed run: what the summary tells is how the attempt before ended.
     if state in ("failed", "preempted") and origin.state not in ("crashed", "killed"):
-        return state, str(cause)
-    return "failed", f"wandb says: {origin.state}"
+        return State(state), str(cause)
+    return State.FAILED, f"wandb says: {origin.state}"
 
 
 def _meta(origin: Origin, trained: Trained, told: Mapping[str, Any]) -> dict[str, Any]:
@@ -259,10 +269,11 @@ def _meta(origin: Origin, trained: Trained, told: Mapping[str, Any]) -> dict[str
     return {**trained.meta, **known, "source": SOURCE, SOURCE: record}
 
 
-def _summary(
-    state: str, cause: str | None, trained: Trained, rows: list[EpochRow], told: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return ``summary.json``. What follows from the epochs is made from them: wandb mixes the last row in."""
+def _summary(trained: Trained, rows: list[EpochRow], told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys of ``summary.json`` besides state and cause.
+
+    What follows from the epochs is made from them: wandb mixes the last row in.
+    """
     config = trained.config
     known = {
         "num_epochs": config.num_epochs,
@@ -272,9 +283,9 @@ def _summary(
         "batch_norm": config.batch_norm,
         "world_size": config.hardware.world_size,
     }
-    computed = summarize(rows, {**_span_seconds(rows, told), "setup": told.get("setup_seconds")})  # type: ignore[dict-item]
-    others = {key: value for key, value in told.items() if not key.startswith("_") and key not in (*COLUMNS, *computed)}
-    merged = {**known, **others, "state": state, "cause": cause, **computed}
+    computed = results(rows, {**_span_seconds(rows, told), "setup": told.get("setup_seconds")})  # type: ignore[dict-item]
+    others = {key: value for key, value in told.items() if key in SUMMARY_KEYS and key not in (*COLUMNS, *computed)}
+    merged = {**known, **others, **computed}
     return {
         key: float(value) if key.endswith("_seconds") and isinstance(value, int) else value
         for key, value in merged.items()
@@ -288,7 +299,7 @@ def _span_seconds(rows: list[EpochRow], told: Mapping[str, Any]) -> dict[str, fl
     negative: a total that equals its last part is the sum of all parts, or is that row's.
     """
     seconds = {}
-    for span in _SPANS:
+    for span in EPOCH_SPANS:
         column = f"{span}_seconds"
         parts = [float(getattr(row, column)) for row in rows]
         total = told.get(column)

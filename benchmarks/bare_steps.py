@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from adabatch.batching import split_update
-from adabatch.compiler import CUDA_GRAPH_MODES, compile_network, keep_gradients_outside_graphs
 from adabatch.config import TrainConfig
-from adabatch.learner import build_optimizer
 from adabatch.networks import build_network
-from adabatch.session import make_device
+from adabatch.schedules.batching import split_update
+from adabatch.training.compiler import CUDA_GRAPH_MODES, compile_network, keep_gradients_outside_graphs
+from adabatch.training.device import make_device
+from adabatch.training.engine import build_optimizer
 from benchmarks.arm_process import serve
 from benchmarks.images import IMAGE_SIZE, NUM_CHANNELS, NUM_CLASSES
 from benchmarks.training_case import Case, train_config

@@ -6,24 +6,24 @@ import sys
 import time
 from unittest.mock import patch
 
-from adabatch.train import main
+from adabatch.command import main
 
 
 def print_instant_of_first_update() -> int:
     """Train the run of the command line; the instant is a reading of `time.monotonic`."""
-    from adabatch.learner import Learner
+    from adabatch.training.engine import Engine
 
-    update = Learner.update
+    update = Engine.update
     is_first = True
 
-    def timed_update(learner: Learner) -> None:
+    def timed_update(engine: Engine) -> None:
         nonlocal is_first
-        update(learner)
+        update(engine)
         if is_first:
             is_first = False
             print(time.monotonic(), flush=True)
 
-    with patch.object(Learner, "update", timed_update):
+    with patch.object(Engine, "update", timed_update):
         return main()
 
 

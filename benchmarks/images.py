@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from adabatch.compose import compose
+from adabatch.config.compose import compose
 from adabatch.data import load_dataset
 from adabatch.errors import ConfigError
 

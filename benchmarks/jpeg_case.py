@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 
-from adabatch.compose import compose
 from adabatch.config import TrainConfig
+from adabatch.config.compose import compose
 from adabatch.data import Dataset, load_dataset
 from adabatch.data.order import epoch_order
-from adabatch.environment import cpu_model
-from adabatch.learner import DTYPES
-from adabatch.session import make_device
+from adabatch.rundir.provenance import cpu_model
+from adabatch.training.device import make_device
+from adabatch.training.engine import DTYPES
 from benchmarks.arm_process import Arm, serve
 from benchmarks.our_trainer import OurTrainer, resident_images
 

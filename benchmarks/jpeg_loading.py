@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from adabatch.environment import available_cores
+from adabatch.rundir.provenance import available_cores
 from benchmarks.arm_process import ArmProcess
 from benchmarks.machine import load_average, torch_devices, wait_until_quiet
 from benchmarks.measure import BenchmarkFailed, alternate, run_child, spread_text

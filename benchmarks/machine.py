@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from adabatch.environment import available_cores, code_version, cpu_model, library_versions, utc_now
+from adabatch.rundir.provenance import available_cores, code_version, cpu_model, library_versions, utc_now
 from benchmarks.measure import run_child
 
 _GIBIBYTE = 1 << 30

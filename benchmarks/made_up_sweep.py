@@ -10,8 +10,8 @@ from pathlib import Path
 import yaml
 
 from adabatch.config import TrainConfig, save_config
-from adabatch.records import EpochRow, write_epochs_csv
-from adabatch.schedules import build_schedule, tabulate
+from adabatch.rundir.columns import EpochRow, write_epochs_csv
+from adabatch.schedules import tabulate
 from launch.config import load_sweep
 from launch.expand import Run, expand
 
@@ -67,9 +67,7 @@ def _write_run(run: Run) -> None:
 
 def _write_epochs(path: Path, config: TrainConfig, noise: random.Random) -> None:
     data = config.dataset
-    schedule = build_schedule(
-        config.schedule, config.optimizer.learning_rate, data.num_train_samples, config.num_epochs
-    )
+    schedule = config.build_schedule()
     updates, samples, elapsed_seconds, rows = 0, 0, 0.0, []
     for plan in tabulate(schedule, config.num_epochs, data.num_train_samples, data.partial_batch):
         seconds = _SECONDS_PER_UPDATE * plan.num_updates + _SECONDS_PER_SAMPLE * plan.num_samples

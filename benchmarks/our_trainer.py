@@ -11,22 +11,22 @@ from typing import Any
 
 import torch
 
-from adabatch.batching import split_update
 from adabatch.config import TrainConfig
 from adabatch.data import Dataset
 from adabatch.data.resident import ResidentSource
 from adabatch.data.source import ImageFormat
-from adabatch.distributed import Ranks
-from adabatch.environment import cpu_model
-from adabatch.learner import DTYPES, Learner
-from adabatch.measure.settle import settle
-from adabatch.reporting import MainReporter
-from adabatch.run_dir import RunDir
-from adabatch.session import make_device
-from adabatch.stop_signals import StopRequest
-from adabatch.stopwatch import TRAIN_SPANS, Stopwatch
-from adabatch.tracking import Tracker
-from adabatch.trainer import Trainer
+from adabatch.measure.resolve_auto import resolve_auto
+from adabatch.processes.ranks import Ranks
+from adabatch.processes.signals import StopRequest
+from adabatch.rundir.files import RunDir
+from adabatch.rundir.provenance import cpu_model
+from adabatch.schedules.batching import split_update
+from adabatch.training.device import make_device
+from adabatch.training.engine import DTYPES, Engine
+from adabatch.training.loop import TrainingLoop
+from adabatch.training.reporting import MainReporter
+from adabatch.training.stopwatch import TRAIN_SPANS, Stopwatch
+from adabatch.training.tracking import Tracker
 from benchmarks.arm_process import serve
 from benchmarks.images import load_images
 from benchmarks.training_case import Case, train_config
@@ -36,7 +36,7 @@ class OurTrainer:
     """Trains one network on and on, each time as a run of its own that ends after the config's epochs.
 
     Args:
-        config: with the micro-batch settled.
+        config: with the micro-batch resolved.
         device: from `make_device`.
         dataset: as the config declares it.
     """
@@ -45,7 +45,7 @@ class OurTrainer:
         self._config = config
         self._device = device
         self._dataset = dataset
-        self._learner = Learner(config, device)
+        self._engine = Engine(config, device)
         cap = config.max_micro_batch_size
         self.micro_batch_size = split_update(config.schedule.batch_size, 1, cap).micro_batch_size
         self._warm_up()
@@ -53,7 +53,7 @@ class OurTrainer:
     def _warm_up(self) -> None:
         indices = torch.arange(self.micro_batch_size)
         for micro_images, labels in self._dataset.train.iterate(1, 0, [indices, indices]):
-            self._learner.warm_up(micro_images, labels)
+            self._engine.warm_up(micro_images, labels)
 
     def train(self) -> tuple[float, dict[str, Any]]:
         """Train with all that belongs to a run.
@@ -65,8 +65,8 @@ class OurTrainer:
             run_dir = RunDir(folder)
             reporter = MainReporter(run_dir, self._config.num_epochs, Tracker())
             stopwatch = Stopwatch(use_device_events=self._device.type == "cuda")
-            trainer = Trainer(
-                self._config, self._dataset, self._learner, Ranks(), run_dir, reporter, StopRequest(), stopwatch
+            trainer = TrainingLoop(
+                self._config, self._dataset, self._engine, Ranks(), run_dir, reporter, StopRequest(), stopwatch
             )
             started = time.perf_counter()
             trainer.train()
@@ -95,8 +95,8 @@ class _TrainerArm:
         case = Case(**order["case"])
         config = train_config(case, order["precision"])
         device = make_device(config)
-        settled = settle([config], device)
-        (config,) = settled.configs
+        resolved = resolve_auto([config], device)
+        (config,) = resolved.configs
         images = load_images(case.num_samples, case.fashion_mnist)
         self._trainer = OurTrainer(config, device, resident_images(config, device, images.pixels, images.labels))
         self.facts = {
@@ -105,7 +105,7 @@ class _TrainerArm:
             "max_micro_batch_size": config.max_micro_batch_size,
             "micro_batch_size": self._trainer.micro_batch_size,
             "compile": config.hardware.compile,
-            "micro_batch_reason": "; ".join(settled.reasons) or "as asked for",
+            "micro_batch_reason": "; ".join(resolved.reasons) or "as asked for",
         }
 
     def measure(self) -> tuple[float, dict[str, Any]]:

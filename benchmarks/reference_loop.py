@@ -22,8 +22,8 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from adabatch.environment import available_cores
 from adabatch.networks import build_network
+from adabatch.rundir.provenance import available_cores
 from benchmarks.arm_process import serve
 from benchmarks.images import (
     CROP_PADDING,

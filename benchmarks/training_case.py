@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from adabatch.compose import compose
 from adabatch.config import TrainConfig
+from adabatch.config.compose import compose
 from benchmarks.images import CROP_PADDING, IMAGE_SIZE, MEAN, NUM_CHANNELS, NUM_CLASSES, NUM_TEST_SAMPLES, STD
 
 

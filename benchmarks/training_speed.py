@@ -102,9 +102,9 @@ def _measure_case(case: Mapping[str, Any]) -> dict[str, Any]:
         arms = {"reference": start("reference_loop")}
         for precision in case["precisions"]:
             ours = start("our_trainer", precision=precision)
-            settled = {key: ours.facts[key] for key in ("max_micro_batch_size", "compile")}
+            resolved = {key: ours.facts[key] for key in ("max_micro_batch_size", "compile")}
             arms[f"ours {precision}"] = ours
-            arms[f"bare {precision}"] = start("bare_steps", precision=precision, **settled)
+            arms[f"bare {precision}"] = start("bare_steps", precision=precision, **resolved)
         alternate({name: arm.measure_round for name, arm in arms.items()}, case["repetitions"])
     return _result(case, arms)
 

@@ -24,8 +24,7 @@ from launch.lint import Finding, check_codes, lint
 from launch.plan import make_plan
 from launch.plan_text import findings_text, plan_text
 from launch.probe import Prober
-from launch.states import FAILURES, RETRY_WORDS, SETTLED, states_to_submit
-from launch.status import read_status, status_of
+from launch.status import RETRY_STATES, read_status, states_to_submit, status_of
 from launch.status_text import status_text
 from launch.submit import Request, refuse_errors, submit
 
@@ -97,7 +96,7 @@ def _split_words(words: Sequence[str], groups: Sequence[str]) -> _Words:
     for word in words:
         key, equals, value = word.partition("=")
         if not equals and not word.startswith("~"):
-            raise ConfigError(f"{word} is no key=value word; a sweep is named by sweep=NAME.")
+            raise ConfigError(f"{word} is not a key=value word; name a sweep with sweep=NAME.")
         group, _, rest = key.partition(".")
         if key in ("sweep", "cluster") and key not in groups:
             raise ConfigError(f"{word} has no meaning here; plan takes a sweep alone, unless it has --forecast.")
@@ -136,7 +135,7 @@ def _plan(arguments: list[str]) -> int:
     if options.forecast:
         cluster = load_cluster(words.names.get("cluster", "local"), words.cluster, options.config_dir)
         prober = Prober(expansion.runs, expansion.folder, cluster, options.again)
-        expansion = replace(expansion, runs=prober.settle(expansion.runs))
+        expansion = replace(expansion, runs=prober.resolve_auto(expansion.runs))
         forecast = forecast_cells(expansion.runs, prober.measure_times(expansion.runs))
     statuses = status_of([run.run_dir for run in expansion.runs], expansion.folder)
     plan = make_plan(expansion, statuses, findings, forecast)
@@ -157,7 +156,7 @@ def _submit(arguments: list[str]) -> int:
     parser.add_argument(
         "--retry",
         metavar="STATES",
-        help=f"besides missing runs start those in these states only: {','.join(RETRY_WORDS)}",
+        help=f"besides missing runs start those in these states only: {','.join(RETRY_STATES)}",
     )
     _add_forecast_arguments(parser, "measure the device first, and put what it predicts beside what comes out")
     options = parser.parse_intermixed_args(arguments)
@@ -197,7 +196,12 @@ def _status(arguments: list[str]) -> int:
     parser = _parser("status", "Shows the state of every run at or below a folder. Exit status 1 if one failed.")
     parser.add_argument("folder", type=Path, metavar="DIR", help="a sweep's folder, a part of it, or a run directory")
     parser.add_argument(
-        "--watch", nargs="?", type=float, const=2.0, metavar="SECONDS", help="look again until all is settled"
+        "--watch",
+        nargs="?",
+        type=float,
+        const=2.0,
+        metavar="SECONDS",
+        help="refresh until no run is pending or running",
     )
     parser.add_argument("--format", choices=("text", "json"), default="text")
     options = parser.parse_args(arguments)
@@ -208,7 +212,7 @@ def _status(arguments: list[str]) -> int:
         print(json.dumps([status.as_dict() for status in statuses], indent=2))
     else:
         print_renderable(status_text(statuses, options.folder))
-    return EXIT_FAILED if any(status.state in FAILURES for status in statuses) else EXIT_DONE
+    return EXIT_FAILED if any(status.state.is_failure for status in statuses) else EXIT_DONE
 
 
 def _watch(folder: Path, seconds: float) -> int:
@@ -216,11 +220,11 @@ def _watch(folder: Path, seconds: float) -> int:
     console = Console(highlight=False)
     statuses = read_status(folder)
     with Live(status_text(statuses, folder), console=console, auto_refresh=False) as live:
-        while any(status.state in SETTLED[1:] for status in statuses):
+        while any(status.state.is_active for status in statuses):
             time.sleep(max(0.2, seconds))
             statuses = read_status(folder)
             live.update(status_text(statuses, folder), refresh=True)
-    return EXIT_FAILED if any(status.state in FAILURES for status in statuses) else EXIT_DONE
+    return EXIT_FAILED if any(status.state.is_failure for status in statuses) else EXIT_DONE
 
 
 def _cancel(arguments: list[str]) -> int:

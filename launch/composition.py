@@ -23,10 +23,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from adabatch.compose import GROUPS, compose, composer, to_config, translated_errors
 from adabatch.config import TrainConfig
-
-_CHOICES = (*GROUPS, "checkpoint")
+from adabatch.config.compose import compose, composer, to_config, translated_errors
+from adabatch.config.schema import GROUPS
 
 
 @contextmanager
@@ -37,7 +36,7 @@ def sweep_composer(config_dir: Path | None) -> Iterator[SweepComposer]:
 
 
 class SweepComposer:
-    """Composes configs as `adabatch.compose.compose` does, fast for many that share their options."""
+    """Composes configs as `adabatch.config.compose.compose` does, fast for many that share their options."""
 
     def __init__(self, config_dir: Path | None) -> None:
         self._config_dir = config_dir
@@ -63,8 +62,8 @@ class SweepComposer:
     def _assemble(self, overrides: Sequence[str]) -> DictConfig | None:
         """Return the config without Hydra's help where that is possible, else None."""
         parsed = [self._parse(text) for text in overrides]
-        choices = {entry.key_or_group: entry for entry in parsed if entry.key_or_group in _CHOICES}
-        values = [entry for entry in parsed if entry.key_or_group not in _CHOICES]
+        choices = {entry.key_or_group: entry for entry in parsed if entry.key_or_group in GROUPS}
+        values = [entry for entry in parsed if entry.key_or_group not in GROUPS]
         if not all(map(_is_plain, parsed)) or any(not isinstance(entry.value(), str) for entry in choices.values()):
             return None
         base = self._option(None)

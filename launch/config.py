@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,9 +13,11 @@ from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 from yaml import YAMLError
 
-from adabatch.checks import require, require_choice
-from adabatch.config import CONF_DIR
+from adabatch.config.compose import unknown_key
+from adabatch.config.keys import suggestion
 from adabatch.errors import ConfigError
+from adabatch.fields import require, require_choice
+from adabatch.files import CONF_DIR
 
 #: What may name a sweep, an arm or an option: a folder of that name stays where it is put.
 SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
@@ -230,9 +231,7 @@ def option_path(group: str, name: str, config_dir: Path | None) -> Path:
         if SAFE_NAME.fullmatch(name) and (folder / f"{name}.yaml").is_file():
             return folder / f"{name}.yaml"
     known = sorted({path.stem for folder in folders for path in folder.glob("*.yaml")})
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f" Did you mean {close[0]}?" if close else ""
-    raise ConfigError(f"{group} is {name}; it must be one of {', '.join(known)}.{hint}")
+    raise ConfigError(f"{group} is {name}; it must be one of {', '.join(known)}.{suggestion(name, known)}")
 
 
 def _load(schema: type[Group], group: str, name: str, words: Words, config_dir: Path | None) -> Group:
@@ -258,7 +257,7 @@ def _set(values: dict[str, Any], group: str, known: Sequence[str], key: str, tex
     """Set ``key`` to the YAML value ``text``. What follows ``grid.``, ``arms.``, ``exceptions.`` is one key."""
     first, _, rest = key.partition(".")
     if first not in known or (rest and first not in ("grid", "arms", "exceptions")):
-        raise ConfigError(_unknown_key(f"{group}.{key}", first, group, known))
+        raise ConfigError(unknown_key(f"{group}.{first}", known, f"{group}."))
     try:
         value = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))["value"]  # type: ignore[index,call-overload]
     except YAMLError as error:
@@ -269,18 +268,12 @@ def _set(values: dict[str, Any], group: str, known: Sequence[str], key: str, tex
         values[first] = value
 
 
-def _unknown_key(full_key: str, name: str, group: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f" Did you mean {group}.{close[0]}?" if close else ""
-    return f"{full_key} is no known key; known are {', '.join(known)}.{hint}"
-
-
 def _refusal(error: OmegaConfBaseException, group: str, known: Sequence[str]) -> str:
     key = str(error.full_key or error.key or "")
     full_key = f"{group}.{key}" if key else group
     if isinstance(error, MissingMandatoryValue):
         return f"{full_key} has no value; give it one with {full_key}=VALUE."
     if isinstance(error, ConfigAttributeError | ConfigKeyError):
-        return _unknown_key(full_key, key, group, known)
+        return unknown_key(full_key, known, f"{group}.")
     reason = str(error.msg or error).splitlines()[0].rstrip(".")
     return f"{full_key} is wrong: {reason}."

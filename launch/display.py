@@ -6,7 +6,6 @@ import time
 from abc import ABC, abstractmethod
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -20,8 +19,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from adabatch.run_dir import RunDir
-from launch.states import State
+from adabatch.rundir.files import RunDir
+from adabatch.rundir.heartbeat import read_beat
+from adabatch.rundir.states import State
 from launch.status import RunStatus
 
 _REFRESH_SECONDS = 0.5
@@ -126,18 +126,13 @@ class BarDisplay(Display):
             return
         self._looked_at = time.monotonic()
         for path, bar in self._bars.items():
-            folder = RunDir(path)
-            beat = folder.read_json(folder.progress)
-            if beat.get("epoch_samples"):
-                self._progress.update(bar, completed=_epochs_done(beat), total=beat.get("num_epochs"))
+            beat = read_beat(RunDir(path).progress)
+            if beat is not None and beat.epoch is not None:
+                self._progress.update(bar, completed=beat.epoch - 1, total=beat.num_epochs)
 
     def _say(self, line: str, state: State | None) -> None:
         style = {State.DONE: "green", State.PREEMPTED: "yellow"}.get(state, "red") if state else ""
         self._progress.console.print(escape(line), style=style, highlight=False)
-
-
-def _epochs_done(beat: dict[str, Any]) -> float:
-    return float(beat["epoch"]) - 1
 
 
 def make_display(root: Path, total: int) -> Display:

@@ -14,7 +14,6 @@ import yaml
 
 from adabatch.config import TrainConfig
 from adabatch.errors import ConfigError
-from adabatch.schedules import twin
 from launch.composition import SweepComposer, key_of, last_of_each_key, sweep_composer
 from launch.config import SweepConfig, twin_source
 
@@ -150,7 +149,7 @@ def _compose_arm(arm: str, words: Sequence[str], composer: SweepComposer) -> Tra
 
 def _twin_of(arm: str, config: TrainConfig) -> TrainConfig:
     try:
-        return dataclasses.replace(config, schedule=twin(config.schedule))
+        return dataclasses.replace(config, schedule=config.schedule.twin())
     except TypeError as error:
         raise ConfigError(f"arm {arm} cannot be generated: {error}.") from error
 

@@ -7,7 +7,6 @@ turns into `TrainJob.checkpoint` goes to the trainer, which saves its state; the
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import subprocess
@@ -20,20 +19,16 @@ from typing import Any
 
 from submitit.helpers import DelayedSubmission
 
-from adabatch.config import CONF_DIR
-from adabatch.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_PREEMPTED
-from adabatch.parent_death import told_of_parents_death
-from launch.bookkeeping import ATTEMPTS_FILE, append_line
-from launch.processes import this_process
+from adabatch.errors import EXIT_DONE
+from adabatch.processes.children import child_environment, signal_on_parent_death
+from adabatch.rundir.attempts import STOPPED_STATUSES, AttemptEnd, StoppedBy, record_end, record_start
+from adabatch.rundir.files import RunDir
+from adabatch.rundir.process_identity import this_process
+from adabatch.rundir.provenance import batch_job_id
 
 _POLL_SECONDS = 0.02
 _SIGNAL_AGAIN_SECONDS = 2.0
 _LOCK_PATIENCE_SECONDS = 60.0
-#: What a time limit and a preemption are called in the records and in ``status``.
-TIME_LIMIT = "time limit"
-PREEMPTION = "preemption"
-#: Exit statuses of a trainer that was asked to stop; the last one's while it was still starting.
-STOPPED = (EXIT_PREEMPTED, EXIT_INTERRUPTED, -signal.SIGTERM)
 
 
 class RunsFailed(Exception):
@@ -88,7 +83,9 @@ class TrainJob:
             self._start(run_dir)
         statuses = self._wait()
         failed = [
-            f"{run_dir} ({status})" for run_dir, status in statuses.items() if status not in (EXIT_DONE, *STOPPED)
+            f"{run_dir} ({status})"
+            for run_dir, status in statuses.items()
+            if status not in (EXIT_DONE, *STOPPED_STATUSES)
         ]
         if failed:
             raise RunsFailed("failed, with exit status: " + ", ".join(failed))
@@ -102,7 +99,7 @@ class TrainJob:
         """
         limit = self._time_limit_seconds
         timed_out = limit is not None and time.monotonic() - self._started >= limit
-        cause = TIME_LIMIT if timed_out else PREEMPTION
+        cause = StoppedBy.TIME_LIMIT if timed_out else StoppedBy.PREEMPTION
         sent_at = -_SIGNAL_AGAIN_SECONDS
         while any(_exit_status(child) is None for child in self._children.values()):
             if time.monotonic() - sent_at >= _SIGNAL_AGAIN_SECONDS:
@@ -111,7 +108,9 @@ class TrainJob:
             time.sleep(_POLL_SECONDS)
         statuses = {run_dir: _exit_status(child) for run_dir, child in self._children.items()}
         # With what had not been started when the stop came.
-        left = [run_dir for run_dir in self._run_dirs if run_dir not in statuses or statuses[run_dir] in STOPPED]
+        left = [
+            run_dir for run_dir in self._run_dirs if run_dir not in statuses or statuses[run_dir] in STOPPED_STATUSES
+        ]
         gives_up = bool(left) and self._requeues >= self._max_retries
         for run_dir, status in statuses.items():
             self._record_end(run_dir, status, cause if run_dir in left else None, gives_up and run_dir in left)
@@ -133,8 +132,8 @@ class TrainJob:
 
     def _start(self, run_dir: str) -> None:
         if _is_main_rank():
-            _wait_until_free(Path(run_dir))
-            append_line(Path(run_dir) / ATTEMPTS_FILE, {"event": "start", **_job_ids(), **this_process()})
+            RunDir(run_dir).wait_until_free(_LOCK_PATIENCE_SECONDS)
+            record_start(Path(run_dir), this_process(), *_job_ids())
         self._children[run_dir] = subprocess.Popen(
             [sys.executable, "-m", "adabatch.resume", run_dir],
             env={**_trainer_environment(), **self._environment, **self._gpu_of(run_dir)},
@@ -158,8 +157,7 @@ class TrainJob:
     def _record_end(self, run_dir: str, status: int | None, cause: str | None, gave_up: bool) -> None:
         if _is_main_rank() and run_dir not in self._recorded:
             self._recorded.add(run_dir)
-            record = {"event": "end", "exit_status": status, "stopped_by": cause, "gave_up": gave_up}
-            append_line(Path(run_dir) / ATTEMPTS_FILE, record)
+            record_end(Path(run_dir), AttemptEnd(status, cause, gave_up))
 
     def _pass_on(self, number: int, frame: FrameType | None) -> None:
         self._send(signal.SIGTERM)
@@ -184,7 +182,7 @@ def _exit_status(child: subprocess.Popen[bytes]) -> int | None:
 def _preparation() -> Callable[[], None]:
     """Return what a child runs before the trainer: signals that come before it can handle them must not end it."""
     # If the job is killed, its trainer saves its state and ends, too.
-    follow = told_of_parents_death(signal.SIGTERM)
+    follow = signal_on_parent_death(signal.SIGTERM)
 
     def prepare_child() -> None:
         signal.signal(signal.SIGUSR2, signal.SIG_IGN)
@@ -199,33 +197,18 @@ def _on_slurm() -> bool:
 
 
 def _trainer_environment() -> dict[str, str]:
-    """Return this environment with our import path first; a local job in a SLURM allocation is no rank of that."""
-    path = os.pathsep.join(filter(None, [str(CONF_DIR.parent), os.environ.get("PYTHONPATH")]))
+    """Return the environment of a trainer; a local job in a SLURM allocation is no rank of that."""
     kept = {key: value for key, value in os.environ.items() if _on_slurm() or not key.startswith("SLURM_")}
-    return {**kept, "PYTHONPATH": path}
+    return child_environment(kept)
 
 
 def _is_main_rank() -> bool:
     return not _on_slurm() or os.environ.get("SLURM_PROCID", "0") == "0"
 
 
-def _job_ids() -> dict[str, str | None]:
+def _job_ids() -> tuple[str | None, str | None]:
     """Return SLURM's id of this job, and the id in the names of submitit's logs."""
     if not _on_slurm():
-        return {"job_id": None, "log_id": os.environ.get("SUBMITIT_LOCAL_JOB_ID")}
-    job_id = os.environ["SLURM_JOB_ID"]
-    if "SLURM_ARRAY_JOB_ID" in os.environ:
-        job_id = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
-    return {"job_id": job_id, "log_id": job_id}
-
-
-def _wait_until_free(run_dir: Path) -> None:
-    """Give a trainer of an earlier attempt the time to save its state and let go of the run directory."""
-    deadline = time.monotonic() + _LOCK_PATIENCE_SECONDS
-    with open(run_dir / ".lock", "a", encoding="utf-8") as lock:
-        while time.monotonic() < deadline:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
-                time.sleep(_POLL_SECONDS)
+        return None, os.environ.get("SUBMITIT_LOCAL_JOB_ID")
+    job_id = batch_job_id()
+    return job_id, job_id

@@ -17,12 +17,14 @@ from typing import Any
 
 import submitit
 
-from adabatch.config import CONF_DIR, TrainConfig, load_config
-from adabatch.run_dir import RunDir, write_json_atomic
+from adabatch.config import TrainConfig, load_config
+from adabatch.files import write_json_atomic
+from adabatch.processes.children import child_environment, import_path
+from adabatch.rundir.files import RunDir
+from adabatch.rundir.process_identity import start_time
 from launch.config import ClusterConfig
 from launch.display import Display, PlainDisplay, make_display
 from launch.job import TrainJob
-from launch.processes import start_time
 from launch.status import status_of
 
 _POLL_SECONDS = 0.05
@@ -155,7 +157,7 @@ def _children_ignore_ctrl_c() -> Iterator[None]:
 def _import_path() -> Iterator[None]:
     """Let processes started within the block import this package, from whatever folder it was called."""
     before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(CONF_DIR.parent), before]))
+    os.environ["PYTHONPATH"] = import_path(os.environ)
     try:
         yield
     finally:
@@ -196,12 +198,13 @@ def start_detached(root: Path, groups: Sequence[Sequence[Path]], cluster: Cluste
         "logs": str(logs.resolve()),
     }
     write_json_atomic(logs / "queue.json", order)
-    with open(logs / "queue.txt", "ab") as output, _import_path():
+    with open(logs / "queue.txt", "ab") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "launch.local_queue", str((logs / "queue.json").resolve())],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
+            env=child_environment(),
             start_new_session=True,
         )
     _DETACHED.append(process)

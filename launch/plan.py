@@ -9,14 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from adabatch.batching import split_update
 from adabatch.config import TrainConfig
-from adabatch.run_dir import RunDir
-from adabatch.schedules import EpochPlan, build_schedule, tabulate
+from adabatch.rundir.files import RunDir
+from adabatch.rundir.outcome import read_summary
+from adabatch.rundir.states import State
+from adabatch.schedules import EpochPlan, tabulate
+from adabatch.schedules.batching import split_update
+from adabatch.schedules.trajectory import rate_per_sample
 from launch.expand import Expansion
 from launch.forecast import CellForecast
 from launch.lint import Finding
-from launch.states import State
 from launch.status import RunStatus
 
 #: A schedule whose batch changes all the time is shown in so many rows.
@@ -163,10 +165,7 @@ def _plan_arm(arm: str, cell: str, config: TrainConfig) -> ArmPlan:
 def epoch_rows(config: TrainConfig) -> list[EpochPlan]:
     """Return one row per epoch of a run."""
     data = config.dataset
-    schedule = build_schedule(
-        config.schedule, config.optimizer.learning_rate, data.num_train_samples, config.num_epochs
-    )
-    return tabulate(schedule, config.num_epochs, data.num_train_samples, data.partial_batch)
+    return tabulate(config.build_schedule(), config.num_epochs, data.num_train_samples, data.partial_batch)
 
 
 def stages(config: TrainConfig, rows: Sequence[EpochPlan]) -> list[Stage]:
@@ -202,8 +201,8 @@ def _stage(config: TrainConfig, rows: Sequence[EpochPlan]) -> Stage:
         world_size=world_size,
         learning_rate=(first.learning_rate, last.learning_rate),
         rate_per_sample=(
-            first.learning_rate / first.batch_size**exponent,
-            last.learning_rate / last.batch_size**exponent,
+            rate_per_sample(first.learning_rate, first.batch_size, exponent),
+            rate_per_sample(last.learning_rate, last.batch_size, exponent),
         ),
         updates_per_epoch=(first.num_updates, last.num_updates),
         samples_dropped=(first.samples_dropped, last.samples_dropped),
@@ -216,8 +215,7 @@ def _estimate(expansion: Expansion, statuses: Sequence[RunStatus]) -> Estimate:
     by_cell: dict[str, list[float]] = {}
     for run, status in zip(expansion.runs, statuses, strict=True):
         if status.state is State.DONE:
-            summary = RunDir(run.run_dir)
-            values = summary.read_json(summary.summary)
+            values = read_summary(RunDir(run.run_dir))
             seconds = values.get("wall_seconds") or values.get("elapsed_seconds")
             if seconds:
                 hours = seconds * run.config.hardware.world_size / 3600

@@ -3,45 +3,35 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from adabatch.config import TrainConfig, config_hash, load_config, save_config, to_dict, with_measured
-from adabatch.environment import available_cores
+from adabatch.config import (
+    TrainConfig,
+    differences,
+    load_config,
+    matches_hash,
+    save_config,
+    to_dict,
+    with_measured,
+)
+from adabatch.config.hashing import config_hash
 from adabatch.errors import ConfigError
 from adabatch.measure.forecast import count_updates
-from adabatch.run_dir import RunDir
+from adabatch.rundir.files import RunDir
+from adabatch.rundir.meta import LaunchFacts, Meta, read_meta, update_meta
+from adabatch.rundir.outcome import clear_outcome
+from adabatch.rundir.provenance import available_cores
+from adabatch.rundir.states import State
 from launch.config import ClusterConfig
 from launch.expand import Expansion, Run
-from launch.states import SETTLED, State
 from launch.status import RunStatus
-
-_STARTED_FILES = (
-    "epochs.csv",
-    "checkpoint.pt",
-    "checkpoint.previous.pt",
-    "attempts.jsonl",
-    "FAILED",
-    "DONE",
-    "summary.json",
-)
-#: Differences in these cannot change a result.
-_HARMLESS = (
-    "run_dir",
-    "tracker",
-    "checkpoint",
-    "dataset.root",
-    "dataset.download",
-    "dataset.num_workers",
-    "hardware.profile",
-)
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The runs to start, and how many of the others are done, at work, or left alone."""
+    """The runs to start, and how many of the others are done, active (queued or running), or left alone."""
 
     chosen: list[Run]
     done: int
@@ -58,49 +48,35 @@ def select(expansion: Expansion, statuses: Sequence[RunStatus], states: set[Stat
     for run in expansion.runs:
         _refuse_other_config(run)
     by_state = list(zip(expansion.runs, (status.state for status in statuses), strict=True))
-    chosen = [run for run, state in by_state if state in states and state not in SETTLED]
+    chosen = [run for run, state in by_state if state in states]
     done = sum(state is State.DONE for _, state in by_state)
-    active = sum(state in (State.RUNNING, State.PENDING) for _, state in by_state)
+    active = sum(state.is_active for _, state in by_state)
     return Selection(chosen, done, active, len(by_state) - len(chosen) - done - active)
 
 
 def _refuse_other_config(run: Run) -> None:
     folder = RunDir(run.run_dir)
-    if not has_started(run.run_dir):
+    if not folder.has_started:
         return
-    if folder.read_json(folder.meta).get("launch", {}).get("asked_hash") == config_hash(run.config):
+    asked_hash = read_meta(folder).launch.asked_hash
+    if asked_hash is not None and matches_hash(run.config, asked_hash):
         return
     saved = load_config(folder.config)
-    differences = list(_differences(to_dict(_settle(run.config, saved)), to_dict(saved)))
-    if differences:
+    found = list(differences(to_dict(_with_resolved(run.config, saved)), to_dict(saved)))
+    if found:
+        sentences = " ".join(difference.sentence("the saved one") for difference in found)
         raise ConfigError(
-            f"{run.run_dir} holds a run with another config ({'; '.join(differences)}); "
-            "give the sweep another name with sweep.name=NAME, or remove that folder."
+            f"{run.run_dir} holds a run with another config. {sentences} "
+            "Give the sweep another name with sweep.name=NAME, or remove that folder."
         )
 
 
-def has_started(run_dir: Path) -> bool:
-    """Return whether anything was ever trained in a run directory."""
-    return any((run_dir / name).exists() for name in _STARTED_FILES)
-
-
-def _settle(asked: TrainConfig, saved: TrainConfig) -> TrainConfig:
-    """Return the asked config with what an earlier submission settled for it: threads, and what was measured."""
+def _with_resolved(asked: TrainConfig, saved: TrainConfig) -> TrainConfig:
+    """Return the asked config with what an earlier submission resolved in it: threads, and what was measured."""
     if asked.hardware.num_threads is None:
         hardware = dataclasses.replace(asked.hardware, num_threads=saved.hardware.num_threads)
         asked = dataclasses.replace(asked, hardware=hardware)
     return with_measured(asked, saved)
-
-
-def _differences(asked: Mapping[str, Any], saved: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    for key in {**saved, **asked}:
-        name, now, before = prefix + key, asked.get(key), saved.get(key)
-        if name in _HARMLESS or now == before:
-            continue
-        if isinstance(now, dict) and isinstance(before, dict):
-            yield from _differences(now, before, f"{name}.")
-        else:
-            yield f"{name} is {before} there, {now} here"
 
 
 def concurrent_runs(cluster: ClusterConfig) -> int:
@@ -134,51 +110,57 @@ def starting_order(runs: Sequence[Run]) -> list[Run]:
     updates: dict[str, int] = {}
     for run in runs:
         places.setdefault((run.cell, run.seed), len(places))
-        if _course_of(run) not in updates:
-            updates[_course_of(run)] = count_updates(run.config).total()
-    return sorted(runs, key=lambda run: (places[run.cell, run.seed], -updates[_course_of(run)]))
+        if _updates_key(run) not in updates:
+            updates[_updates_key(run)] = count_updates(run.config).total()
+    return sorted(runs, key=lambda run: (places[run.cell, run.seed], -updates[_updates_key(run)]))
 
 
-def _course_of(run: Run) -> str:
+def _updates_key(run: Run) -> str:
     """Return a text that is equal for runs with the same updates, so that those of many seeds are counted once."""
     return f"{run.config.num_epochs} {run.config.schedule} {run.config.dataset}"
 
 
 def resolved(run: Run, cluster: ClusterConfig) -> TrainConfig:
-    """Return the config to save for a run: what an earlier submission settled stays, the rest is settled now."""
-    if has_started(run.run_dir):
-        return _settle(run.config, load_config(RunDir(run.run_dir).config))
+    """Return the config to save for a run: what an earlier submission resolved stays, the rest is resolved now."""
+    folder = RunDir(run.run_dir)
+    if folder.has_started:
+        return _with_resolved(run.config, load_config(folder.config))
     return with_threads(run.config, cluster)
 
 
-def write_run(run: Run, config: TrainConfig, launch_meta: Mapping[str, Any]) -> None:
-    """Write ``config.yaml`` and what ``meta.json`` says of the launch; drop the mark of an earlier failure."""
+def write_run(run: Run, config: TrainConfig, submission: LaunchFacts) -> None:
+    """Write ``config.yaml`` and what ``meta.json`` says of the launch; remove how an earlier attempt ended.
+
+    Args:
+        submission: what all runs of the submission share, and the run's forecast.
+    """
     folder = RunDir(run.run_dir)
     folder.path.mkdir(parents=True, exist_ok=True)
     save_config(config, folder.config)
-    before = folder.read_json(folder.meta) if has_started(run.run_dir) else {}
-    facts = {
-        "arm": run.arm,
-        "cell": run.cell,
-        "baseline": run.baseline,
-        "swept": run.swept,
-        "asked_hash": config_hash(run.config),
-    }
-    folder.update_meta({"launch": {**launch_meta, **facts, **_kept(before)}})
-    folder.failed.unlink(missing_ok=True)
+    before = read_meta(folder) if folder.has_started else Meta()
+    facts = dataclasses.replace(
+        submission,
+        arm=run.arm,
+        cell=run.cell,
+        baseline=run.baseline,
+        swept=run.swept,
+        asked_hash=config_hash(run.config),
+        forecast=before.launch.forecast or submission.forecast,  # that of the time before it started
+        earlier=_earlier(before),
+    )
+    update_meta(folder, launch=facts)
+    clear_outcome(folder)
 
 
-def _kept(meta: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a started run keeps of its earlier submissions.
+def _earlier(meta: Meta) -> list[dict[str, Any]]:
+    """Return, oldest first, how many runs went side by side in earlier submissions, up to which number of segments.
 
-    ``forecast`` is of the time before it started. ``earlier`` says, oldest first, how many runs went side by side,
-    and up to which number of segments: a submission that trained nothing leaves no trace.
+    A submission that trained nothing leaves no trace.
     """
-    launch = meta.get("launch", {})
-    kept = {"forecast": launch["forecast"]} if launch.get("forecast") else {}
-    earlier = list(launch.get("earlier", []))
-    num_segments = len(meta.get("segments", []))
+    earlier = list(meta.launch.earlier)
+    num_segments = len(meta.segments)
     if num_segments > (earlier[-1]["segments"] if earlier else 0):
-        side_by_side = {key: launch[key] for key in ("concurrent_runs", "runs_per_job") if key in launch}
-        earlier.append({**side_by_side, "segments": num_segments})
-    return {**kept, "earlier": earlier} if earlier else kept
+        shared = {"concurrent_runs": meta.launch.concurrent_runs, "runs_per_job": meta.launch.runs_per_job}
+        known = {name: value for name, value in shared.items() if value is not None}
+        earlier.append({**known, "segments": num_segments})
+    return earlier

@@ -12,19 +12,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from adabatch.config import CONF_DIR, TrainConfig, is_auto, load_config, save_config, to_dict, with_measured
+from adabatch.config import TrainConfig, is_auto, load_config, save_config, with_measured
+from adabatch.config.keys import micro_batch_keys
 from adabatch.errors import ConfigError
 from adabatch.measure.forecast import count_updates
 from adabatch.measure.times import Measurement
-from adabatch.run_dir import RunDir
-from launch.bookkeeping import LaunchFolder
+from adabatch.processes.children import child_environment
+from adabatch.rundir.files import RunDir
+from adabatch.rundir.journal import Journal
 from launch.config import ClusterConfig
 from launch.expand import Run
-from launch.prepare import has_started, with_threads
+from launch.prepare import with_threads
 from launch.slurm_submit import run_command_on_slurm
 
-#: Keys in which runs may differ and still need the same for an equal micro-batch.
-_TIMELESS = ("seed", "num_epochs", "run_dir", "schedule", "tracker", "checkpoint")
 _FILE_PATIENCE_SECONDS = 10.0
 _FILE_POLL_SECONDS = 0.5
 
@@ -41,11 +41,11 @@ class Prober:
 
     def __init__(self, runs: Sequence[Run], sweep_folder: Path, cluster: ClusterConfig, again: bool = False) -> None:
         self._runs = runs
-        self._folder = LaunchFolder(sweep_folder).path / "measured"
+        self._folder = Journal(sweep_folder).folder / "measured"
         self._cluster = cluster
         self._again = again
 
-    def settle(self, chosen: Sequence[Run]) -> list[Run]:
+    def resolve_auto(self, chosen: Sequence[Run]) -> list[Run]:
         """Replace each ``auto`` by a value that is measured, the same for all runs of a cell.
 
         A cell that has a started run keeps that run's values. Else they are measured for all arms with the
@@ -55,15 +55,15 @@ class Prober:
             ConfigError: if the measurement fails.
         """
         found: dict[str, TrainConfig] = {}
-        settled = []
+        resolved = []
         for run in chosen:
             if is_auto(run.config):
                 if run.cell not in found:
                     siblings = [other for other in self._runs if other.cell == run.cell and is_auto(other.config)]
                     found[run.cell] = _earlier(siblings) or self._measure_auto(run.cell, siblings)
                 run = dataclasses.replace(run, config=with_measured(run.config, found[run.cell]))
-            settled.append(run)
-        return settled
+            resolved.append(run)
+        return resolved
 
     def measure_times(self, runs: Sequence[Run]) -> dict[Path, Measurement]:
         """Return by run directory what the device needs for the micro-batches of the runs, whose caps are fixed.
@@ -110,11 +110,8 @@ class Prober:
             reason = run_command_on_slurm(call, configs[0], self._cluster, folder)
             _wait_for(answer)
         else:
-            path = os.pathsep.join(filter(None, [str(CONF_DIR.parent), os.environ.get("PYTHONPATH")]))
-            ended = subprocess.run(
-                [sys.executable, *call], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}
-            )
-            reason = ended.stderr.strip() or f"it ended with status {ended.returncode} and left no word"
+            ended = subprocess.run([sys.executable, *call], capture_output=True, text=True, env=child_environment())
+            reason = ended.stderr.strip() or f"it ended with status {ended.returncode} without output"
         if not answer.exists():
             raise ConfigError(f"measuring {what} for {cell} failed: {reason.splitlines()[-1]}")
         values: dict[str, Any] = json.loads(answer.read_text(encoding="utf-8"))
@@ -131,15 +128,12 @@ def _wait_for(answer: Path) -> None:
 
 def _earlier(runs: Sequence[Run]) -> TrainConfig | None:
     for run in runs:
-        if has_started(run.run_dir):
-            config = load_config(RunDir(run.run_dir).config)
-            if not is_auto(config):
-                return config
+        folder = RunDir(run.run_dir)
+        if folder.has_started and not is_auto(config := load_config(folder.config)):
+            return config
     return None
 
 
 def _timed_alike(config: TrainConfig) -> str:
     """Return a text that is equal for runs whose equal micro-batches take the same time."""
-    values = to_dict(config)
-    optimizer = {"kind": config.optimizer.kind, "has_momentum": config.optimizer.momentum > 0}
-    return json.dumps({key: values[key] for key in values if key not in (*_TIMELESS, "optimizer")} | optimizer)
+    return json.dumps(micro_batch_keys(config))

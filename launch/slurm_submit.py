@@ -20,9 +20,10 @@ import submitit
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 from submitit.helpers import CommandFunction
 
-from adabatch.config import CONF_DIR, TrainConfig
+from adabatch.config import TrainConfig
 from adabatch.errors import EXIT_DONE, ConfigError
-from launch.bookkeeping import LaunchFolder, Record
+from adabatch.files import SOURCE_DIR
+from adabatch.rundir.journal import Intent, Journal
 from launch.config import ClusterConfig
 from launch.expand import Expansion, Run
 from launch.job import TrainJob
@@ -48,7 +49,7 @@ class Submission:
     """
 
     expansion: Expansion
-    folder: LaunchFolder
+    journal: Journal
     cluster: ClusterConfig
     logs: Path
     token: str
@@ -98,7 +99,7 @@ def submit_to_slurm(submission: Submission, groups: Sequence[Sequence[Run]]) -> 
         chunks += [jobs[start : start + largest] for start in range(0, len(jobs), largest)]
     capped = submission.cluster.max_concurrent_jobs is not None
     # A cap holds within one array. Arrays wait for one another, so that it holds for the sweep.
-    before = _queued_jobs(submission.folder) if capped else []
+    before = _queued_jobs(submission.journal) if capped else []
     accepted = 0
     for number, chunk in enumerate(chunks):
         try:
@@ -120,29 +121,19 @@ def _shape(group: Sequence[Run]) -> tuple[int, int, str]:
     return hardware.num_nodes, hardware.num_devices, hardware.device
 
 
-def _queued_jobs(folder: LaunchFolder) -> list[str]:
+def _queued_jobs(journal: Journal) -> list[str]:
     """Return the jobs of earlier submissions that are still queued or running."""
-    job_ids = {job_id for record in folder.records() if record.get("event") == "accepted" for job_id in record["jobs"]}
+    job_ids = journal.accepted_job_ids()
     queue = Queue.ask(job_ids)
     return sorted({job_id.split("_")[0] for job_id in job_ids if queue.is_live(job_id)})
 
 
 def _submit_array(submission: Submission, token: str, chunk: Sequence[Sequence[Run]], after: Sequence[str]) -> str:
     """Submit one array and write down what the cluster answered, before anything else; return the job's id."""
-    folder = submission.folder
+    journal = submission.journal
     name = f"{submission.expansion.sweep.name}-{token}"
-    names = [[run.name for run in group] for group in chunk]
-    intent = {
-        "event": "intent",
-        "time": time.time(),
-        "token": token,
-        "job_name": name,
-        "groups": names,
-        "logs": submission.logs.name,
-    }
-    folder.append(intent)
-    config = chunk[0][0].config
-    executor = _executor(submission.cluster, config, submission.logs, name)
+    intent = journal.record_intent(token, name, [[run.name for run in group] for group in chunk], submission.logs.name)
+    executor = _executor(submission.cluster, chunk[0][0].config, submission.logs, name)
     if after:
         executor.update_parameters(slurm_dependency="afterany:" + ":".join(after))
     limit = 60.0 * (submission.cluster.timeout_min or 0) - submission.cluster.signal_delay_s - _EARLY_SECONDS
@@ -154,59 +145,41 @@ def _submit_array(submission: Submission, token: str, chunk: Sequence[Sequence[R
         # On refusal submitit prints sbatch's words and raises them; once is enough.
         with contextlib.redirect_stderr(io.StringIO()), executor.batch():
             submitted = [executor.submit(job) for job in jobs]
-        job_ids = [str(job.job_id) for job in submitted]
+        journal.record_acceptance(intent, [str(job.job_id) for job in submitted])
     except (FailedJobError, FailedSubmissionError, OSError) as error:
         reason = " ".join(str(error).split())
-        # Where the answer was lost, the job may exist all the same.
+        # If the answer was lost, the job may exist all the same.
         if not any(word in reason for word in _LOST_ANSWER_WORDS):
-            folder.append({"event": "refused", "token": token, "reason": reason})
+            journal.record_refusal(intent, reason)
             raise SlurmError(f"sbatch refused: {reason.rstrip('.')}.") from error
-        if not recover(folder, intent):
+        if not _recover(journal, intent):
             raise SlurmError(f"sbatch refused: {reason.rstrip('.')}.") from error
-        job_ids = list(_accepted_jobs(folder, token))
-    else:
-        folder.append(_acceptance(intent, job_ids))
-    return job_ids[0].split("_")[0]
+    return journal.accepted_job_ids(token)[0].split("_")[0]
 
 
-def _acceptance(intent: Record, job_ids: Sequence[str]) -> Record:
-    jobs = dict(zip(job_ids, intent["groups"], strict=True))
-    return {"event": "accepted", "token": intent["token"], "jobs": jobs, "logs": intent["logs"]}
-
-
-def _accepted_jobs(folder: LaunchFolder, token: str) -> dict[str, list[str]]:
-    found = [
-        record["jobs"] for record in folder.records() if record.get("event") == "accepted" and record["token"] == token
-    ]
-    return found[-1] if found else {}
-
-
-def settle_intents(folder: LaunchFolder) -> None:
-    """Find out about submissions whose answer was lost: the caller died, or the controller did not answer.
+def recover_lost_answers(journal: Journal) -> None:
+    """Find out about requests whose answer was lost: the caller died, or the controller did not answer.
 
     Raises:
-        SlurmError: if SLURM cannot be asked; a run might else be submitted twice.
+        SlurmError: if SLURM cannot be asked; a run might otherwise be submitted twice.
     """
-    records = folder.records()
-    settled = {record["token"] for record in records if record.get("event") in ("accepted", "refused")}
-    for record in records:
-        if record.get("event") == "intent" and record["token"] not in settled:
-            recover(folder, record)
+    for intent in journal.unanswered_intents():
+        _recover(journal, intent)
 
 
-def recover(folder: LaunchFolder, intent: Record) -> bool:
+def _recover(journal: Journal, intent: Intent) -> bool:
     """Look for an intended job by its name; write down that it was accepted, or that it was not.
 
     Raises:
         SlurmError: if SLURM does not answer; then nothing is written down, and the next submission asks again.
     """
-    found = jobs_named(intent["job_name"], intent["time"])
+    found = jobs_named(intent.job_name, intent.time)
     if not found:
-        folder.append({"event": "refused", "token": intent["token"]})
+        journal.record_refusal(intent)
         return False
-    count = len(intent["groups"])
+    count = len(intent.groups)
     job_ids = [found[0]] if count == 1 else [f"{found[0]}_{index}" for index in range(count)]
-    folder.append({**_acceptance(intent, job_ids), "recovered": True})
+    journal.record_acceptance(intent, job_ids, recovered=True)
     return True
 
 
@@ -236,7 +209,7 @@ def _executor(cluster: ClusterConfig, config: TrainConfig, logs: Path, name: str
         "slurm_array_parallelism": cluster.max_concurrent_jobs or _ALL_AT_ONCE,
         "slurm_setup": [
             *cluster.setup,
-            f"export PYTHONPATH={shlex.quote(str(CONF_DIR.parent))}${{PYTHONPATH:+:$PYTHONPATH}}",
+            f"export PYTHONPATH={shlex.quote(str(SOURCE_DIR))}${{PYTHONPATH:+:$PYTHONPATH}}",
         ],
         "slurm_srun_args": srun_args,
         "slurm_additional_parameters": {"requeue": True},
@@ -274,7 +247,7 @@ def run_command_on_slurm(words: Sequence[str], config: TrainConfig, cluster: Clu
         raise
     log = (job.stderr() or "").strip()
     own_words = log.partition(_AFTER_OWN_WORDS)[0].strip()
-    return own_words or log or f"SLURM job {job_id} left no word and is {state}"
+    return own_words or log or f"SLURM job {job_id} ended as {state} without output"
 
 
 def _wait_for_end(job_id: str) -> str:

@@ -10,10 +10,9 @@ from typing import Any
 
 import yaml
 
-from adabatch.config import CONF_DIR
-from adabatch.environment import code_version
-from adabatch.run_dir import write_text_atomic
-from launch.bookkeeping import LaunchFolder
+from adabatch.files import SOURCE_DIR, write_text_atomic
+from adabatch.rundir.journal import Journal
+from adabatch.rundir.provenance import code_version
 from launch.expand import Expansion
 
 _LARGEST_DIFF_BYTES = 10_000_000
@@ -26,16 +25,16 @@ def write_sweep(expansion: Expansion, call_overrides: list[str]) -> None:
     write_text_atomic(expansion.folder / "sweep.yaml", yaml.safe_dump(values, sort_keys=False))
 
 
-def snapshot_code(folder: LaunchFolder) -> dict[str, Any]:
+def snapshot_code(journal: Journal) -> dict[str, Any]:
     """Keep the difference to the last commit in the sweep's folder; return version, commit and the file's name."""
     version = code_version()
-    diff = _uncommitted(CONF_DIR.parent) if version["git_sha"] else ""
+    diff = _uncommitted(SOURCE_DIR) if version["git_sha"] else ""
     version["git_dirty"] = bool(diff) if version["git_sha"] else None
     if not diff:
         return {**version, "git_diff": None}
     name = f"git_{hashlib.sha256(diff.encode()).hexdigest()[:12]}.diff"
-    if not (folder.path / name).exists():
-        write_text_atomic(folder.path / name, diff)
+    if not (journal.folder / name).exists():
+        write_text_atomic(journal.folder / name, diff)
     return {**version, "git_diff": name}
 
 

@@ -11,8 +11,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from adabatch.rundir.states import State
 from adabatch.terminal import duration
-from launch.states import FAILURES, SETTLED, State
 from launch.status import RunStatus
 
 _LISTED_DONE = 40
@@ -49,15 +49,19 @@ def _causes(statuses: Sequence[RunStatus]) -> list[RenderableType]:
     lines: list[RenderableType] = []
     for status in statuses:
         waits_for = status.state is State.PENDING and status.cause not in (None, "Priority", "Resources")
-        if (status.cause and status.state not in SETTLED) or waits_for:
+        if (status.cause and not _goes_well(status.state)) or waits_for:
             lines.append(Text(f"{status.name}: {status.cause}", style=_style(status.state)))
-            if status.log is not None and status.state not in SETTLED:
+            if status.log is not None and not _goes_well(status.state):
                 lines.append(Text(f"    see {status.log}", style="dim"))
     return [Text(""), *lines] if lines else []
 
 
+def _goes_well(state: State) -> bool:
+    return state is State.DONE or state.is_active
+
+
 def _style(state: State) -> str:
-    if state in FAILURES:
+    if state.is_failure:
         return "red"
     return {State.DONE: "green", State.RUNNING: "cyan"}.get(state, "yellow")
 

@@ -8,10 +8,12 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from adabatch.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, ConfigError
-from launch.bookkeeping import LaunchFolder
+from adabatch.rundir.journal import Journal
+from adabatch.rundir.meta import LaunchFacts
+from adabatch.rundir.process_identity import identity_of, this_process
+from adabatch.rundir.states import State
 from launch.config import ClusterConfig
 from launch.expand import Expansion, Run
 from launch.forecast import forecast_runs
@@ -19,11 +21,9 @@ from launch.lint import ERROR, Finding
 from launch.local_queue import Stopped, foreground_queue, start_detached
 from launch.prepare import Selection, concurrent_runs, resolved, select, starting_order, write_run
 from launch.probe import Prober
-from launch.processes import start_time, this_process
 from launch.slurm import Queue, SlurmError
-from launch.slurm_submit import Submission, check_shape, require_programs, settle_intents, submit_to_slurm
+from launch.slurm_submit import Submission, check_shape, recover_lost_answers, require_programs, submit_to_slurm
 from launch.snapshot import snapshot_code, write_sweep
-from launch.states import FAILURES, State
 from launch.status import status_of
 
 
@@ -68,74 +68,72 @@ def submit(request: Request) -> int:
         ConfigError: if a folder holds another config, or the cluster refuses.
     """
     expansion = request.expansion
-    folder = LaunchFolder(expansion.folder)
-    with folder.locked(lambda: print("another submission of this sweep is at work; waiting for it", flush=True)):
+    journal = Journal(expansion.folder)
+    with journal.locked(lambda: print("another submission of this sweep is in progress; waiting for it", flush=True)):
         if request.cluster.kind == "slurm":
             require_programs()
             for run in expansion.runs:
                 check_shape(request.cluster, run.config)
-        settle_intents(folder)
-        _require_queue(folder)
+        recover_lost_answers(journal)
+        _require_queue(journal)
         statuses = status_of([run.run_dir for run in expansion.runs], expansion.folder)
         selection = select(expansion, statuses, request.states)
         print(_selection_text(selection, expansion.folder), flush=True)
         if not selection.chosen:
             return EXIT_DONE
         token = uuid.uuid4().hex[:8]
-        logs = folder.logs / f"{datetime.datetime.now():%Y%m%d-%H%M%S}-{token}"
-        groups = _write(request, selection.chosen, folder)
+        logs = journal.logs / f"{datetime.datetime.now():%Y%m%d-%H%M%S}-{token}"
+        groups = _write(request, selection.chosen, journal)
         if request.cluster.kind == "slurm":
-            return submit_to_slurm(Submission(expansion, folder, request.cluster, logs, token), groups)
+            return submit_to_slurm(Submission(expansion, journal, request.cluster, logs, token), groups)
         paths = [[run.run_dir for run in group] for group in groups]
-        record = {"event": "local", "runs": [run.name for run in selection.chosen], "logs": logs.name}
+        names = [run.name for run in selection.chosen]
         if request.detach:
-            pid = start_detached(folder.sweep_folder, paths, request.cluster, logs)
-            folder.append({**record, **this_process(), "pid": pid, "pid_start": start_time(pid)})
-            print(f"process {pid} works on them; see: python -m launch status {folder.sweep_folder} --watch")
+            pid = start_detached(journal.sweep_folder, paths, request.cluster, logs)
+            journal.record_queue(names, logs.name, identity_of(pid))
+            print(f"process {pid} works on them; see: python -m launch status {journal.sweep_folder} --watch")
             return EXIT_DONE
-        folder.append({**record, **this_process()})
+        journal.record_queue(names, logs.name, this_process())
     # The lock covers the decision, not the hours of training.
     return _work(request, paths, logs)
 
 
-def _require_queue(folder: LaunchFolder) -> None:
+def _require_queue(journal: Journal) -> None:
     """Raise SlurmError if runs of the sweep went to SLURM and it does not say what became of them."""
-    jobs = {job_id for record in folder.records() if record.get("event") == "accepted" for job_id in record["jobs"]}
+    jobs = journal.accepted_job_ids()
     if jobs and not Queue.ask(jobs).reached:
-        raise SlurmError(
-            "squeue does not answer, so that nobody knows what is still queued; repeat the command when it does."
-        )
+        raise SlurmError("squeue is not responding, so queued jobs cannot be checked; retry later.")
 
 
 def _selection_text(selection: Selection, folder: Path) -> str:
-    counts = [(selection.done, "done"), (selection.active, "at work or queued"), (selection.left, "left alone")]
+    counts = [(selection.done, "done"), (selection.active, "running or queued"), (selection.left, "left alone")]
     others = ", ".join(f"{count} {what}" for count, what in counts if count)
     if not selection.chosen:
         return f"{folder}: nothing to submit ({others})"
     return f"{folder}: submitting {len(selection.chosen)} runs" + (f" ({others})" if others else "")
 
 
-def _write(request: Request, chosen: Sequence[Run], folder: LaunchFolder) -> list[list[Run]]:
+def _write(request: Request, chosen: Sequence[Run], journal: Journal) -> list[list[Run]]:
     """Write what the jobs will read: the sweep, the code, and each run's config; return the runs by job."""
     cluster, sweep = request.cluster, request.expansion.sweep
     prober = Prober(request.expansion.runs, request.expansion.folder, cluster, request.measure_again)
-    settled = prober.settle(chosen)
-    configs = [resolved(run, cluster) for run in settled]
-    forecasts = forecast_runs(settled, prober.measure_times(settled)) if request.forecast else {}
-    code = snapshot_code(folder)
+    measured = prober.resolve_auto(chosen)
+    configs = [resolved(run, cluster) for run in measured]
+    forecasts = forecast_runs(measured, prober.measure_times(measured)) if request.forecast else {}
+    facts = LaunchFacts(
+        sweep=sweep.name,
+        varied=list(sweep.grid),
+        lint_allowed=request.allowed,
+        cluster=request.cluster_name,
+        concurrent_runs=concurrent_runs(cluster),
+        runs_per_job=cluster.runs_per_job,
+        code=snapshot_code(journal),
+    )
     write_sweep(request.expansion, request.overrides)
-    meta: dict[str, Any] = {
-        "sweep": sweep.name,
-        "varied": list(sweep.grid),
-        "lint_allowed": request.allowed,
-        "cluster": request.cluster_name,
-        "concurrent_runs": concurrent_runs(cluster),
-        "runs_per_job": cluster.runs_per_job,
-        "code": code,
-    }
     for run, config in zip(chosen, configs, strict=True):
         predicted = forecasts.get(run.run_dir)
-        write_run(run, config, meta | {"forecast": predicted and dataclasses.asdict(predicted)})
+        forecast = dataclasses.asdict(predicted) if predicted else None
+        write_run(run, config, dataclasses.replace(facts, forecast=forecast))
     size = cluster.runs_per_job
     runs = starting_order(chosen)
     return [runs[start : start + size] for start in range(0, len(runs), size)]
@@ -150,8 +148,8 @@ def _work(request: Request, groups: Sequence[Sequence[Path]], logs: Path) -> int
         print(f"stopped by {signal_name}; repeating the command continues the runs", flush=True)
         return EXIT_INTERRUPTED
     finally:
-        LaunchFolder(root).append({"event": "local_end", "logs": logs.name})
+        Journal(root).record_queue_end(logs.name)
     states = [status.state for status in status_of([path for group in groups for path in group], root)]
-    failed = sum(state in FAILURES for state in states)
+    failed = sum(state.is_failure for state in states)
     print(f"{root}: {states.count(State.DONE)} of {len(states)} runs done, {failed} failed", flush=True)
     return EXIT_DONE if states.count(State.DONE) == len(states) else EXIT_FAILED

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from adabatch.compose import compose
+from adabatch.config.compose import compose
 from adabatch.run import run_config
-from adabatch.run_dir import RunDir
+from adabatch.rundir.files import RunDir
 from tests.adabatch.support import TINY
 
 Train = Callable[..., RunDir]

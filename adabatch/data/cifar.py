@@ -8,12 +8,10 @@ import torch
 from torchvision.datasets import CIFAR10, CIFAR100
 from torchvision.datasets.utils import check_integrity
 
-from adabatch.config import DatasetConfig
-from adabatch.data.locate import locate, search_folders
+from adabatch.data.config import DatasetConfig
+from adabatch.data.files import download_once, locate, search_folders, verify_labels, verify_sizes
 from adabatch.data.resident import resident_dataset
 from adabatch.data.source import Dataset, ImageFormat
-from adabatch.data.torchvision_download import download_once
-from adabatch.data.verify import verify_labels, verify_sizes
 from adabatch.errors import DataError
 
 _CLASSES: dict[str, type[CIFAR10]] = {"cifar10": CIFAR10, "cifar100": CIFAR100}

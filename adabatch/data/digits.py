@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from adabatch.config import DatasetConfig
+from adabatch.data.config import DatasetConfig
+from adabatch.data.files import verify_sizes
 from adabatch.data.resident import resident_dataset
 from adabatch.data.source import Dataset, ImageFormat
-from adabatch.data.verify import verify_sizes
 
 _WHITE = 16.0
 

@@ -11,12 +11,10 @@ import torch
 from torchvision.datasets import FashionMNIST
 from torchvision.datasets.mnist import read_sn3_pascalvincent_tensor
 
-from adabatch.config import DatasetConfig
-from adabatch.data.locate import locate, search_folders
+from adabatch.data.config import DatasetConfig
+from adabatch.data.files import download_once, locate, search_folders, verify_labels, verify_sizes
 from adabatch.data.resident import resident_dataset
 from adabatch.data.source import Dataset, ImageFormat
-from adabatch.data.torchvision_download import download_once
-from adabatch.data.verify import verify_labels, verify_sizes
 from adabatch.errors import DataError
 
 #: Where Debian's package dataset-fashion-mnist puts the files.

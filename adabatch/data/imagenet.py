@@ -22,12 +22,11 @@ from torch.utils.data import Dataset as TorchDataset
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from adabatch.config import DatasetConfig
-from adabatch.data.locate import locate, search_folders
+from adabatch.data.config import DatasetConfig
+from adabatch.data.files import locate, search_folders, verify_sizes
 from adabatch.data.order import derived_seed
 from adabatch.data.pixels import PixelNormalizer
 from adabatch.data.source import Dataset, ImageFormat
-from adabatch.data.verify import verify_sizes
 from adabatch.errors import EXIT_FAILED, ConfigError, DataError
 
 _FOLDER = "imagenet"

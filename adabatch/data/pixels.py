@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from adabatch.config import DatasetConfig
+from adabatch.data.config import DatasetConfig
 from adabatch.data.source import ImageFormat
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
-from adabatch.config import DatasetConfig
 from adabatch.data.augment import Augmentation, CropGather, draw_augmentation, to_device
+from adabatch.data.config import DatasetConfig
 from adabatch.data.pixels import PixelNormalizer
 from adabatch.data.source import Dataset, ImageFormat
 

@@ -11,23 +11,23 @@ from typing import Any
 
 from adabatch.config import TrainConfig, load_config
 from adabatch.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, ConfigError, OutOfMemory
+from adabatch.files import write_json_atomic
+from adabatch.measure.resolve_auto import resolve_auto
 from adabatch.measure.run_times import measure_sizes
-from adabatch.measure.settle import settle
-from adabatch.run_dir import write_json_atomic
-from adabatch.session import make_device
+from adabatch.training.device import make_device
 
 
 def _measure(configs: Sequence[TrainConfig], options: argparse.Namespace) -> dict[str, Any]:
     device = make_device(configs[0])
-    settled = settle(configs, device, again=options.again)
-    first = settled.configs[0]
+    resolved = resolve_auto(configs, device, again=options.again)
+    first = resolved.configs[0]
     answer: dict[str, Any] = {
         "max_micro_batch_size": first.max_micro_batch_size,
         "compile": first.hardware.compile,
-        "reasons": settled.reasons,
+        "reasons": resolved.reasons,
     }
     if options.times:
-        answer["measurement"] = measure_sizes(settled.configs, device, again=options.again).as_dict()
+        answer["measurement"] = measure_sizes(resolved.configs, device, again=options.again).as_dict()
     return answer
 
 

@@ -1,4 +1,4 @@
-"""Measurements are kept between commands: for the same computation on the same device, nobody waits twice."""
+"""On-disk cache of measurements, keyed by everything that affects timing."""
 
 from __future__ import annotations
 
@@ -13,27 +13,21 @@ from typing import Any, TypeVar
 
 import torch
 
-from adabatch.config import TrainConfig, to_dict
-from adabatch.environment import code_version, gpu_versions, library_versions
+from adabatch.config import TrainConfig
+from adabatch.config.keys import micro_batch_keys
+from adabatch.files import write_json_atomic
 from adabatch.measure.probe import device_model
-from adabatch.run_dir import write_json_atomic
+from adabatch.rundir.provenance import code_version, gpu_versions, library_versions
 
-_HARDWARE = ("precision", "compile", "channels_last", "deterministic")
-_DATASET = ("name", "image_size", "num_channels", "num_classes", "crop_padding", "horizontal_flip")
 Measured = TypeVar("Measured")
 _log = logging.getLogger(__name__)
 
 
 def cache_key(config: TrainConfig, device: torch.device, **more: Any) -> dict[str, Any]:
     """Return all that a measurement's times depend on, with what the caller adds."""
-    values = to_dict(config)
     return {
-        "network": config.network.name,
-        "batch_norm": (config.batch_norm, config.ghost_batch_size),
-        "optimizer": (config.optimizer.kind, config.optimizer.momentum > 0),
-        "dataset": {key: values["dataset"][key] for key in _DATASET},
-        "hardware": {key: values["hardware"][key] for key in _HARDWARE},
-        "device": device_model(device),
+        **micro_batch_keys(config),
+        "device_model": device_model(device),
         "num_threads": torch.get_num_threads(),
         **library_versions(),
         **(gpu_versions() if device.type == "cuda" else {}),

@@ -12,20 +12,20 @@ from typing import Any
 import torch
 from torch import nn
 
-from adabatch.compiler import shielded_compiling
 from adabatch.config import TrainConfig
-from adabatch.learner import Learner
 from adabatch.measure.cache import cache_key, measured_once
 from adabatch.measure.forecast import micro_batch_counts
 from adabatch.measure.probe import Probe
 from adabatch.measure.times import MicroBatchTime
+from adabatch.training.compiler import shielded_compiling
+from adabatch.training.engine import Engine
 
 #: What is tried: CUDA graphs exist on a GPU alone, and a search for kernels takes longer than most runs.
 _MODES: dict[str, tuple[bool | str, ...]] = {"cpu": (True,), "cuda": (True, "reduce-overhead")}
 #: How far a compiled gradient may be from the uncompiled one, as a share of its norm, in float64: there rounding moves
 #: that of the deepest network by less. In the run's own precision it can move it by more than all of it.
 _TOLERANCE = 1e-3
-#: A quarter of what fits as the run computes it fits in float64, too.
+#: float64 needs at most 4x the memory, so a quarter of the micro-batch is checked.
 _CHECKED_SIZE, _CHECKED_SHARE = 64, 4
 #: A CUDA graph is run once as it is, recorded, and only then replayed.
 _CHECKED_MICRO_BATCHES = 4
@@ -52,8 +52,8 @@ def choose_compile(configs: Sequence[TrainConfig], device: torch.device, *, agai
     """Time the micro-batch that holds most samples, uncompiled and compiled, and choose what ends the runs first.
 
     Args:
-        configs: equal but for their schedules, with a settled micro-batch cap.
-        device: set up by `adabatch.session.make_device`.
+        configs: equal but for their schedules, with the micro-batch cap resolved.
+        device: set up by `adabatch.training.device.make_device`.
         again: whether to measure although an earlier measurement is in the cache.
     """
     counts = [micro_batch_counts(config) for config in configs]
@@ -119,8 +119,8 @@ def _check_gradient(config: TrainConfig, mode: bool | str, size: int, device: to
 
 def _gradient(config: TrainConfig, size: int, device: torch.device) -> torch.Tensor:
     """Return the gradient, in float64, of some accumulated micro-batches that are the same for all configs."""
-    learner = Learner(config, device)
-    for module in learner.network.modules():
+    engine = Engine(config, device)
+    for module in engine.network.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0  # a compiler draws other random numbers
     data = config.dataset
@@ -129,11 +129,11 @@ def _gradient(config: TrainConfig, size: int, device: torch.device) -> torch.Ten
     with shielded_compiling():
         for _ in range(_CHECKED_MICRO_BATCHES):
             pixels = torch.randn((size, data.num_channels, data.image_size, data.image_size), generator=source)
-            images = pixels.to(device=device, dtype=learner.dtype).contiguous(memory_format=layout)
+            images = pixels.to(device=device, dtype=engine.dtype).contiguous(memory_format=layout)
             labels = torch.randint(0, data.num_classes, (size,), generator=source).to(device)
-            loss, _ = learner.forward(images, labels)
-            learner.backward(loss, _CHECKED_MICRO_BATCHES * size)
-    gradients = [parameter.grad for parameter in learner.network.parameters() if parameter.grad is not None]
+            loss, _ = engine.forward(images, labels)
+            engine.backward(loss, _CHECKED_MICRO_BATCHES * size)
+    gradients = [parameter.grad for parameter in engine.network.parameters() if parameter.grad is not None]
     return torch.cat([gradient.flatten().double() for gradient in gradients])
 
 

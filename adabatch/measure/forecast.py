@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from adabatch.batching import split_update
 from adabatch.config import TrainConfig
 from adabatch.measure.times import Measurement
-from adabatch.progress import Progress
-from adabatch.schedules import build_schedule, plan_updates, tabulate
+from adabatch.schedules import plan_updates, tabulate
+from adabatch.schedules.batching import split_update
+from adabatch.schedules.progress import Progress
 
 #: Sizes that hold less of a run's samples than this are not worth a measurement of their own, ...
 _MIN_SHARE = 0.05
@@ -37,7 +37,7 @@ def count_updates(config: TrainConfig) -> Counter[int]:
     """Return how many updates of the run have how many samples."""
     data = config.dataset
     samples = data.num_train_samples
-    schedule = build_schedule(config.schedule, config.optimizer.learning_rate, samples, config.num_epochs)
+    schedule = config.build_schedule()
     counts: Counter[int] = Counter()
     if schedule.constant_within_epoch:
         for row in tabulate(schedule, config.num_epochs, samples, data.partial_batch):

@@ -69,7 +69,7 @@ def explore_micro_batch(
 
     Args:
         configs: equal but for their schedules.
-        device: set up by `adabatch.session.make_device`.
+        device: set up by `adabatch.training.device.make_device`.
         again: whether to measure although an earlier measurement is in the cache.
 
     Raises:

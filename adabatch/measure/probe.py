@@ -1,6 +1,6 @@
 """Measures what one device needs for a micro-batch: the real trainer, for moments, on random pixels.
 
-What is timed is `Trainer.train_epoch` itself, so that the preparation of data, the metrics and the trainer's own work
+What is timed is `TrainingLoop.train_epoch` itself, so that the preparation of data, the metrics and the loop's own work
 are in the numbers as they are in a run's. Sizes take turns, so that what disturbs the machine for a while disturbs
 all of them.
 """
@@ -22,17 +22,17 @@ from adabatch.data import Dataset
 from adabatch.data.order import generator
 from adabatch.data.resident import ResidentSource
 from adabatch.data.source import ImageFormat
-from adabatch.distributed import Ranks
-from adabatch.environment import cpu_model, utc_now
 from adabatch.errors import OutOfMemory, is_out_of_memory
-from adabatch.evaluation import evaluate
-from adabatch.learner import DTYPES, Learner
 from adabatch.measure.times import Measurement, MicroBatchTime
-from adabatch.reporting import Reporter
-from adabatch.run_dir import RunDir
-from adabatch.stop_signals import StopRequest
-from adabatch.stopwatch import Stopwatch, train_seconds
-from adabatch.trainer import Trainer
+from adabatch.processes.ranks import Ranks
+from adabatch.processes.signals import StopRequest
+from adabatch.rundir.files import RunDir
+from adabatch.rundir.provenance import cpu_model, utc_now
+from adabatch.training.engine import DTYPES, Engine
+from adabatch.training.evaluation import evaluate
+from adabatch.training.loop import TrainingLoop
+from adabatch.training.reporting import Reporter
+from adabatch.training.stopwatch import Stopwatch, train_seconds
 
 _SMALLEST = 8
 _MAX_IMAGES = 1024
@@ -83,7 +83,7 @@ class Probe:
 
     Args:
         config: gives network, image shape, augmentation, optimizer and hardware; its schedule does not matter.
-        device: set up by `adabatch.session.make_device`.
+        device: set up by `adabatch.training.device.make_device`.
     """
 
     def __init__(self, config: TrainConfig, device: torch.device) -> None:
@@ -98,7 +98,7 @@ class Probe:
             checkpoint=CheckpointConfig(),
         )
         self._device = device
-        self._learner = Learner(self._config, device)
+        self._engine = Engine(self._config, device)
         self._source = _random_source(self._config, device)
         self._seconds: dict[int, list[dict[str, float]]] = {}
         self._first: dict[int, dict[str, float]] = {}
@@ -193,7 +193,7 @@ class Probe:
         stopwatch = Stopwatch(use_device_events=self._device.type == "cuda")
         dataset = Dataset(_Repeated(self._source, size * num_updates), self._source)
         nowhere = RunDir(Path())  # nothing is written without a reporter or a checkpoint
-        trainer = Trainer(config, dataset, self._learner, Ranks(), nowhere, Reporter(), StopRequest(), stopwatch)
+        trainer = TrainingLoop(config, dataset, self._engine, Ranks(), nowhere, Reporter(), StopRequest(), stopwatch)
         trainer.train_epoch()
         seconds = trainer.seconds()
         self._spent_seconds += train_seconds(seconds)
@@ -227,7 +227,7 @@ class Probe:
         durations = []
         for _ in range(3):
             started = time.perf_counter()
-            evaluate(self._learner, source, self._config.dataset.num_classes, Ranks())
+            evaluate(self._engine, source, self._config.dataset.num_classes, Ranks())
             durations.append(time.perf_counter() - started)
         return median(durations) / source.num_samples
 

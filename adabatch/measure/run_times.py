@@ -19,7 +19,7 @@ def measure_sizes(configs: Sequence[TrainConfig], device: torch.device, *, again
 
     Args:
         configs: equal but for their schedules, without ``auto``.
-        device: set up by `adabatch.session.make_device`.
+        device: set up by `adabatch.training.device.make_device`.
         again: whether to measure although an earlier measurement is in the cache.
 
     Raises:

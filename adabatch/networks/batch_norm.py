@@ -12,7 +12,7 @@ import torch
 import torch.distributed
 from torch import nn
 
-from adabatch.checks import require, require_choice
+from adabatch.fields import require, require_choice
 
 BATCH_NORM_MODES = ("micro", "ghost", "sync")
 

@@ -1,12 +1,16 @@
-"""What a schedule is: the one owner of batch size and learning rate."""
+"""What a schedule is: the one owner of batch size and learning rate, and the config keys that every schedule has."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
-from adabatch.progress import Progress
+from omegaconf import MISSING
+
+from adabatch.fields import POSITIVE, JudgedBy, KeyGroup, at_least, between, key, null_or, require
+from adabatch.schedules.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,3 +52,76 @@ class Schedule(ABC):
         """Take back what `state_dict` returned."""
         if state:
             raise ValueError(f"{type(self).__name__} has no state, but was given {sorted(state)}")
+
+
+def schedule_key(default: Any = MISSING, **facts: Any) -> Any:
+    """Return the field of a key of a schedule: arms may differ in it as long as their trajectories match."""
+    return key(default, judged_by=JudgedBy.TRAJECTORY, shapes_micro_batch=False, **facts)
+
+
+@dataclass
+class ScheduleConfig(KeyGroup):
+    """The keys of every schedule: first batch size, cap, warm-up, and the coupling of learning rate and batch size.
+
+    A kind of schedule is a subclass in a file of its own, listed in `adabatch.schedules.kinds`.
+    """
+
+    PREFIX: ClassVar[str] = "schedule."
+    #: Whether batch size or learning rate also change between two boundaries of epochs. The values that such a schedule
+    #: logs at the end of an epoch depend on where its last update begins, so two of them are compared as planned.
+    CHANGES_WITHIN_EPOCH: ClassVar[bool] = False
+
+    kind: str = schedule_key(doc="the kind of schedule; set by the option, not by hand")
+    batch_size: int = schedule_key(doc="samples of the first updates, over all devices", allowed=at_least(1, "sample"))
+    max_batch_size: int | None = schedule_key(None, doc="cap; growth that it refuses turns into decay; null: none")
+    learning_rate_decay: float = schedule_key(
+        1.0, doc="what the learning rate is multiplied by at each boundary, or over the whole ramp", allowed=POSITIVE
+    )
+    learning_rate_exponent: float = schedule_key(
+        1.0,
+        doc="p: a batch n times as large goes with n**p times the learning rate; 1 for SGD, 0.5 for Adam-like",
+        allowed=between(0, 1),
+    )
+    warmup_epochs: int = schedule_key(
+        0,
+        doc="epochs in which the learning rate rises to base * (batch_size / warmup_base_batch_size)**p",
+        allowed=at_least(0),
+    )
+    warmup_base_batch_size: int = schedule_key(
+        128, doc="batch size that optimizer.learning_rate is meant for, if there is a warm-up", allowed=at_least(1)
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        allowed = null_or(at_least(self.batch_size))
+        require(
+            allowed.allows(self.max_batch_size),
+            "schedule.max_batch_size",
+            self.max_batch_size,
+            f"null or at least schedule.batch_size={self.batch_size}",
+        )
+
+    def build(self, learning_rate: float, num_samples: int, num_epochs: int) -> Schedule:
+        """Return the schedule.
+
+        Args:
+            learning_rate: ``optimizer.learning_rate``.
+            num_samples: size of the training set; no batch is larger.
+            num_epochs: length of the training.
+        """
+        raise TypeError(f"no schedule is known for {type(self).__name__}")
+
+    def twin(self) -> ScheduleConfig:
+        """Return the fixed-batch twin: the same learning rate per sample (to the power p) at every sample seen.
+
+        The twin keeps the first batch size, the boundaries, the warm-up and the cap.
+
+        Raises:
+            TypeError: for a schedule outside the open-loop family.
+        """
+        raise TypeError(f"{type(self).__name__} has no fixed-batch twin")
+
+    @classmethod
+    def label(cls, values: Mapping[str, Any]) -> str:
+        """Return a short name for a schedule with these values by key, such as ``fixed_128``."""
+        return f"{values.get('kind')}_{values.get('batch_size')}"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from adabatch.progress import Progress
 from adabatch.schedules.base import Schedule, Signals
+from adabatch.schedules.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from adabatch.measure.times import Measurement, MicroBatchTime
-from adabatch.run_dir import RunDir
+from adabatch.rundir.files import RunDir
 
 #: A run of a few tenths of a second: 60 training samples of 8 x 8 pixels.
 TINY = (

@@ -7,9 +7,10 @@ import time
 
 import pytest
 
-from adabatch.compose import GROUPS, compose, option_names
+from adabatch.config.compose import compose, option_names
+from adabatch.config.schema import GROUPS
 from adabatch.errors import ConfigError
-from adabatch.run_dir import RunDir
+from adabatch.rundir.files import RunDir
 from tests.adabatch.support import TINY, adabatch_command, read_rows, run_command
 
 
@@ -39,9 +40,9 @@ def test_a_multirun_makes_one_directory_per_seed_and_nothing_else(tmp_path):
         ("num_epochs=0", "num_epochs is 0; it must be at least 1."),
         ("num_epochs=many", "num_epochs is many; .*Integer"),
         ("schedule.batch_size=-3", "schedule.batch_size is -3; it must be at least 1 sample."),
-        ("schedule.bach_size=3", "schedule.bach_size is no known key.*Did you mean batch_size?"),
-        ("+colour=red", "colour is no known key; .*plus sign"),
-        ("+schedule.colour=red", "schedule.colour is no known key; .*plus sign"),
+        ("schedule.bach_size=3", "unknown key schedule.bach_size.*Did you mean batch_size?"),
+        ("+colour=red", "unknown key colour; .*cannot add one"),
+        ("+schedule.colour=red", "unknown key schedule.colour; .*cannot add one"),
         ("max_micro_batch_size=0", "max_micro_batch_size is 0; it must be null, auto or at least 1."),
         ("max_micro_batch_size=some", "max_micro_batch_size is some"),
         ("hardware.precision=fp8", "hardware.precision is fp8; it must be one of fp32, tf32, bf16, fp64."),

@@ -12,7 +12,7 @@ import pytest
 
 from adabatch.errors import ConfigError
 from adabatch.run import describe_failure
-from adabatch.run_dir import RunDir
+from adabatch.rundir.files import RunDir
 from tests.adabatch.support import TINY, adabatch_command, read_rows, read_summary, run_command
 
 DIVERGING = ("optimizer.learning_rate=1e30", "schedule=fixed", "optimizer.weight_decay=0.5")
@@ -44,7 +44,7 @@ def test_a_diverging_rank_gives_its_cause_to_the_run(train):
 
 def test_finished_epochs_stay_readable_and_a_repaired_run_goes_on(train, monkeypatch):
     """The disk is full while the third epoch's row is written; with room again the same command finishes."""
-    from adabatch import reporting
+    from adabatch.training import reporting
 
     write = reporting.write_epochs_csv
 
@@ -147,4 +147,4 @@ def test_torchrun_starts_ranks_too(tmp_path):
     ],
 )
 def test_causes_have_names(error, cause):
-    assert describe_failure(error)[0] == cause
+    assert describe_failure(error).cause == cause

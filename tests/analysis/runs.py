@@ -11,9 +11,9 @@ from typing import Any
 
 import yaml
 
-from adabatch.compose import compose
 from adabatch.config import to_dict
-from adabatch.records import COLUMNS
+from adabatch.config.compose import compose
+from adabatch.rundir.columns import COLUMNS
 
 SAMPLES = 1000
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 import analysis
 from adabatch.errors import ConfigError
+from adabatch.rundir.states import State
 from analysis import Collector
 from tests.analysis.runs import write_run
 from tests.conftest import Train
@@ -72,14 +73,15 @@ def test_a_run_that_did_not_finish_has_a_state_a_cause_and_no_final_number(
     assert list(data.unfinished.cause) == [cause]
 
 
-def test_a_run_before_its_first_epoch_is_pending_or_running(tmp_path: Path) -> None:
+def test_a_run_before_its_first_epoch_is_missing_running_or_lost(tmp_path: Path) -> None:
     waiting = write_run(tmp_path, "fixed", 0, accuracies=(), state="running")
     living = write_run(tmp_path, "fixed", 1, accuracies=(), state="running")
     silent = write_run(tmp_path, "fixed", 2, accuracies=(), state="running")
+    (waiting / "epochs.csv").unlink()
     (living / "progress.json").write_text(json.dumps({"time": time.time(), "epoch": 1}))
     (silent / "progress.json").write_text(json.dumps({"time": time.time() - 3600, "epoch": 1}))
     runs = analysis.load(tmp_path).runs
-    assert list(runs.state[[path.as_posix() for path in (waiting, living, silent)]]) == ["pending", "running", "stale"]
+    assert list(runs.state[[path.as_posix() for path in (waiting, living, silent)]]) == ["missing", "running", "lost"]
     assert re.search("no sign of life for 36.. s", runs.cause[silent.as_posix()])
     assert list(runs.epochs) == [0, 0, 0]
 
@@ -101,8 +103,9 @@ def test_a_damaged_file_is_a_cause(tmp_path: Path, file: str, content: str, caus
     (path / file).write_text(content)
     write_run(tmp_path, "fixed", 1)
     runs = analysis.load(tmp_path).runs
-    assert sorted(runs.state) == ["damaged", "done"]
-    assert cause in runs.cause[path.as_posix()]
+    assert list(runs.damage.isna()) == [run != path.as_posix() for run in runs.index]
+    assert cause in runs.damage[path.as_posix()]
+    assert runs.cause[path.as_posix()] == f"damaged: {runs.damage[path.as_posix()]}"
     assert runs.seed[path.as_posix()] == 3
     assert math.isnan(runs.final_test_accuracy[path.as_posix()])
 
@@ -110,7 +113,7 @@ def test_a_damaged_file_is_a_cause(tmp_path: Path, file: str, content: str, caus
 def test_bytes_that_are_no_text_are_damage(tmp_path: Path) -> None:
     path = write_run(tmp_path)
     (path / "epochs.csv").write_bytes(b"\xff\xfe\x00")
-    assert analysis.load(tmp_path).runs.state.iloc[0] == "damaged"
+    assert "cannot be read" in analysis.load(tmp_path).runs.damage.iloc[0]
 
 
 @pytest.mark.parametrize(
@@ -120,9 +123,9 @@ def test_bytes_that_are_no_text_are_damage(tmp_path: Path) -> None:
         ("config.yaml", "seed: 0", "seed: 1.5", "seed is 1.5"),
         ("config.yaml", "seed: 0", "seed: 2026-13-45", "config.yaml cannot be read"),
         ("config.yaml", "network:\n  name: tiny_cnn", "network: tiny_cnn", "network is tiny_cnn; it must be a mapping"),
-        ("meta.json", '"launch": {', '"launch": "no", "other": {', "another kind than expected"),
-        ("meta.json", '"swept": {}', '"swept": [1]', "another kind than expected"),
-        ("meta.json", '"arm": "fixed"', '"arm": ["fixed"]', r"arm is ['fixed']; it must be a single value"),
+        ("meta.json", '"launch": {', '"launch": "no", "other": {', "launch is 'no'; it must be a mapping"),
+        ("meta.json", '"swept": {}', '"swept": [1]', "launch.swept is [1]; it must be a mapping"),
+        ("meta.json", '"arm": "fixed"', '"arm": ["fixed"]', r"arm is ['fixed']; it must be text"),
         ("meta.json", '"arm": "fixed"', '"arm": 5', "arm is 5; it must be text"),
         ("meta.json", '"torch": "', '"segments": 5, "torch": "', "segments is 5; it must be a list"),
         ("meta.json", '"swept": {}', '"swept": {}, "earlier": true', "launch.earlier is True; it must be a list"),
@@ -142,16 +145,16 @@ def test_values_that_cannot_be_are_damage(tmp_path: Path, file: str, old: str, n
     (path / file).write_text(content.replace(old, new))
     write_run(tmp_path, "fixed", 1)
     runs = analysis.load(tmp_path).runs
-    assert sorted(runs.state) == ["damaged", "done"]
-    assert cause in runs.cause[path.as_posix()]
+    assert list(runs.damage.isna()) == [run != path.as_posix() for run in runs.index]
+    assert cause in runs.damage[path.as_posix()]
 
 
 def test_a_growth_that_is_no_number_is_damage_where_it_names_the_arm(tmp_path: Path) -> None:
     write_run(tmp_path, launch={"arm": None}, changes={"schedule.batch_growth": "2"})
     write_run(tmp_path, seed=1)
     runs = analysis.load(tmp_path).runs
-    assert sorted(runs.state) == ["damaged", "done"]
-    assert "schedule.batch_growth is '2'; it must be a number" in runs.cause.iloc[0]
+    assert list(runs.damage.isna()) == [False, True]
+    assert "schedule.batch_growth is '2'; it must be a number" in runs.damage.iloc[0]
 
 
 ANY_JSON = st.recursive(
@@ -192,8 +195,8 @@ def test_whatever_a_file_holds_the_sweep_is_read(
     file.write_text(json.dumps(content))
     runs = analysis.load(tmp_path).runs
     assert runs.state.iloc[1] == "done"
-    if runs.state.iloc[0] == "damaged":
-        assert runs.cause.iloc[0]
+    assert runs.damage.isna().iloc[1]
+    assert runs.state.iloc[0] in set(State)
 
 
 def test_a_config_key_of_another_trainer_shadows_no_result(tmp_path: Path) -> None:
@@ -229,8 +232,8 @@ def test_rows_that_cannot_be_right_are_damage(tmp_path: Path, edit, cause: str) 
     path = write_run(tmp_path) / "epochs.csv"
     path.write_text("\n".join(edit(path.read_text().splitlines())) + "\n")
     row = analysis.load(tmp_path).runs.iloc[0]
-    assert row.state == "damaged"
-    assert cause in row.cause
+    assert cause in row.damage
+    assert math.isnan(row.final_test_accuracy)
 
 
 def test_a_line_that_is_being_written_is_left_out(tmp_path: Path) -> None:
@@ -258,7 +261,7 @@ def test_a_folder_without_runs_is_an_error_that_names_it(tmp_path: Path) -> None
 def test_a_collector_sees_what_changed(tmp_path: Path) -> None:
     path = write_run(tmp_path, "fixed", 0, state="running")
     collector = Collector(tmp_path)
-    assert collector.load().runs.state.tolist() == ["pending"]
+    assert collector.load().runs.state.tolist() == ["lost"]
     (path / "DONE").write_text("done\n")
     write_run(tmp_path, "fixed", 1)
     assert collector.load().runs.state.tolist() == ["done", "done"]

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import analysis
-from adabatch.compose import compose
+from adabatch.config.compose import compose
 from adabatch.errors import ConfigError
 from adabatch.run import run_config
 from analysis import Comparison, Data
@@ -296,6 +296,7 @@ def test_the_target_is_the_baselines_median_minus_the_margin(tmp_path: Path) -> 
         ("concurrent_runs", {"launch": {"concurrent_runs": 2}}),
         ("concurrent_runs", {"launch": {"concurrent_runs": 1, "earlier": [{"concurrent_runs": 2}]}}),
         ("num_threads", {"meta": {"num_threads": 1}}),
+        ("hardware.channels_last", {"changes": {"hardware.channels_last": False}}),
         ("trainer", {"meta": {"source": "foreign", "trainer": "loop 1.0"}}),
         ("learning_rate_per_sample", {"rates": (0.01, 0.0075)}),
     ],
@@ -309,8 +310,14 @@ def test_pairs_that_differ_are_refused_by_key_and_values_and_let_through_when_to
     assert list(refused.matching.refused.key) == [key]
     [entry] = records(refused.matching.refused)
     assert entry["value"] != entry["baseline_value"]
-    assert len(refused.speedup) == 0
-    assert math.isnan(row(refused.accuracy, arm="adaptive").difference_points)
+    if key in ("runs_per_job", "concurrent_runs", "num_threads"):  # these may change nothing but the time
+        assert entry["refuses"] == "speed"
+        assert math.isnan(speedup(refused).value)
+        assert row(refused.accuracy, arm="adaptive").pairs == 1
+    else:
+        assert entry["refuses"] == "all"
+        assert len(refused.speedup) == 0
+        assert math.isnan(row(refused.accuracy, arm="adaptive").difference_points)
 
     allowed = compare(tmp_path, allow=[key])
     assert len(allowed.matching.refused) == 0

@@ -102,7 +102,7 @@ def test_a_sweep_grows_fails_and_ends_without_a_reload(tmp_path: Path, page: Pag
         failing = write_run(root, "fixed", 0, accuracies=(0.5,) * 4, epoch_seconds=20)
         shorten(failing, 1)
         beat(failing, 2, 4, age_seconds=3600)
-        expect(cell(page, "digits-tiny_cnn/fixed/seed_0", "state")).to_have_text("stale")
+        expect(cell(page, "digits-tiny_cnn/fixed/seed_0", "state")).to_have_text("lost")
         (failing / "FAILED").write_text("NonFiniteLoss: the loss became nan\n\nTraceback ...\n")
         expect(cell(page, "digits-tiny_cnn/fixed/seed_0", "state")).to_have_text("failed")
         expect(cell(page, "digits-tiny_cnn/fixed/seed_0", "cause")).to_have_text("NonFiniteLoss: the loss became nan")
@@ -277,7 +277,7 @@ def test_arms_are_compared_again_only_when_a_result_changes(tmp_path: Path) -> N
     third = watcher.look()
     assert (first.comparison_number, second.comparison_number, third.comparison_number) == (1, 2, 2)
     assert third.data is not None
-    assert third.data.runs.state.loc[living.as_posix()] == "stale"
+    assert third.data.runs.state.loc[living.as_posix()] == "lost"
 
 
 def test_a_narrowed_comparison_keeps_its_numbers(sweep: Path) -> None:
@@ -329,7 +329,7 @@ def test_damaged_and_empty_runs_are_rows(tmp_path: Path) -> None:
     snapshot = Watcher(tmp_path).look()
     assert snapshot.data is not None
     rows = run_rows(tmp_path, snapshot.data, snapshot.data.runs)
-    assert [row.state for row in rows] == ["damaged", "damaged", "damaged", "pending"]
+    assert [row.state for row in rows] == ["damaged", "damaged", "damaged", "lost"]
     parts, _ = view(snapshot, Choice(run="seed_0"), {})
     assert parts["problem"] == ""
     assert parts["hides_content"] is False

@@ -118,7 +118,7 @@ def test_a_refused_pair_is_a_table_of_its_own_and_an_exit_status(
     write_run(sweep, "fixed", 7)
     text = run(capsys, "tables", sweep, status=1)
     line = next(line for line in text.splitlines() if "hardware.precision" in line)
-    assert re.split(r"\s{2,}", line.strip()) == ["adaptive_100%", "7", "hardware.precision", "bf16", "fp32"]
+    assert re.split(r"\s{2,}", line.strip()) == ["adaptive_100%", "7", "hardware.precision", "bf16", "fp32", "all"]
     allowed = run(capsys, "tables", sweep, "--allow", "hardware.precision")
     assert "hardware.precision differs (bf16 against fp32), let through" in re.sub(r"\s+", " ", allowed)
 

@@ -11,11 +11,12 @@ import pytest
 import wandb
 
 import analysis
-from adabatch.compose import compose
 from adabatch.config import load_config, to_dict
+from adabatch.config.compose import compose
 from adabatch.errors import ConfigError
 from adabatch.run import run_config
-from adabatch.run_dir import RunDir
+from adabatch.rundir.files import RunDir
+from adabatch.rundir.meta import update_meta
 from analysis.cli import main
 from analysis.wandb_api import fetch_wandb
 from tests.adabatch.support import TINY, read_rows, read_summary
@@ -30,7 +31,7 @@ def original(tmp_path_factory):
     """A run of the real trainer, as a run of a sweep."""
     run_dir = RunDir(tmp_path_factory.mktemp("original") / "run")
     run_dir.path.mkdir()
-    run_dir.update_meta({"launch": LAUNCH})
+    update_meta(run_dir, launch=LAUNCH)
     assert run_config(compose([*TINY, f"run_dir={run_dir.path}"])) == 0
     return run_dir
 
@@ -265,7 +266,7 @@ def test_a_run_in_progress_is_neither_done_nor_failed(server, fetch, original):
         run.summary = {"state": "preempted", "cause": "stopped by SIGTERM after saving a checkpoint"}
     server.runs = [now, long_ago]
     states = [analysis.load(path).runs.state.item() for path in fetch()]
-    assert states == ["running", "stale"]
+    assert states == ["running", "lost"]
 
 
 def test_what_was_true_before_does_not_stay(server, fetch, original):

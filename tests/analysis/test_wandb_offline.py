@@ -14,14 +14,15 @@ import pytest
 import wandb
 
 import analysis
-from adabatch.compose import compose
 from adabatch.config import TrackerConfig, load_config, to_dict
+from adabatch.config.compose import compose
 from adabatch.errors import ConfigError
-from adabatch.records import EpochRow
-from adabatch.reporting import MainReporter
 from adabatch.run import run_config
-from adabatch.run_dir import RunDir
-from adabatch.tracking import WandbTracker
+from adabatch.rundir.columns import EpochRow
+from adabatch.rundir.files import RunDir
+from adabatch.rundir.meta import update_meta
+from adabatch.training.reporting import MainReporter
+from adabatch.training.tracking import WandbTracker
 from analysis.cli import main
 from analysis.wandb_offline import read_offline
 from tests.adabatch.support import TINY, read_rows, read_summary
@@ -83,7 +84,7 @@ def assert_equal_runs(run_dir, copy):
 
 def test_a_run_comes_back_as_the_directory_that_it_was(train, read, reports, tmp_path):
     RunDir(tmp_path / "runs/original").path.mkdir(parents=True)
-    RunDir(tmp_path / "runs/original").update_meta({"launch": LAUNCH})
+    update_meta(RunDir(tmp_path / "runs/original"), launch=LAUNCH)
     run_dir = train()
     (path,) = read()
     copy = RunDir(path)
@@ -139,8 +140,8 @@ def test_the_segments_of_a_stopped_run_are_merged(train, read, monkeypatch, repo
 KILLED = """
 import os, sys, time
 from pathlib import Path
-from adabatch.compose import compose
-from adabatch.reporting import MainReporter
+from adabatch.config.compose import compose
+from adabatch.training.reporting import MainReporter
 from adabatch.run import run_config
 on_epoch = MainReporter.on_epoch
 FOLDER = Path(sys.argv.pop(1))

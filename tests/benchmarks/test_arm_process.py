@@ -132,7 +132,7 @@ def test_living_children_are_no_others():
 
 
 def test_the_reference_does_not_import_what_sets_our_process():
-    script = "import sys, benchmarks.reference_loop; print('adabatch.session' in sys.modules)"
+    script = "import sys, benchmarks.reference_loop; print('adabatch.training.worker' in sys.modules)"
     assert run_child(["-c", script]).output == "False\n"
 
 

@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from adabatch.config import CONF_DIR
-from adabatch.run_dir import RunDir
-from launch.bookkeeping import LaunchFolder
+from adabatch.rundir.files import RunDir
+from adabatch.rundir.journal import Journal
 from launch.cancel import stop_queues
 from launch.cli import main
-from launch.states import State
 from launch.status import read_status
 
 #: Runs of a few tenths of a second besides the start of the process.
@@ -105,7 +104,7 @@ class Launch:
     def stop_everything(self) -> None:
         """Cancel what a failed test may have left running on this machine."""
         for folder in self.runs_dir.glob("*/.launch"):
-            if stop_queues(LaunchFolder(folder.parent)):
+            if stop_queues(Journal(folder.parent)):
                 wait_until(lambda sweep=folder.parent: not _at_work(sweep))
 
     def only(self, sweep: str) -> dict[str, Any]:
@@ -123,7 +122,7 @@ class Launch:
 
 
 def _at_work(sweep: Path) -> bool:
-    return any(run.state in (State.RUNNING, State.PENDING) for run in read_status(sweep))
+    return any(run.state.is_active for run in read_status(sweep))
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 240.0) -> Any:

@@ -12,8 +12,8 @@ import pytest
 import yaml
 from submitit.local.local import Controller
 
-from adabatch.compose import compose
 from adabatch.config import CONF_DIR, config_hash
+from adabatch.config.compose import compose
 from adabatch.errors import ConfigError
 from launch.config import load_cluster, load_sweep
 from launch.expand import expand
@@ -151,7 +151,7 @@ def test_option_that_reaches_outside_its_group_is_composed_by_hydra(conf):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ({"seedz": "3"}, "sweep.seedz is no known key.*Did you mean sweep.seeds"),
+        ({"seedz": "3"}, "unknown key sweep.seedz.*Did you mean sweep.seeds"),
         ({"seeds": "[]"}, r"sweep.seeds is \[\]; it must be a list of at least one seed"),
         ({"seeds": "[1,1]"}, "without repetitions"),
         ({"seeds": "[a]"}, "could not be converted to Integer"),
@@ -168,7 +168,7 @@ def test_option_that_reaches_outside_its_group_is_composed_by_hydra(conf):
         ({"arms.x": "3"}, "sweep.arms.x is 3; it must be a list of overrides"),
         ({"arms.x": "[schedule=fixed, schedule.batch_size=8]"}, "the arms fixed and x have equal configs"),
         ({"arms.x": "[schedule=fixd]"}, "arm x: schedule is fixd; .*Did you mean fixed"),
-        ({"arms.x": "[optimizer.lr=3]"}, "arm x: optimizer.lr is no known key"),
+        ({"arms.x": "[optimizer.lr=3]"}, "arm x: unknown key optimizer.lr"),
         ({"arms.x": "[+optimizer.lr=3]"}, "arm x: .*optimizer.lr"),
         ({"arms.x": "[schedule.batch_size=-1]"}, "arm x: schedule.batch_size is -1; it must be at least 1"),
         ({"arms.x": "['num_epochs=1,2']"}, "arm x: .*num_epochs=1,2"),

@@ -112,7 +112,7 @@ def test_rate_difference_names_the_first_epoch_and_both_rates(findings):
     found = findings(arms__other=adaptive("schedule.learning_rate_decay=0.5"))
     sentence = next(finding.sentence for finding in found if finding.code == "rate-differs")
     # epoch 21: 0.01 * 0.5 / 256 and 0.01 * 0.375 / 128
-    assert sentence == "In epoch 21 the rate per sample is 1.953e-05, the baseline's 2.93e-05."
+    assert sentence == ("learning_rate_per_sample is 1.953e-05 in epoch 21, the baseline's is 2.93e-05 in epoch 21.")
 
 
 def test_equal_warm_up_from_different_batches_is_sound(findings):

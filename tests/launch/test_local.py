@@ -11,9 +11,9 @@ import pytest
 
 import analysis
 from adabatch.config import load_config
-from adabatch.environment import available_cores
 from adabatch.errors import EXIT_PREEMPTED
-from launch.processes import is_alive, start_time
+from adabatch.rundir.process_identity import ProcessIdentity, start_time
+from adabatch.rundir.provenance import available_cores
 from tests.launch.support import wait_until
 
 LOCAL = "cluster=local"
@@ -55,7 +55,7 @@ def test_sweep_runs_once_and_records_how(launch):
     assert (again.status, "nothing to submit (4 done)" in again.out) == (0, True)
     other = launch("submit", *words, LOCAL, "optimizer.momentum=0.5")
     assert other.status == 2
-    assert "another config (optimizer.momentum is 0.9 there, 0.5 here)" in other.err
+    assert "another config. optimizer.momentum is 0.5, the saved one is 0.9." in other.err
     more = launch("submit", *words, LOCAL, "sweep.seeds=[0,1,2]")
     assert "submitting 2 runs (4 done)" in more.out
 
@@ -110,12 +110,12 @@ def test_ctrl_c_stops_gently_and_repeating_goes_on(launch):
 
     answer = launch("submit", "sweep=long", LOCAL, *NEVER_ENDING, "--detach")
     assert answer.status == 0
-    assert "nothing to submit (1 at work or queued)" in launch("submit", "sweep=long", LOCAL, *NEVER_ENDING).out
+    assert "nothing to submit (1 running or queued)" in launch("submit", "sweep=long", LOCAL, *NEVER_ENDING).out
     wait_until(lambda: launch.epoch("long") > reached + 1)
     queue = next(record for record in launch.submissions("long")[::-1] if record["event"] == "local")
     assert "1 queued or running" in launch("cancel", str(launch.runs_dir / "long")).out
     wait_until(lambda: launch.only("long")["state"] == "preempted")
-    wait_until(lambda: not is_alive(queue))
+    wait_until(lambda: not ProcessIdentity.of(queue).is_alive)
     assert launch.only("long")["attempts"] == 2
 
 
@@ -146,7 +146,7 @@ def test_killed_trainer_and_killed_queue_are_told_and_repaired(launch):
     shell.wait(timeout=60)
     close_pipes(shell)
     assert launch.only("endless")["state"] == "running"
-    assert "nothing to submit (1 at work or queued)" in launch(*endless).out
+    assert "nothing to submit (1 running or queued)" in launch(*endless).out
     assert "1 queued or running" in launch("cancel", str(launch.runs_dir / "endless")).out
     wait_until(lambda: launch.only("endless")["state"] == "preempted")
 
@@ -175,7 +175,7 @@ def test_packed_runs_share_a_job(launch):
 def test_runs_that_never_started_take_a_changed_config(launch, monkeypatch):
     """A submission that ended before its first run leaves nothing that a later one must respect."""
     monkeypatch.setattr("launch.submit.foreground_queue", lambda *_: _NoQueue())
-    monkeypatch.setattr("launch.submit.this_process", lambda: {"host": "gone", "pid": 1, "pid_start": "1"})
+    monkeypatch.setattr("launch.submit.this_process", lambda: ProcessIdentity("gone", 1, "1"))
     assert launch("submit", "sweep=one", LOCAL).status == 1
     assert launch.only("one")["state"] == "missing"
     assert launch("submit", "sweep=one", LOCAL, "num_epochs=1").status == 1

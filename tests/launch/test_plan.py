@@ -9,7 +9,8 @@ import re
 import pytest
 from rich.console import Console
 
-from adabatch.run_dir import RunDir
+from adabatch.rundir.files import RunDir
+from adabatch.rundir.outcome import mark_done
 from launch.cli import main
 from launch.config import load_sweep
 from launch.expand import expand
@@ -110,7 +111,7 @@ def test_unfinished_estimate_and_finished_one(launch, plan):
         run_dir = RunDir(launch.runs_dir / "golden" / "cifar100-resnet20" / arm / "seed_0")
         run_dir.path.mkdir(parents=True)
         run_dir.summary.write_text(json.dumps({"state": "done", "wall_seconds": seconds}))
-        run_dir.mark_done("done")
+        mark_done(run_dir, "done")
     estimate = plan()["estimate"]
     # two seeds each: 2 * 2 h + 2 * 1 h, of which one seed each is done
     assert estimate == {"device": "CPU process", "total_hours": 6.0, "left_hours": 3.0, "finished_runs": 2}
@@ -141,7 +142,7 @@ def test_text_fits_a_terminal(launch, plan, width):
     ("words", "sentence"),
     [
         (["sweep=golden", "cluster=local"], "cluster=local has no meaning here"),
-        (["sweep=golden", "schedule"], "schedule is no key=value word"),
+        (["sweep=golden", "schedule"], "schedule is not a key=value word"),
         ([], "sweep is .*it must be one of"),
         (["sweep=golden", "num_epochs=0"], "num_epochs is 0"),
         (["sweep=golden", "--config-dir", "/nowhere"], "--config-dir is /nowhere"),

@@ -20,7 +20,7 @@ import pytest
 
 from adabatch.config import load_config, save_config
 from adabatch.run import resume_run
-from adabatch.run_dir import RunDir
+from adabatch.rundir.files import RunDir
 from tests.adabatch.support import assert_equal_bits, read_rows, read_summary, without_seconds
 from tests.launch.support import Launch, wait_until
 
@@ -72,7 +72,7 @@ def test_array_of_the_demo_sweep(cluster, launch):
     assert [len(record["jobs"]) for record in accepted] == [6, 3]
     again = launch(*submit).out
     assert "nothing to submit" in again
-    assert sum(map(int, re.findall(r"(\d+) (?:done|at work or queued)", again))) == 9
+    assert sum(map(int, re.findall(r"(\d+) (?:done|running or queued)", again))) == 9
     most = 0
 
     def is_settled() -> bool:
@@ -122,7 +122,7 @@ def test_time_limit_goes_on_until_the_retries_are_used_up(cluster, launch, tmp_p
     run_dir = launch.run_dir("limited")
     attempts = run_dir.path / "attempts.jsonl"
     first_end = wait_until(lambda: attempts.exists() and '"end"' in attempts.read_text() and read_rows(run_dir))
-    status = wait_for_state(launch, "limited", "timed out")
+    status = wait_for_state(launch, "limited", "timeout")
     assert status["attempts"] == 2
     assert status["cause"] == "stopped by a time limit, 1 retries used up"
     rows = without_seconds(run_dir)
@@ -153,11 +153,11 @@ def test_exception_is_told_with_its_cause(cluster, launch):
 
 def test_memory_kill_is_told_apart(cluster, launch):
     job = submit_one(launch, "large", *NEVER_ENDING, "cluster.memory_gb=0.15", sweep="long")
-    status = wait_for_state(launch, "large", "out of memory")
+    status = wait_for_state(launch, "large", "out-of-memory")
     assert "memory" in status["cause"]
     # The kill may come before the run's first sign of life; the last one is therefore written here.
     beat = {"time": time.time(), "host": "node", "pid": 1}
-    for job_id, state in ((job, "out of memory"), (None, "running")):
+    for job_id, state in ((job, "out-of-memory"), (None, "running")):
         launch.run_dir("large").progress.write_text(json.dumps({**beat, "job_id": job_id}))
         assert launch.only("large")["state"] == state  # a sign of life counts unless it is of the job that has ended
 
@@ -259,7 +259,7 @@ def test_two_shells_submit_every_run_once(cluster, launch, held):
     outputs = [shell.communicate(timeout=120)[0] for shell in shells]
     assert [shell.returncode for shell in shells] == [0, 0, 0]
     assert sum("submitting 8 runs" in output for output in outputs) == 1
-    assert sum("nothing to submit (8 at work or queued)" in output for output in outputs) == 2
+    assert sum("nothing to submit (8 running or queued)" in output for output in outputs) == 2
     queued = cluster.run("squeue", "--noheader", "--array", "--format=%i").split()
     assert sorted(queued) == sorted(job_ids(launch, "two"))
     assert len(queued) == 8
@@ -272,7 +272,7 @@ def test_lost_answer_is_found_again(cluster, launch, held):
     path = launch.runs_dir / "two" / ".launch" / "submissions.jsonl"
     intent, accepted = path.read_text().splitlines(keepends=True)
     path.write_text(intent)
-    assert "nothing to submit (4 at work or queued)" in launch(*words).out
+    assert "nothing to submit (4 running or queued)" in launch(*words).out
     assert launch.submissions("two")[1]["jobs"] == json.loads(accepted)["jobs"]
     path.write_text(json.dumps({**json.loads(intent), "job_name": "never-submitted", "token": "other"}) + "\n")
     cluster.cancel_all()

@@ -11,12 +11,14 @@ import time
 import pytest
 
 from adabatch.errors import ConfigError
-from adabatch.run_dir import RunDir
-from launch.bookkeeping import LaunchFolder, append_line, read_lines
-from launch.processes import this_process
+from adabatch.rundir.files import RunDir
+from adabatch.rundir.journal import Journal
+from adabatch.rundir.outcome import Failure, mark_done, mark_failed
+from adabatch.rundir.process_identity import ProcessIdentity, this_process
+from adabatch.rundir.records import append_record, read_records
+from adabatch.rundir.states import State
 from launch.slurm import expand_job_id
-from launch.states import State, states_to_submit
-from launch.status import latest_submissions, read_status
+from launch.status import read_status, states_to_submit
 
 
 @pytest.fixture
@@ -39,7 +41,7 @@ def beat(run_dir: RunDir, *, age: float = 0.0, host: str = "elsewhere", **values
 
 
 def attempt(run_dir: RunDir, event: str, **values) -> None:
-    append_line(run_dir.path / "attempts.jsonl", {"event": event, **values})
+    append_record(run_dir.attempts, {"event": event, **values})
 
 
 def test_missing_until_something_happens(run_dir):
@@ -50,7 +52,7 @@ def test_missing_until_something_happens(run_dir):
 def test_done_goes_before_everything(run_dir):
     run_dir.summary.write_text(json.dumps({"state": "done", "epochs": 20, "num_epochs": 20}))
     attempt(run_dir, "end", exit_status=1)
-    run_dir.mark_done("20 epochs")
+    mark_done(run_dir, "20 epochs")
     assert (status(run_dir).state, status(run_dir).epoch) == (State.DONE, 20)
 
 
@@ -76,9 +78,9 @@ def test_fresh_heartbeat_of_a_dead_process_here_is_lost(run_dir):
 
 
 def test_attempt_without_end_is_running_or_lost(run_dir):
-    attempt(run_dir, "start", **this_process())
+    attempt(run_dir, "start", **this_process().as_dict())
     assert status(run_dir).state is State.RUNNING
-    attempt(run_dir, "start", **{**this_process(), "pid": 2**22 - 3})
+    attempt(run_dir, "start", **{**this_process().as_dict(), "pid": 2**22 - 3})
     assert (status(run_dir).state, status(run_dir).attempts) == (State.LOST, 2)
 
 
@@ -88,12 +90,12 @@ def test_attempt_without_end_is_running_or_lost(run_dir):
         ({"exit_status": 75}, State.PREEMPTED, "stopped by a signal"),
         ({"exit_status": -9}, State.FAILED, "the trainer was ended by SIGKILL"),
         ({"exit_status": 3}, State.FAILED, "the trainer exited with 3"),
-        ({"exit_status": 75, "stopped_by": "time limit", "gave_up": True}, State.TIMED_OUT, "0 retries used up"),
+        ({"exit_status": 75, "stopped_by": "time limit", "gave_up": True}, State.TIMEOUT, "0 retries used up"),
         ({"exit_status": 75, "stopped_by": "preemption"}, State.PREEMPTED, "stopped by a preemption"),
     ],
 )
 def test_ends_of_attempts(run_dir, end, state, cause):
-    attempt(run_dir, "start", **this_process())
+    attempt(run_dir, "start", **this_process().as_dict())
     attempt(run_dir, "end", **end)
     found = status(run_dir)
     assert found.state is state
@@ -101,27 +103,35 @@ def test_ends_of_attempts(run_dir, end, state, cause):
 
 
 def test_causes_of_failures(run_dir):
-    run_dir.mark_failed("NonFiniteLoss", "the loss became NaN in epoch 3", "Traceback")
+    mark_failed(run_dir, Failure("NonFiniteLoss", "the loss became NaN in epoch 3", "Traceback"))
     found = status(run_dir)
     assert (found.state, found.cause) == (State.FAILED, "NonFiniteLoss: the loss became NaN in epoch 3")
     assert found.log == run_dir.failed
-    run_dir.mark_failed("OutOfMemory", "a micro-batch of 512 does not fit", "Traceback")
+    mark_failed(run_dir, Failure("OutOfMemory", "a micro-batch of 512 does not fit", "Traceback"))
     assert status(run_dir).state is State.OUT_OF_MEMORY
 
 
 def test_preempted_run_of_the_trainer_alone(run_dir):
-    run_dir.summary.write_text(json.dumps({"state": "preempted", "cause": "stopped by SIGTERM", "epochs": 4}))
     beat(run_dir)
+    run_dir.summary.write_text(json.dumps({"state": "preempted", "cause": "stopped by SIGTERM", "epochs": 4}))
     found = status(run_dir)
     assert (found.state, found.cause, found.epoch) == (State.PREEMPTED, "stopped by SIGTERM", 4)
 
 
+@pytest.mark.parametrize("ended_at", [{}, {"ended_at": time.time() - 100}])
+def test_a_newer_attempt_goes_before_an_older_summary(run_dir, ended_at):
+    run_dir.summary.write_text(json.dumps({"state": "preempted", "cause": "stopped by SIGTERM", **ended_at}))
+    os.utime(run_dir.summary, (time.time() - 100,) * 2)
+    beat(run_dir)
+    assert (status(run_dir).state, status(run_dir).epoch) == (State.RUNNING, 6)
+
+
 def test_local_queue_keeps_its_runs_pending(run_dir):
-    folder = LaunchFolder(run_dir.path.parents[2])
-    folder.create()
-    folder.append({"event": "local", "runs": ["cell/arm/seed_0"], "logs": "x", **this_process()})
+    journal = Journal(run_dir.path.parents[2])
+    journal.create()
+    journal.record_queue(["cell/arm/seed_0"], "x", this_process())
     assert status(run_dir).state is State.PENDING
-    attempt(run_dir, "start", **{**this_process(), "pid": 2**22 - 3})
+    attempt(run_dir, "start", **{**this_process().as_dict(), "pid": 2**22 - 3})
     attempt(run_dir, "end", exit_status=75)
     assert status(run_dir).state is State.PREEMPTED
 
@@ -130,26 +140,43 @@ def test_damaged_files_do_not_stop_a_status(run_dir):
     run_dir.progress.write_text('{"time": 17')
     run_dir.summary.write_bytes(b"\xff\xfe")
     (run_dir.path / "attempts.jsonl").write_text('{"event": "sta')
-    assert status(run_dir).state is State.MISSING
+    assert status(run_dir).state is State.LOST
 
 
 def test_torn_line_is_skipped_and_closed(tmp_path):
     path = tmp_path / "lines.jsonl"
-    append_line(path, {"n": 1})
+    append_record(path, {"n": 1})
     with open(path, "a") as file:
         file.write('{"n": 2, "tor')
-    append_line(path, {"n": 3})
-    assert [record["n"] for record in read_lines(path)] == [1, 3]
+    append_record(path, {"n": 3})
+    assert [record["n"] for record in read_records(path)] == [1, 3]
 
 
-def test_latest_submission_counts():
-    records = [
-        {"event": "intent", "groups": [["a"]]},
-        {"event": "accepted", "jobs": {"7_0": ["a"], "7_1": ["b", "c"]}, "logs": "x"},
-        {"event": "local", "runs": ["b"], "logs": "y"},
+def test_latest_submission_counts(tmp_path):
+    journal = Journal(tmp_path)
+    journal.create()
+    intent = journal.record_intent("t", "sweep-t", [["a"], ["b", "c"]], "x")
+    assert journal.unanswered_intents() == [intent]
+    journal.record_acceptance(intent, ["7_0", "7_1"])
+    journal.record_queue(["b"], "y", ProcessIdentity("elsewhere", 1))
+    latest = journal.latest_submissions()
+    assert {name: found.job_id for name, found in latest.items()} == {"a": "7_0", "b": None, "c": "7_1"}
+    assert journal.unanswered_intents() == []
+    assert journal.accepted_job_ids() == ["7_0", "7_1"]
+
+
+def test_damaged_lines_of_the_journal_are_skipped(tmp_path):
+    journal = Journal(tmp_path)
+    journal.create()
+    lines = [
+        '{"event": "accepted"}',
+        '{"event": "accepted", "jobs": 3, "token": "t", "logs": "x"}',
+        '{"event": []}',
+        "[]",
     ]
-    latest = latest_submissions(records)
-    assert {name: record["job_id"] for name, record in latest.items()} == {"a": "7_0", "b": None, "c": "7_1"}
+    (journal.folder / "submissions.jsonl").write_text("\n".join(lines))
+    assert journal.latest_submissions() == {}
+    assert journal.unanswered_intents() == []
 
 
 def test_no_runs_cost_a_sentence(launch, tmp_path):
@@ -167,7 +194,7 @@ def test_many_runs_are_listed_by_what_matters(launch, run_dir, tmp_path):
         other.path.mkdir()
         other.config.write_text("num_epochs: 20\n")
         other.done.write_text("done\n")
-    run_dir.mark_failed("DiskFull", "no space", "")
+    mark_failed(run_dir, Failure("DiskFull", "no space", ""))
     answer = launch("status", str(tmp_path))
     assert answer.status == 1
     assert "1000 runs: 999 done, 1 failed" in answer.out
@@ -196,7 +223,7 @@ def test_job_ids_of_arrays(listed, single):
 
 
 def test_retry_chooses_states():
-    assert states_to_submit(["failed", "timeout"]) == {State.FAILED, State.TIMED_OUT, State.MISSING}
+    assert states_to_submit(["failed", "timeout"]) == {State.FAILED, State.TIMEOUT, State.MISSING}
     assert State.DONE not in states_to_submit(None)
     assert State.RUNNING not in states_to_submit(None)
     assert State.CANCELLED in states_to_submit(None)

@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 from torchvision.datasets import CIFAR10, CIFAR100
 
-from adabatch.compose import compose
 from adabatch.config import DatasetConfig
+from adabatch.config.compose import compose
 from adabatch.data import Dataset, load_dataset
 
 CPU = torch.device("cpu")

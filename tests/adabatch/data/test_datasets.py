@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from adabatch.compose import compose, option_names
+from adabatch.config.compose import compose, option_names
 from adabatch.data import dataset_names, load_dataset
 from adabatch.errors import ConfigError, DataError
 from tests.adabatch.data.files import CPU, all_of, dataset_config, idx_bytes, load, write_cifar, write_fashion_mnist

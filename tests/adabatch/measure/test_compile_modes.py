@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from adabatch.compose import compose
 from adabatch.config import load_config
+from adabatch.config.compose import compose
 from adabatch.measure import compile_modes
 from adabatch.measure.probe import Probe
 from tests.adabatch.support import TINY, line
@@ -52,10 +52,10 @@ def test_a_mode_that_fails_or_gives_another_gradient_is_left_out(probed, monkeyp
     def broken(network, *_):
         next(network.parameters()).data.mul_(2.0)
 
-    monkeypatch.setattr("adabatch.learner.compile_network", broken)
+    monkeypatch.setattr("adabatch.training.engine.compile_network", broken)
     assert compile_modes.choose_compile([config], CPU, again=True).mode is False
     assert "its gradient differs" in caplog.text
-    monkeypatch.setattr("adabatch.learner.compile_network", lambda *_: 1 / 0)
+    monkeypatch.setattr("adabatch.training.engine.compile_network", lambda *_: 1 / 0)
     assert compile_modes.choose_compile([config], CPU, again=True).mode is False
     assert "division by zero" in caplog.text
 

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adabatch.compose import compose
+from adabatch.config.compose import compose
 from adabatch.measure.forecast import count_updates, forecast, micro_batch_counts, sizes_to_measure
 from adabatch.measure.times import Measurement, MicroBatchTime
-from adabatch.progress import Progress
-from adabatch.schedules import build_schedule, plan_updates
+from adabatch.schedules import plan_updates
+from adabatch.schedules.progress import Progress
 from tests.adabatch.support import TINY, line
 
 BASE = compose(TINY)  # 60 samples, 20 test samples, 3 epochs, batches 8, 16, 32
@@ -108,7 +108,7 @@ def test_every_planned_update_is_counted_and_every_sample_computed(words, partia
     tiny = [word for word in TINY if not word.startswith("schedule.")]
     run = compose([*tiny, *words, f"dataset.partial_batch={partial}", f"hardware.num_devices={ranks}"])
     run = replace(run, max_micro_batch_size=cap)
-    schedule = build_schedule(run.schedule, run.optimizer.learning_rate, 60, run.num_epochs)
+    schedule = run.build_schedule()
     planned = [
         update.num_samples
         for epoch in range(1, run.num_epochs + 1)

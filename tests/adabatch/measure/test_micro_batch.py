@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 
-from adabatch.compose import compose
 from adabatch.config import load_config, save_config
+from adabatch.config.compose import compose
 from adabatch.errors import OutOfMemory
 from adabatch.measure.__main__ import main
 from adabatch.measure.micro_batch import choose_micro_batch, explore_micro_batch, largest_rank_share
@@ -38,7 +38,7 @@ def test_the_number_is_written_into_the_config_and_the_same_command_agrees(train
     assert max(int(row["micro_batch_size"]) for row in read_rows(run_dir)) <= chosen
     assert json.loads(run_dir.meta.read_text())["measured"]["max_micro_batch_size"]["max_micro_batch_size"] == chosen
     train("max_micro_batch_size=auto")
-    assert "is finished already" in capsys.readouterr().out
+    assert "is already finished" in capsys.readouterr().out
 
 
 def test_the_largest_share_of_a_rank_is_the_largest_batch_over_the_ranks():

@@ -2,9 +2,9 @@
 
 import pytest
 
-from adabatch.compose import compose
 from adabatch.config import TrainConfig
-from adabatch.schedules import EpochPlan, build_schedule, tabulate, twin
+from adabatch.config.compose import compose
+from adabatch.schedules import EpochPlan, tabulate
 
 SAMPLES = 50_000
 BATCHES = [128, 256, 512, 1024, 2048]
@@ -14,7 +14,7 @@ UPDATES = [390, 195, 97, 48, 24]
 
 
 def plans(config: TrainConfig) -> list[EpochPlan]:
-    schedule = build_schedule(config.schedule, config.optimizer.learning_rate, SAMPLES, config.num_epochs)
+    schedule = config.build_schedule(SAMPLES)
     return tabulate(schedule, config.num_epochs, SAMPLES, "drop")
 
 
@@ -55,4 +55,4 @@ def test_rate_per_sample_is_equal_in_every_epoch(adaptive, fixed):
 
 
 def test_shipped_fixed_option_is_the_twin_of_the_adaptive_one(adaptive, fixed):
-    assert twin(adaptive.schedule) == fixed.schedule
+    assert adaptive.schedule.twin() == fixed.schedule

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from adabatch.config import RampScheduleConfig, ScheduleConfig, StepwiseScheduleConfig
 from adabatch.errors import ConfigError
-from adabatch.progress import Progress
-from adabatch.schedules import Schedule, build_schedule, plan_updates, tabulate, twin
+from adabatch.schedules import Schedule, plan_updates, tabulate
+from adabatch.schedules.progress import Progress
 
 
 def stepwise(**values) -> StepwiseScheduleConfig:
@@ -22,7 +22,7 @@ def ramp(**values) -> RampScheduleConfig:
 
 
 def at(config: ScheduleConfig, epoch: int, samples_in_epoch: int = 0, *, samples: int = 10_000, epochs: int = 10):
-    schedule = build_schedule(config, 0.1, samples, epochs)
+    schedule = config.build(0.1, samples, epochs)
     return schedule.decide(Progress(epoch=epoch, samples_in_epoch=samples_in_epoch))
 
 
@@ -99,7 +99,7 @@ def test_seesaw_is_tied_by_the_root_of_the_batch():
     config = stepwise(batch_growth=2, learning_rate_decay=math.sqrt(0.5), learning_rate_exponent=0.5)
     decision = at(config, 5)
     assert (decision.batch_size, decision.learning_rate) == (400, pytest.approx(0.05))
-    assert twin(config).learning_rate_decay == pytest.approx(0.5)
+    assert config.twin().learning_rate_decay == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(
@@ -141,14 +141,14 @@ def test_a_ramp_ends_with_its_total_decay():
 
 
 def test_partial_batches_are_kept_or_dropped():
-    schedule = build_schedule(stepwise(), 0.1, 250, 1)
+    schedule = stepwise().build(0.1, 250, 1)
     kept = list(plan_updates(schedule, Progress(), 250, "keep"))
     assert [(update.start, update.num_samples) for update in kept] == [(0, 100), (100, 100), (200, 50)]
     assert [update.num_samples for update in plan_updates(schedule, Progress(), 250, "drop")] == [100, 100]
 
 
 def test_a_plan_goes_on_from_the_middle_of_an_epoch():
-    schedule = build_schedule(ramp(), 0.1, 1000, 3)
+    schedule = ramp().build(0.1, 1000, 3)
     whole = list(plan_updates(schedule, Progress(epoch=2), 1000, "keep"))
     rest = list(plan_updates(schedule, Progress(epoch=2, samples_in_epoch=whole[2].start), 1000, "keep"))
     assert rest == whole[2:]
@@ -179,13 +179,13 @@ SCHEDULES = st.one_of(
 
 
 def build(config: ScheduleConfig, samples: int) -> Schedule:
-    return build_schedule(config, 0.1, samples, 6)
+    return config.build(0.1, samples, 6)
 
 
 @given(SCHEDULES, st.integers(1, 700), st.integers(1, 6), st.floats(0, 1, exclude_max=True))
 def test_the_twin_keeps_the_batch_and_the_rate_per_sample(config, samples, epoch, part):
     progress = Progress(epoch=epoch, samples_in_epoch=int(part * samples))
-    adaptive, fixed = (build(each, samples).decide(progress) for each in (config, twin(config)))
+    adaptive, fixed = (build(each, samples).decide(progress) for each in (config, config.twin()))
     assert fixed.batch_size == min(config.batch_size, samples)
     exponent = config.learning_rate_exponent
     per_sample = [each.learning_rate / each.batch_size**exponent for each in (adaptive, fixed)]
@@ -194,7 +194,7 @@ def test_the_twin_keeps_the_batch_and_the_rate_per_sample(config, samples, epoch
 
 @given(SCHEDULES)
 def test_the_twin_of_a_twin_is_itself(config):
-    assert twin(twin(config)) == twin(config)
+    assert config.twin().twin() == config.twin()
 
 
 @given(SCHEDULES, st.integers(1, 700), st.sampled_from(["keep", "drop"]))
@@ -218,7 +218,7 @@ def test_no_batch_is_empty_or_exceeds_a_cap(config, samples, epoch):
 
 
 def test_stateless_schedules_refuse_a_state():
-    schedule = build_schedule(stepwise(), 0.1, 100, 1)
+    schedule = stepwise().build(0.1, 100, 1)
     assert schedule.state_dict() == {}
     with pytest.raises(ValueError, match="has no state"):
         schedule.load_state_dict({"batch_size": 3})

@@ -1,0 +1,101 @@
+"""The trainer's entry, a Hydra app over ``conf/``: ``python -m adabatch [key=value ...]``."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import textwrap
+from collections.abc import Iterator
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from adabatch.config import CONF_DIR
+from adabatch.config.compose import option_names, register_schemas, to_config, translated_errors
+from adabatch.config.keys import KEYS
+from adabatch.config.schema import GROUPS
+from adabatch.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE, ConfigError
+from adabatch.fields import Changes
+from adabatch.run import run_config
+
+_HELP = """\
+Trains one network on one data set under one schedule of batch size and learning rate.
+
+  python -m adabatch network=resnet20 dataset=fashion_mnist schedule=adabatch seed=1
+  python -m adabatch network=tiny_cnn dataset=digits num_epochs=20 schedule.batch_size=16
+  python -m adabatch -m seed=1,2,3            several runs, one after another
+
+The same command again resumes an interrupted run and recognises a finished one.
+
+Choose an option of a group with group=option:
+
+{options}
+
+Set a value with key=value. A key marked (time) can change only how long a run takes, one marked (-)
+nothing about its results; brackets hold what is allowed:
+
+{keys}
+
+  --cfg job          print the composed config, without training
+  --config-dir DIR   add your own options: DIR/dataset/NAME.yaml and so on
+  --help             this page
+
+Exit status: 0 done, 1 failed, 2 wrong call or config, 75 stopped by a signal with its state saved, 130 by Ctrl-C.
+"""
+_MARKS = {Changes.RESULT: "", Changes.TIME: "time", Changes.NOTHING: "-"}
+_WIDTH = 100
+
+
+def _help_text() -> str:
+    return _HELP.format(options="\n".join(_option_lines()), keys="\n".join(_key_lines()))
+
+
+def _option_lines() -> Iterator[str]:
+    width = max(map(len, GROUPS))
+    for group in GROUPS:
+        yield from _wrapped(f"  {group:{width}}  ", ", ".join(option_names(group)))
+
+
+def _key_lines() -> Iterator[str]:
+    width = max(map(len, KEYS))
+    for name, key in KEYS.items():
+        mark = f"({_MARKS[key.facts.changes]}) " if _MARKS[key.facts.changes] else ""
+        allowed = f" [{key.facts.allowed.text}]" if key.facts.allowed else ""
+        yield from _wrapped(f"  {name:{width}}  ", f"{mark}{key.facts.doc}{allowed}")
+
+
+def _wrapped(label: str, text: str) -> list[str]:
+    return textwrap.wrap(text, _WIDTH, initial_indent=label, subsequent_indent=" " * len(label))
+
+
+def main() -> int:
+    """Compose the config of the command line, train, and return the exit status (the worst of a multirun)."""
+    register_schemas()
+    # Without it Hydra prints and exits by itself; its exceptions become our sentences here.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    scratch = tempfile.TemporaryDirectory(prefix="adabatch-")
+    OmegaConf.register_new_resolver("adabatch.scratch", lambda: scratch.name, replace=True)
+    OmegaConf.register_new_resolver("adabatch.help", _help_text, replace=True)
+    words = [word for word in sys.argv[1:] if not word.startswith("-")]
+    statuses = []
+
+    @hydra.main(config_path=str(CONF_DIR), config_name="train", version_base="1.3")
+    def task(composed: DictConfig) -> None:
+        try:
+            with translated_errors(words):
+                statuses.append(run_config(to_config(composed)))
+        except ConfigError as error:  # Hydra would print a line of its own before it
+            print(error, file=sys.stderr)
+            statuses.append(EXIT_USAGE)
+
+    try:
+        with scratch, translated_errors(words):
+            task()
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return EXIT_USAGE
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return max(statuses, default=EXIT_DONE)

@@ -1,0 +1,41 @@
+"""Configs: the schema, what its keys may change, the hash, saved configs, and composing them from ``conf/``."""
+
+from adabatch.config.hashing import config_hash, matches_hash
+from adabatch.config.keys import differences
+from adabatch.config.saved import from_dict, load_config, save_config, to_dict
+from adabatch.config.schema import (
+    CheckpointConfig,
+    DatasetConfig,
+    HardwareConfig,
+    NetworkConfig,
+    OptimizerConfig,
+    TrackerConfig,
+    TrainConfig,
+    is_auto,
+    with_measured,
+)
+from adabatch.files import CONF_DIR
+from adabatch.schedules import RampScheduleConfig, ScheduleConfig, StepwiseScheduleConfig
+
+__all__ = [
+    "CONF_DIR",
+    "CheckpointConfig",
+    "DatasetConfig",
+    "HardwareConfig",
+    "NetworkConfig",
+    "OptimizerConfig",
+    "RampScheduleConfig",
+    "ScheduleConfig",
+    "StepwiseScheduleConfig",
+    "TrackerConfig",
+    "TrainConfig",
+    "config_hash",
+    "differences",
+    "from_dict",
+    "is_auto",
+    "load_config",
+    "matches_hash",
+    "save_config",
+    "to_dict",
+    "with_measured",
+]

@@ -1,0 +1,165 @@
+"""From ``conf/`` and overrides to a checked TrainConfig; what Hydra refuses becomes one sentence."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+)
+
+from adabatch.config.keys import KEYS, suggestion
+from adabatch.config.schema import GROUPS, TrainConfig
+from adabatch.errors import ConfigError
+from adabatch.files import CONF_DIR
+from adabatch.schedules import SCHEDULE_KINDS
+
+#: Schemas by the path under which ``conf/`` lists them as defaults.
+_SCHEMAS: dict[str, type[Any]] = {
+    **{f"{group}/base_{group}": schema for group, schema in GROUPS.items() if group != "schedule"},
+    **{f"schedule/base_{kind}": schema for kind, schema in SCHEDULE_KINDS.items()},
+}
+
+
+@functools.cache
+def register_schemas() -> None:
+    """Make the dataclasses known to Hydra under the names that ``conf/`` lists as defaults."""
+    store = ConfigStore.instance()
+    store.store(name="base_train", node=TrainConfig)
+    for path, schema in _SCHEMAS.items():
+        group, name = path.split("/")
+        store.store(group=group, name=name, node=schema)
+
+
+def option_names(group: str, config_dir: Path | None = None) -> list[str]:
+    """Return the options of a group: the YAML files of ``conf/GROUP`` and of the user's ``config_dir``."""
+    folders = [CONF_DIR / group] + ([Path(config_dir) / group] if config_dir else [])
+    return sorted({path.stem for folder in folders for path in folder.glob("*.yaml")})
+
+
+def to_config(composed: DictConfig) -> TrainConfig:
+    """Turn what Hydra composed into plain dataclasses, checked.
+
+    Raises:
+        ConfigError: if a value is missing, of the wrong type or out of range.
+    """
+    for key in _added_keys(composed):
+        raise ConfigError(f"unknown key {key}; only existing keys can be set, and +KEY=VALUE cannot add one.")
+    config = OmegaConf.to_object(composed)
+    if not isinstance(config, TrainConfig):
+        raise ConfigError("the defaults list lacks base_train; the first entry of train.yaml must be base_train.")
+    return config
+
+
+def _added_keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
+    """Yield the keys that ``+key=value`` added: Hydra lets them pass even where a schema refuses unknown ones."""
+    known = _known_keys(OmegaConf.get_type(node))
+    for name in map(str, node):
+        key = f"{prefix}{name}"
+        if name not in known:
+            yield key
+        elif OmegaConf.is_dict(node._get_node(name)) and not OmegaConf.is_missing(node, name):
+            yield from _added_keys(node[name], f"{key}.")
+
+
+@contextmanager
+def composer(config_dir: Path | None = None) -> Iterator[None]:
+    """Keep Hydra initialized for many calls of `compose`, as a sweep makes them."""
+    register_schemas()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        yield
+
+
+def compose(overrides: Sequence[str], config_dir: Path | None = None) -> TrainConfig:
+    """Compose a run's config as ``python -m adabatch OVERRIDES --config-dir CONFIG_DIR`` would.
+
+    Raises:
+        ConfigError: for an unknown option, key or value; the sentence names it and what is allowed.
+    """
+    searchpath = [] if config_dir is None else [f"hydra.searchpath=[{str(Path(config_dir).resolve())!r}]"]
+    if config_dir is not None and not Path(config_dir).is_dir():
+        raise ConfigError(f"--config-dir is {config_dir}; it must be an existing folder.")
+    with translated_errors(overrides, config_dir):
+        if GlobalHydra.instance().is_initialized():
+            return to_config(hydra_compose("train", [*searchpath, *overrides]))
+        with composer():
+            return to_config(hydra_compose("train", [*searchpath, *overrides]))
+
+
+@contextmanager
+def translated_errors(overrides: Sequence[str] = (), config_dir: Path | None = None) -> Iterator[None]:
+    """Turn the exceptions by which Hydra and OmegaConf refuse a config into ConfigError."""
+    try:
+        yield
+    except MissingConfigException as error:
+        raise ConfigError(_missing_option(error, overrides, config_dir)) from error
+    except HydraException as error:
+        cause = error.__cause__
+        if isinstance(cause, ConfigError):
+            raise cause from error
+        if isinstance(cause, OmegaConfBaseException):
+            raise ConfigError(_refused_value(cause, overrides)) from error
+        raise ConfigError(_refused_call(error, overrides)) from error
+    except OmegaConfBaseException as error:
+        raise ConfigError(_refused_value(error, overrides)) from error
+
+
+def _missing_option(error: MissingConfigException, overrides: Sequence[str], config_dir: Path | None) -> str:
+    missing = error.missing_cfg_file or ""
+    group, _, name = str(missing).partition("/")
+    if group in GROUPS and name:
+        known = option_names(group, config_dir)
+        return f"{group} is {name}; it must be one of {', '.join(known)}.{suggestion(name, known)}"
+    return f"the config {missing or str(error).splitlines()[0]} does not exist."
+
+
+def unknown_key(key: str, known: Sequence[str], prefix: str = "") -> str:
+    """Return the sentence that refuses a key; ``prefix`` stands before the known names."""
+    name = key.rpartition(".")[2]
+    return f"unknown key {key}; expected one of {', '.join(sorted(known))}.{suggestion(name, known, prefix)}"
+
+
+def _known_keys(schema: object) -> list[str]:
+    if isinstance(schema, type) and hasattr(schema, "__dataclass_fields__"):
+        return [entry.name for entry in dataclasses.fields(schema)]
+    return []
+
+
+def _refused_value(error: OmegaConfBaseException, overrides: Sequence[str]) -> str:
+    key = str(error.full_key or error.key or "the config")
+    if isinstance(error, MissingMandatoryValue):
+        return f"{key} has no value; give it one with {key}=VALUE."
+    if isinstance(error, ConfigAttributeError | ConfigKeyError):
+        return unknown_key(key, _known_keys(error.object_type))
+    value = next((given.split("=", 1)[1] for given in overrides if given.lstrip("+").split("=", 1)[0] == key), None)
+    reason = str(error.msg or error).splitlines()[0].rstrip(".")
+    return f"{key} is {value}; {reason}." if value is not None else f"{key} is wrong: {reason}."
+
+
+def _refused_call(error: HydraException, overrides: Sequence[str]) -> str:
+    first_line = str(error).splitlines()[0].rstrip(".")
+    unmatched = re.match(r"Could not override '([^']+)'", first_line)
+    if unmatched:
+        key = unmatched.group(1)
+        known = sorted({*(name.rpartition(".")[2] for name in KEYS), *GROUPS})
+        return f"unknown key {key}.{suggestion(key.rpartition('.')[2], known)} Keys: python -m adabatch --help."
+    added = next((given for given in overrides if given.startswith("+")), None)
+    if (added and "+" in first_line) or (added and "append" in first_line):
+        return f"{added} adds a key; only existing keys can be set, without the plus sign."
+    return f"the overrides cannot be used: {first_line}."

@@ -1,0 +1,111 @@
+"""Every config key by its full name, and the questions that others ask about keys."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, get_type_hints
+
+from adabatch.config.schema import GROUPS, TrainConfig
+from adabatch.fields import Changes, Difference, JudgedBy, KeyFacts, KeyGroup, facts_of
+from adabatch.schedules import SCHEDULE_KINDS
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One config key.
+
+    Attributes:
+        name: with its group, such as ``dataset.root``.
+        default: None too where there is none.
+    """
+
+    name: str
+    declared: Any
+    default: Any
+    facts: KeyFacts
+
+
+def _keys_of(schema: type[KeyGroup]) -> Iterator[Key]:
+    types = get_type_hints(schema)
+    for entry in dataclasses.fields(schema):
+        facts = facts_of(entry)
+        if facts is not None:
+            yield Key(schema.PREFIX + entry.name, types[entry.name], entry.default, facts)
+
+
+def _all_keys() -> dict[str, Key]:
+    keys: dict[str, Key] = {}
+    for group, schema in {"": TrainConfig, **GROUPS}.items():
+        kinds = SCHEDULE_KINDS.values() if group == "schedule" else ()
+        for found in itertools.chain.from_iterable(map(_keys_of, (schema, *kinds))):
+            keys.setdefault(found.name, found)
+    return keys
+
+
+#: By full name, those of all kinds of schedules among them.
+KEYS: dict[str, Key] = _all_keys()
+
+
+def is_key(name: str) -> bool:
+    """Return whether a column of a frame or a file is a config key: one of the schema, or one of its groups' own."""
+    group, dot, _ = name.partition(".")
+    return name in KEYS or (bool(dot) and group in GROUPS)
+
+
+def changes(name: str) -> Changes:
+    """Return what a change of a key may change; a key that the schema does not know may change the result."""
+    return KEYS[name].facts.changes if name in KEYS else Changes.RESULT
+
+
+def judged_by_equality(names: Iterable[str]) -> list[str]:
+    """Return those of some keys in which the runs of two arms must be equal, and that can change anything at all."""
+    return [
+        name
+        for name in names
+        if changes(name) is not Changes.NOTHING
+        and (name not in KEYS or KEYS[name].facts.judged_by is JudgedBy.EQUALITY)
+    ]
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the values of a nested config by full key; lists as JSON."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = json.dumps(value) if isinstance(value, list) else value
+    return flat
+
+
+def differences(own: Mapping[str, Any], other: Mapping[str, Any], *, arms: bool = False) -> Iterator[Difference]:
+    """Yield the keys in which two configs, nested, differ and which may change a run's time or result.
+
+    Args:
+        arms: whether the two belong to arms that are compared: only keys that must be equal then count.
+    """
+    mine, theirs = flatten(own), flatten(other)
+    names = list(mine | theirs)
+    counted = judged_by_equality(names) if arms else [name for name in names if changes(name) is not Changes.NOTHING]
+    for name in counted:
+        if mine.get(name) != theirs.get(name):
+            yield Difference(name, mine.get(name), theirs.get(name), changes(name))
+
+
+def micro_batch_keys(config: TrainConfig) -> dict[str, Any]:
+    """Return the values that may change how long one micro-batch takes, by full key."""
+    flat = flatten(dataclasses.asdict(config))
+    shaping = {name: value for name, value in flat.items() if name not in KEYS or KEYS[name].facts.shapes_micro_batch}
+    # Any momentum costs the same.
+    return {**shaping, "optimizer.momentum": config.optimizer.momentum > 0}
+
+
+def suggestion(name: str, known: Sequence[str], prefix: str = "") -> str:
+    """Return a sentence that names the nearest known name; empty if none is near."""
+    close = difflib.get_close_matches(name, known, n=1)
+    return f" Did you mean {prefix}{close[0]}?" if close else ""

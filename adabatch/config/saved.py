@@ -1,0 +1,84 @@
+"""A run's ``config.yaml``: the resolved config, written once and loaded back equal."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from adabatch.config.schema import GROUPS, TrainConfig
+from adabatch.errors import ConfigError
+from adabatch.fields import facts_of, require, require_choice
+from adabatch.files import write_text_atomic
+from adabatch.schedules import SCHEDULE_KINDS
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def to_dict(config: TrainConfig) -> dict[str, Any]:
+    """Return the config as nested plain values, in the order of its fields."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(values: dict[str, Any]) -> TrainConfig:
+    """Build a config from what `to_dict` returned; the schedule's class follows from its ``kind``.
+
+    A key that came after the config was saved gets its default.
+
+    Raises:
+        ConfigError: for an unknown or missing key, or a value out of range.
+    """
+    values = dict(values)
+    schedule = values.get("schedule")
+    kind = schedule.get("kind") if isinstance(schedule, dict) else None
+    require_choice("schedule.kind", kind, tuple(SCHEDULE_KINDS))
+    for group, schema in {**GROUPS, "schedule": SCHEDULE_KINDS[str(kind)]}.items():
+        values[group] = _build(schema, values.get(group), group)
+    config: TrainConfig = _build(TrainConfig, values, "")
+    return config
+
+
+def _build(schema: type[Any], values: object, group: str) -> Any:
+    where = group or "the config"
+    if not isinstance(values, dict):
+        raise ConfigError(f"{where} is {values}; it must be a mapping of keys to values.")
+    known = {entry.name: entry for entry in dataclasses.fields(schema)}
+    for name in values:
+        require(name in known, f"{where}'s key", name, "one of " + ", ".join(sorted(known)))
+    missing = sorted(name for name, entry in known.items() if name not in values and not _is_newer(entry))
+    if missing:
+        raise ConfigError(f"{where} lacks {', '.join(missing)}; a saved config names every key.")
+    try:
+        return schema(**values)
+    except TypeError as error:
+        raise ConfigError(f"{where} holds a value of the wrong type: {error}.") from error
+
+
+def _is_newer(entry: dataclasses.Field[Any]) -> bool:
+    """Return whether a key came after the first version, so that old configs lack it."""
+    facts = facts_of(entry)
+    return facts is not None and facts.hash_rule > 1
+
+
+def save_config(config: TrainConfig, path: Path) -> None:
+    """Write the resolved config as YAML, atomically."""
+    write_text_atomic(path, yaml.safe_dump(to_dict(config), sort_keys=False))
+
+
+def load_config(path: Path) -> TrainConfig:
+    """Read a saved config; equal to the one that was saved.
+
+    Raises:
+        ConfigError: if the file is missing, is no YAML mapping, or fails a check.
+    """
+    try:
+        values = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_LOADER)
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path} does not exist; a run directory holds its config.yaml.") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} cannot be read as YAML: {str(error).splitlines()[0]}.") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} holds no mapping; it must be the config.yaml of a run.")
+    return from_dict(values)

@@ -1,0 +1,242 @@
+"""The dataclasses behind ``conf/``: each key once, with its type, range, documentation and what a change may change.
+
+Values live in YAML. Nothing in this package imports torch, so that a thousand configs can be composed, checked and
+compared in seconds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from omegaconf import MISSING
+
+from adabatch.data.config import DatasetConfig
+from adabatch.fields import (
+    BELOW_ONE,
+    POSITIVE,
+    Changes,
+    JudgedBy,
+    KeyGroup,
+    Range,
+    at_least,
+    between,
+    key,
+    null_or,
+    one_of,
+    require,
+)
+from adabatch.networks import check_network_name
+from adabatch.schedules import Schedule, ScheduleConfig
+
+#: Modes of ``torch.compile`` besides its default one: CUDA graphs, and a search for the fastest kernels.
+COMPILE_MODES = ("reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
+
+
+def _is_count_or_auto(value: object) -> bool:
+    is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    return value is None or value == "auto" or is_count
+
+
+def _is_compile(value: object) -> bool:
+    return isinstance(value, bool) or value in ("auto", *COMPILE_MODES)
+
+
+@dataclass
+class NetworkConfig(KeyGroup):
+    """A network by name; channels, classes and image size come from the data set."""
+
+    PREFIX: ClassVar[str] = "network."
+
+    name: str = key(doc="the network; torchvision.NAME for a classification model of torchvision")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_network_name(self.name)
+
+
+@dataclass
+class OptimizerConfig(KeyGroup):
+    """``sgd`` with momentum, or ``adamw``. The learning rate is the base that the schedule multiplies."""
+
+    PREFIX: ClassVar[str] = "optimizer."
+
+    kind: str = key(doc="the optimizer", allowed=one_of("sgd", "adamw"))
+    learning_rate: float = key(
+        doc="for a batch of schedule.batch_size",
+        allowed=POSITIVE,
+        judged_by=JudgedBy.TRAJECTORY,
+        shapes_micro_batch=False,
+    )
+    weight_decay: float = key(0.0, doc="weight decay", allowed=at_least(0), shapes_micro_batch=False)
+    momentum: float = key(0.0, doc="of sgd", allowed=BELOW_ONE)
+    nesterov: bool = key(False, doc="Nesterov's momentum, of sgd")
+    beta1: float = key(0.9, doc="of adamw", allowed=BELOW_ONE, shapes_micro_batch=False)
+    beta2: float = key(0.999, doc="of adamw", allowed=BELOW_ONE, shapes_micro_batch=False)
+    epsilon: float = key(1e-8, doc="of adamw", allowed=POSITIVE, shapes_micro_batch=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.nesterov:
+            require(self.momentum > 0, "optimizer.nesterov", True, "false where optimizer.momentum is 0")
+
+
+@dataclass
+class HardwareConfig(KeyGroup):
+    """Where and how a run computes."""
+
+    PREFIX: ClassVar[str] = "hardware."
+
+    device: str = key(doc="the kind of device", allowed=one_of("cpu", "cuda"))
+    precision: str = key(
+        "fp32",
+        doc="of convolutions and matrix products: tf32 lets a GPU round their inputs, bf16 is autocast",
+        allowed=one_of("fp32", "tf32", "bf16", "fp64"),
+    )
+    compile: Any = key(
+        False,
+        doc="torch.compile: a mode of it, or auto for the fastest by measurement",
+        allowed=Range(f"false, true, auto, {' or '.join(COMPILE_MODES)}", _is_compile),
+        changes=Changes.TIME,
+    )
+    channels_last: bool = key(True, doc="lay images in memory as (n, H, W, C)")
+    deterministic: bool = key(False, doc="on a GPU: equal runs give equal weights, at some cost in speed")
+    num_threads: int | None = key(
+        None,
+        doc="of one rank; null: the cores this process may use, shared by the node's ranks",
+        allowed=null_or(at_least(1)),
+        changes=Changes.TIME,
+    )
+    num_nodes: int = key(1, doc="nodes", allowed=at_least(1))
+    num_devices: int = key(1, doc="ranks per node, one GPU each", allowed=at_least(1))
+    profile: bool = key(
+        False,
+        doc="write a profiler trace of a few updates into the run directory",
+        changes=Changes.TIME,
+        shapes_micro_batch=False,
+        unhashed_by=(1,),
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.precision == "tf32":
+            require(self.device == "cuda", "hardware.precision", "tf32", "fp32, bf16 or fp64 on a CPU")
+
+    @property
+    def world_size(self) -> int:
+        """Ranks over all nodes."""
+        return self.num_nodes * self.num_devices
+
+
+@dataclass
+class TrackerConfig(KeyGroup):
+    """A mirror of the run's numbers; the run directory stays the truth."""
+
+    PREFIX: ClassVar[str] = "tracker."
+
+    kind: str = key("none", doc="the tracker", allowed=one_of("none", "wandb"), changes=Changes.NOTHING)
+    mode: str = key("offline", doc="of wandb", allowed=one_of("online", "offline"), changes=Changes.NOTHING)
+    project: str = key("adabatch", doc="of wandb", changes=Changes.NOTHING)
+    entity: str | None = key(None, doc="of wandb; null: the account's default", changes=Changes.NOTHING)
+
+
+@dataclass
+class CheckpointConfig(KeyGroup):
+    """How often a run saves its state, besides at its end and when a signal stops it."""
+
+    PREFIX: ClassVar[str] = "checkpoint."
+
+    every_epochs: int | None = key(
+        None,
+        doc="save after every n-th epoch",
+        allowed=Range("null or more than 0", lambda value: value is None or value > 0),
+        changes=Changes.NOTHING,
+    )
+    every_seconds: float | None = key(
+        None,
+        doc="save after so many seconds; at most that much work is lost to a kill",
+        allowed=Range("null or more than 0", lambda value: value is None or value > 0),
+        changes=Changes.NOTHING,
+    )
+
+
+@dataclass
+class TrainConfig(KeyGroup):
+    """One run."""
+
+    seed: int = key(
+        0,
+        doc="of weights, order and augmentation",
+        allowed=between(0, 2**31 - 1),
+        judged_by=JudgedBy.PAIRING,
+        shapes_micro_batch=False,
+    )
+    num_epochs: int = key(doc="epochs", allowed=at_least(1), shapes_micro_batch=False)
+    run_dir: str | None = key(
+        None, doc="the run's folder; null: a readable one below runs/single", changes=Changes.NOTHING
+    )
+    max_micro_batch_size: Any = key(
+        None,
+        doc="cap on the samples of one forward and backward on one device; null: none; auto: by measurement",
+        allowed=Range("null, auto or at least 1", _is_count_or_auto),
+    )
+    batch_norm: str = key(
+        "micro",
+        doc="what BatchNorm normalizes over: micro-batch, ghost batches within it, or all ranks",
+        allowed=one_of("micro", "ghost", "sync"),
+    )
+    ghost_batch_size: int = key(32, doc="samples of a ghost batch", allowed=at_least(2, "samples"))
+    network: NetworkConfig = MISSING
+    dataset: DatasetConfig = MISSING
+    schedule: ScheduleConfig = MISSING
+    optimizer: OptimizerConfig = MISSING
+    hardware: HardwareConfig = MISSING
+    tracker: TrackerConfig = MISSING
+    checkpoint: CheckpointConfig = MISSING
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        channels = self.dataset.num_channels
+        require(
+            channels == 3 or not self.network.name.startswith("torchvision."),
+            "network.name",
+            self.network.name,
+            f"one of ours where images have {channels} channel(s)",
+        )
+
+    def build_schedule(self, num_samples: int | None = None) -> Schedule:
+        """Return the run's schedule.
+
+        Args:
+            num_samples: size of the training set; by default what the config declares.
+        """
+        samples = self.dataset.num_train_samples if num_samples is None else num_samples
+        return self.schedule.build(self.optimizer.learning_rate, samples, self.num_epochs)
+
+
+#: The groups of keys by name, in their order; the schedule's class depends on its kind.
+GROUPS: dict[str, type[KeyGroup]] = {
+    "network": NetworkConfig,
+    "dataset": DatasetConfig,
+    "schedule": ScheduleConfig,
+    "optimizer": OptimizerConfig,
+    "hardware": HardwareConfig,
+    "tracker": TrackerConfig,
+    "checkpoint": CheckpointConfig,
+}
+
+
+def is_auto(config: TrainConfig) -> bool:
+    """Return whether a value of the config is still to be measured."""
+    return "auto" in (config.max_micro_batch_size, config.hardware.compile)
+
+
+def with_measured(config: TrainConfig, measured: TrainConfig) -> TrainConfig:
+    """Return the config with each ``auto`` replaced by the value that another config has there."""
+    if config.max_micro_batch_size == "auto":
+        config = dataclasses.replace(config, max_micro_batch_size=measured.max_micro_batch_size)
+    if config.hardware.compile == "auto":
+        hardware = dataclasses.replace(config.hardware, compile=measured.hardware.compile)
+        config = dataclasses.replace(config, hardware=hardware)
+    return config

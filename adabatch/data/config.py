@@ -1,0 +1,51 @@
+"""The config keys of a data set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isfinite
+from typing import ClassVar
+
+from adabatch.data.names import DATASET_MODULES
+from adabatch.fields import Changes, KeyGroup, at_least, key, one_of, require
+
+
+@dataclass
+class DatasetConfig(KeyGroup):
+    """A data set by name. Its sizes are declared, so that a plan needs no data; loading verifies them."""
+
+    PREFIX: ClassVar[str] = "dataset."
+
+    name: str = key(doc="the data set", allowed=one_of(*DATASET_MODULES))
+    root: str | None = key(None, doc="the folder with the files; null: the usual places", changes=Changes.NOTHING)
+    download: bool = key(False, doc="fetch the files if they are missing", changes=Changes.NOTHING)
+    partial_batch: str = key(
+        "keep",
+        doc="an epoch's last, smaller batch: keep makes an update of it, drop leaves its samples out",
+        allowed=one_of("keep", "drop"),
+        shapes_micro_batch=False,
+    )
+    num_train_samples: int = key(doc="training samples", allowed=at_least(1), shapes_micro_batch=False)
+    num_test_samples: int = key(doc="test samples", allowed=at_least(1), shapes_micro_batch=False)
+    image_size: int = key(doc="height and width in pixels", allowed=at_least(1))
+    num_channels: int = key(doc="channels of an image", allowed=at_least(1))
+    num_classes: int = key(doc="classes", allowed=at_least(2))
+    crop_padding: int = key(0, doc="pixels of padding for random crops; 0: no crops", allowed=at_least(0, "pixels"))
+    horizontal_flip: bool = key(False, doc="mirror training images at random")
+    mean: list[float] = key(doc="subtracted from pixels between 0 and 1; one number or one per channel")
+    std: list[float] = key(doc="what pixels are then divided by; one number or one per channel")
+    num_workers: int = key(
+        0,
+        doc="processes that decode files, for each of training and test",
+        allowed=at_least(0),
+        changes=Changes.NOTHING,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("mean", "std"):
+            values = getattr(self, name)
+            is_list = len(values) in (1, self.num_channels) and all(map(isfinite, values))
+            allowed = f"a list of 1 or dataset.num_channels={self.num_channels} finite numbers"
+            require(is_list, f"dataset.{name}", values, allowed)
+        require(all(value > 0 for value in self.std), "dataset.std", self.std, "a list of positive numbers")

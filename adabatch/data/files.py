@@ -1,0 +1,79 @@
+"""The files of data sets: where they are looked for, how they are fetched, and whether they are what is declared."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from filelock import FileLock
+
+from adabatch.data.config import DatasetConfig
+from adabatch.errors import ConfigError, DataError
+
+ENVIRONMENT_VARIABLE = "ADABATCH_DATA"
+
+
+def search_folders(config: DatasetConfig, extra: Sequence[str] = ()) -> list[Path]:
+    """Return ``dataset.root`` if given; else ``data/``, the folder in ADABATCH_DATA if set, and ``extra``."""
+    if config.root is not None:
+        return [Path(config.root).expanduser()]
+    named = os.environ.get(ENVIRONMENT_VARIABLE)
+    return [Path("data"), *([Path(named).expanduser()] if named else []), *map(Path, extra)]
+
+
+def locate(config: DatasetConfig, folders: Sequence[Path], is_there: Callable[[Path], bool], remedy: str) -> Path:
+    """Return the first folder for which ``is_there``.
+
+    Args:
+        config: of the data set.
+        folders: from `search_folders`.
+        is_there: tells whether a folder holds the data set.
+        remedy: how to get the data, the end of the sentence that says they are missing.
+
+    Raises:
+        ConfigError: if no folder does.
+    """
+    for folder in folders:
+        if is_there(folder):
+            return folder
+    looked = ", ".join(str(folder) for folder in folders)
+    key = "dataset.root" if config.root is not None else f"data/ and {ENVIRONMENT_VARIABLE}"
+    raise ConfigError(f"dataset {config.name} was not found in {looked} ({key}); {remedy}.")
+
+
+def download_once(name: str, folder: Path, fetch: Callable[[], object]) -> None:
+    """Call ``fetch``, which puts the data set below ``folder`` and does nothing if it is there already.
+
+    Raises:
+        ConfigError: if it could not be fetched.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / f".{name}.lock"):
+            fetch()
+    except (OSError, RuntimeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise ConfigError(
+            f"dataset.download is true, but {name} could not be fetched into {folder} ({reason});"
+            " put the files there by hand and set it to false."
+        ) from error
+
+
+def verify_sizes(config: DatasetConfig, place: str, **found: int) -> None:
+    """Compare keys of ``config``, such as ``num_train_samples``, with what was found at ``place``.
+
+    Raises:
+        ConfigError: naming the first key that differs, its value, and what the data have.
+    """
+    for key, value in found.items():
+        declared = getattr(config, key)
+        if declared != value:
+            raise ConfigError(f"dataset.{key} is {declared}; it must be {value}, as {place} has it.")
+
+
+def verify_labels(labels: list[int], num_classes: int, place: str) -> None:
+    """Raise DataError unless every label is one of the ``num_classes`` classes, which count from 0."""
+    wrong = next((label for label in labels if not 0 <= label < num_classes), None)
+    if wrong is not None:
+        raise DataError(f"{place} is corrupt: it holds the label {wrong}, and labels go from 0 to {num_classes - 1}.")

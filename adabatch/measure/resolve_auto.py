@@ -1,0 +1,67 @@
+"""Replaces ``auto`` in configs by what the device is measured to do best."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from adabatch.config import TrainConfig, with_measured
+from adabatch.measure.compile_modes import choose_compile
+from adabatch.measure.micro_batch import explore_micro_batch
+from adabatch.measure.probe import release_memory
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """Configs without ``auto``.
+
+    Attributes:
+        configs: in the order asked for.
+        reasons: a sentence for each value that was measured.
+        measured: by key what was measured, plain values for JSON.
+    """
+
+    configs: tuple[TrainConfig, ...]
+    reasons: tuple[str, ...]
+    measured: dict[str, Any]
+
+
+def resolve_auto(configs: Sequence[TrainConfig], device: torch.device, *, again: bool = False) -> Resolved:
+    """Give configs that differ in their schedules alone one value for each ``auto``.
+
+    The micro-batch cap is measured on the uncompiled network, since every size would have to be compiled.
+
+    Args:
+        device: set up by `adabatch.training.device.make_device`.
+        again: whether to measure although an earlier measurement is in the cache.
+
+    Raises:
+        OutOfMemory: if not even the smallest micro-batch fits.
+    """
+    try:
+        return _resolve(configs, device, again)
+    finally:
+        release_memory(device)  # of which other libraries than torch need some
+
+
+def _resolve(configs: Sequence[TrainConfig], device: torch.device, again: bool) -> Resolved:
+    reasons: list[str] = []
+    measured: dict[str, Any] = {}
+    found = configs[0]
+    if found.max_micro_batch_size == "auto":
+        uncompiled = dataclasses.replace(found.hardware, compile=False)
+        plain = [dataclasses.replace(config, hardware=uncompiled) for config in configs]
+        cap = explore_micro_batch(plain, device, again=again)
+        found = dataclasses.replace(found, max_micro_batch_size=cap.max_micro_batch_size)
+        reasons.append(f"max_micro_batch_size is {cap.max_micro_batch_size}: {cap.reason}")
+        measured["max_micro_batch_size"] = cap.as_dict()
+    if found.hardware.compile == "auto":
+        mode = choose_compile([with_measured(config, found) for config in configs], device, again=again)
+        found = dataclasses.replace(found, hardware=dataclasses.replace(found.hardware, compile=mode.mode))
+        reasons.append(f"hardware.compile is {mode.mode}: {mode.reason}")
+        measured["hardware.compile"] = dataclasses.asdict(mode)
+    return Resolved(tuple(with_measured(config, found) for config in configs), tuple(reasons), measured)

@@ -1,0 +1,1 @@
+"""The processes of a run: its ranks, the signals that stop it, its children."""

@@ -1,0 +1,44 @@
+"""Child processes: with this package on their import path, and signalled when their parent dies."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+
+from adabatch.errors import EXIT_FAILED
+from adabatch.files import SOURCE_DIR
+
+#: From Linux's sys/prctl.h.
+_PR_SET_PDEATHSIG = 1
+#: Only Linux can signal the children of a process that dies.
+SIGNALS_ORPHANS = sys.platform == "linux"
+
+
+def import_path(environment: Mapping[str, str]) -> str:
+    """Return the PYTHONPATH by which a child imports this package, from whatever folder it is started."""
+    return os.pathsep.join(filter(None, [str(SOURCE_DIR), environment.get("PYTHONPATH")]))
+
+
+def child_environment(environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return an environment, this process's by default, with the import path set."""
+    given = os.environ if environment is None else environment
+    return {**given, "PYTHONPATH": import_path(given)}
+
+
+def signal_on_parent_death(number: signal.Signals) -> Callable[[], None]:
+    """Return what a child runs before its program (``preexec_fn``) to be sent a signal once this process is gone."""
+    if not SIGNALS_ORPHANS:
+        return lambda: None
+    parent_pid = os.getpid()
+    # Loaded here: between fork and exec another thread's lock would be held for ever.
+    libc = ctypes.CDLL(None)
+
+    def prepare_child() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, number)
+        if os.getppid() != parent_pid:  # it died before the kernel was asked
+            os._exit(EXIT_FAILED)
+
+    return prepare_child

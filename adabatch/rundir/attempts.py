@@ -1,0 +1,109 @@
+"""``attempts.jsonl``: when a job started the trainer of a run, and how that ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+
+from adabatch.errors import EXIT_INTERRUPTED, EXIT_PREEMPTED
+from adabatch.rundir.files import RunDir
+from adabatch.rundir.process_identity import ProcessIdentity
+from adabatch.rundir.records import Record, append_record, read_records
+
+#: SIGTERM's number, negative as Python gives it: a trainer that was asked to stop while it was still starting.
+_ENDED_BY_SIGTERM = -15
+#: Exit statuses of a trainer that was asked to stop.
+STOPPED_STATUSES = (EXIT_PREEMPTED, EXIT_INTERRUPTED, _ENDED_BY_SIGTERM)
+
+
+class StoppedBy(StrEnum):
+    """What made a job stop its trainer."""
+
+    TIME_LIMIT = "time limit"
+    PREEMPTION = "preemption"
+
+
+@dataclass(frozen=True)
+class AttemptEnd:
+    """How an attempt ended.
+
+    Attributes:
+        exit_status: negative for a signal; None if unknown.
+        stopped_by: see `StoppedBy`; None if the trainer ended by itself.
+        gave_up: whether the job was stopped once too often and does not go on.
+        ended_at: seconds since 1970; set when it is written down.
+    """
+
+    exit_status: int | None
+    stopped_by: str | None
+    gave_up: bool
+    ended_at: float = 0.0
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One start of a run's trainer.
+
+    Attributes:
+        started_at: seconds since 1970.
+        job_id: the batch system's id.
+        log_id: the id in the names of the job's logs.
+        end: None while it is not on record.
+    """
+
+    started_at: float
+    job: ProcessIdentity
+    job_id: str | None
+    log_id: str | None
+    end: AttemptEnd | None = None
+
+
+def record_start(run_dir: Path, job: ProcessIdentity, job_id: str | None, log_id: str | None) -> None:
+    """Write down that a job starts the trainer of a run."""
+    append_record(RunDir(run_dir).attempts, {"event": "start", "job_id": job_id, "log_id": log_id, **job.as_dict()})
+
+
+def record_end(run_dir: Path, end: AttemptEnd) -> None:
+    """Write down how the attempt that was started last ended."""
+    values = {"exit_status": end.exit_status, "stopped_by": end.stopped_by, "gave_up": end.gave_up}
+    append_record(RunDir(run_dir).attempts, {"event": "end", **values})
+
+
+def read_attempts(run_dir: Path) -> list[Attempt]:
+    """Return the attempts of a run, oldest first."""
+    attempts: list[Attempt] = []
+    for record in read_records(RunDir(run_dir).attempts):
+        if record.get("event") == "start":
+            attempts.append(_attempt(record))
+        elif record.get("event") == "end" and attempts:
+            attempts[-1] = replace(attempts[-1], end=_end(record))
+    return attempts
+
+
+def _attempt(record: Record) -> Attempt:
+    return Attempt(
+        _time(record),
+        ProcessIdentity.of(record),
+        _text(record.get("job_id")),
+        _text(record.get("log_id")),
+    )
+
+
+def _end(record: Record) -> AttemptEnd:
+    status = record.get("exit_status")
+    return AttemptEnd(
+        status if isinstance(status, int) else None,
+        _text(record.get("stopped_by")),
+        record.get("gave_up") is True,
+        _time(record),
+    )
+
+
+def _time(record: Record) -> float:
+    value = record.get("time")
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None

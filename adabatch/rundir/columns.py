@@ -1,0 +1,195 @@
+"""The columns of ``epochs.csv``, each described once. A new column is a field of `EpochRow`, and nothing else."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import operator
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from adabatch.files import write_text_atomic
+
+#: The spans of time that are training: their sum is ``train_seconds``.
+TRAIN_SPANS = ("data", "forward", "backward", "update")
+#: The spans that have a column; `adabatch.training.stopwatch` adds ``setup``, which belongs to no epoch.
+EPOCH_SPANS = (*TRAIN_SPANS, "growth", "test", "save")
+
+
+class Kind(StrEnum):
+    """What the values of a column are; it decides how they are checked and read."""
+
+    COUNT = "count"
+    FRACTION = "fraction"
+    SECONDS = "seconds"
+    NUMBER = "number"
+
+
+class OfRun(StrEnum):
+    """Which value of a run a column gives."""
+
+    #: The last epoch's: the column is cumulative.
+    LAST = "last"
+    #: The sum over the epochs.
+    SUM = "sum"
+    #: The last epoch's, as ``final_NAME``; known only once the run is done.
+    FINAL = "final"
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnFacts:
+    """What is known of a column besides its name and type.
+
+    Attributes:
+        unit: such as samples; empty for a plain number.
+        of_run: the run's value that it gives; None for none.
+        required: whether an epoch without it says nothing.
+        rises: whether it must grow from epoch to epoch.
+        since: the version that came with the column. Older files lack it, and read as the field's default.
+    """
+
+    doc: str
+    kind: Kind
+    unit: str
+    of_run: OfRun | None
+    required: bool
+    rises: bool
+    since: str
+
+
+#: Files of this version have every column that came with it.
+FIRST_VERSION = "0.1.0"
+_FACTS = "adabatch"
+_NO_DEFAULT: Any = dataclasses.MISSING
+
+
+def column(
+    doc: str,
+    kind: Kind = Kind.NUMBER,
+    *,
+    unit: str = "",
+    of_run: OfRun | None = None,
+    required: bool = False,
+    rises: bool = False,
+    since: str = FIRST_VERSION,
+    default: Any = _NO_DEFAULT,
+) -> Any:
+    """Return a dataclass field for a column; see `ColumnFacts`. A column since a later version needs a default."""
+    facts = ColumnFacts(doc, kind, unit, of_run, required, rises, since)
+    return dataclasses.field(default=default, metadata={_FACTS: facts})
+
+
+def _seconds(doc: str) -> Any:
+    return column(doc, Kind.SECONDS, unit="s", of_run=OfRun.SUM)
+
+
+@dataclass(slots=True)
+class EpochRow:
+    """One finished epoch, in the order of the columns."""
+
+    epoch: int = column("from 1", Kind.COUNT, required=True, rises=True)
+    updates: int = column("optimizer steps since the start", Kind.COUNT, of_run=OfRun.LAST, required=True, rises=True)
+    samples: int = column(
+        "samples used since the start", Kind.COUNT, unit="samples", of_run=OfRun.LAST, required=True, rises=True
+    )
+    batch_size: int = column(
+        "samples per update over all devices and accumulation steps, by the epoch's last decision",
+        Kind.COUNT,
+        unit="samples",
+        required=True,
+    )
+    micro_batch_size: int = column("the largest micro-batch of such an update", Kind.COUNT, unit="samples")
+    accumulation_steps: int = column("micro-batches per update and rank", Kind.COUNT)
+    world_size: int = column("ranks", Kind.COUNT)
+    learning_rate: float = column("of the epoch's last update")
+    train_loss: float = column("mean over all samples used in the epoch, as they were seen")
+    train_accuracy: float = column("mean over all samples used in the epoch, as they were seen", Kind.FRACTION)
+    test_loss: float = column("mean over the test set after the epoch", of_run=OfRun.FINAL)
+    test_accuracy: float = column("of the test set after the epoch", Kind.FRACTION, of_run=OfRun.FINAL, required=True)
+    train_seconds: float = _seconds("data + forward + backward + update")
+    data_seconds: float = _seconds("waiting for and preparing micro-batches")
+    forward_seconds: float = _seconds("the network, the loss and the metrics")
+    backward_seconds: float = _seconds("gradients; with several ranks also their averaging")
+    update_seconds: float = _seconds("optimizer steps")
+    growth_seconds: float = _seconds("compiling and tuning for new micro-batch shapes, once a run")
+    test_seconds: float = _seconds("testing")
+    elapsed_seconds: float = column(
+        "training and growth since the start; speedups are ratios of it",
+        Kind.SECONDS,
+        unit="s",
+        of_run=OfRun.LAST,
+        required=True,
+        rises=True,
+    )
+    test_top5_accuracy: float | None = column(
+        "label among the five best guesses; from 100 classes on", Kind.FRACTION, of_run=OfRun.FINAL
+    )
+    samples_dropped: int = column(
+        "of the epoch's last, partial batch under dataset.partial_batch=drop",
+        Kind.COUNT,
+        unit="samples",
+        of_run=OfRun.SUM,
+    )
+    save_seconds: float = _seconds("writing rows and checkpoints; what follows a row's own numbers is in the next row")
+
+
+_FIELDS = {entry.name: entry for entry in dataclasses.fields(EpochRow)}
+COLUMNS = tuple(_FIELDS)
+#: What is known of each column, by name.
+COLUMN_FACTS: dict[str, ColumnFacts] = {name: entry.metadata[_FACTS] for name, entry in _FIELDS.items()}
+#: As `dataclasses.astuple`, but without its deep copies, which would cost a long run's every row at every writing.
+_values = operator.attrgetter(*COLUMNS)
+
+
+def columns_where(
+    *, kind: Kind | None = None, of_run: OfRun | None = None, required: bool = False, rises: bool = False
+) -> tuple[str, ...]:
+    """Return the columns of which all that is given holds, in their order."""
+    return tuple(
+        name
+        for name, facts in COLUMN_FACTS.items()
+        if (kind is None or facts.kind is kind)
+        and (of_run is None or facts.of_run is of_run)
+        and (facts.required or not required)
+        and (facts.rises or not rises)
+    )
+
+
+def column_default(name: str) -> Any:
+    """Return what a file from before a column reads as there.
+
+    Raises:
+        KeyError: for a column that every file has.
+    """
+    default = _FIELDS[name].default
+    if default is _NO_DEFAULT:
+        raise KeyError(name)
+    return default
+
+
+def write_epochs_csv(path: Path, rows: Iterable[EpochRow]) -> None:
+    """Replace ``epochs.csv`` by ``rows``, atomically; numbers are written so that they read back equal."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in rows:
+        writer.writerow(_values(row))
+    write_text_atomic(path, text.getvalue())
+
+
+def row_to_dict(row: EpochRow) -> dict[str, Any]:
+    """Return a row as plain values by column."""
+    return dict(zip(COLUMNS, _values(row), strict=True))
+
+
+def row_from_dict(values: Mapping[str, Any]) -> EpochRow:
+    """Take back what `row_to_dict` returned, in this version or another: newer columns get their default.
+
+    Raises:
+        KeyError: if a column is missing that every version has.
+    """
+    return EpochRow(**{name: values[name] if name in values else column_default(name) for name in COLUMNS})

@@ -1,0 +1,135 @@
+"""The heartbeat: ``progress.json``, by which others see where a run is, and whether it lives."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from adabatch.files import read_json, write_json_atomic
+from adabatch.rundir.process_identity import ProcessIdentity, this_process
+from adabatch.rundir.provenance import batch_job_id
+
+INTERVAL_SECONDS = 1.0
+#: A run without a sign of life for this long, and without a process or job that is known to live, is lost.
+STALE_SECONDS = 60.0
+_log = logging.getLogger(__name__)
+
+
+class Heartbeat:
+    """Rewrites ``progress.json`` about once a second from a thread of its own, until it is stopped.
+
+    Args:
+        path: the file.
+        read: returns what the file says besides time, host, process and job; called in the thread, so it must read
+            plain values only and never touch the device.
+    """
+
+    def __init__(self, path: Path, read: Callable[[], dict[str, Any]]) -> None:
+        self._path = path
+        self._read = read
+        self._writing = threading.Lock()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+
+    def start(self) -> None:
+        """Begin to beat."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Beat a last time and end the thread."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def beat(self) -> None:
+        """Write the file now."""
+        process = this_process()
+        writer = {"host": process.host, "pid": process.pid, "job_id": batch_job_id()}
+        values = {"time": time.time(), **writer, **self._read()}
+        try:
+            with self._writing:
+                write_json_atomic(self._path, values, durable=False)
+        except OSError as error:
+            _log.debug("no heartbeat: %s", error)
+
+    def _run(self) -> None:
+        while not self._stop.wait(INTERVAL_SECONDS):
+            self.beat()
+        self.beat()
+
+
+@dataclass(frozen=True)
+class Beat:
+    """What a heartbeat says; None for what it does not say, or not in the kind expected.
+
+    Attributes:
+        time: seconds since 1970.
+        process: who wrote it.
+        job_id: the batch job of that process.
+        epoch: the current one, from 1.
+        batch_size: in samples; None before the first update.
+        epochs_done: with the part of the current one.
+        wall_seconds: since the start, over all segments of the run.
+    """
+
+    time: float | None
+    process: ProcessIdentity
+    job_id: str | None
+    epoch: int | None
+    num_epochs: int | None
+    batch_size: int | None
+    epochs_done: float | None
+    wall_seconds: float | None
+
+    @property
+    def fraction(self) -> float | None:
+        """How much of the run is done, from 0 to 1."""
+        if self.epochs_done is None or not self.num_epochs:
+            return None
+        return min(1.0, max(0.0, self.epochs_done / self.num_epochs))
+
+    @property
+    def eta_seconds(self) -> float | None:
+        """The seconds left at the mean pace since the start of the run."""
+        if not self.epochs_done or not self.num_epochs or self.wall_seconds is None:
+            return None
+        return max(0.0, self.wall_seconds * (self.num_epochs - self.epochs_done) / self.epochs_done)
+
+
+def read_beat(path: Path) -> Beat | None:
+    """Return what ``progress.json`` says; None if there is no such file, or it is damaged."""
+    values = read_json(path)
+    return _beat(values) if values else None
+
+
+def _beat(values: dict[str, Any]) -> Beat:
+    epoch, num_epochs = _whole(values.get("epoch")), _whole(values.get("num_epochs"))
+    in_epoch, of_epoch = _number(values.get("samples_in_epoch")), _number(values.get("epoch_samples"))
+    part = in_epoch / of_epoch if in_epoch is not None and of_epoch else 0.0
+    job_id = values.get("job_id")
+    wall = values.get("wall_seconds", values.get("elapsed_seconds"))
+    return Beat(
+        time=_number(values.get("time")),
+        process=ProcessIdentity.of(values),
+        job_id=job_id if isinstance(job_id, str) else None,
+        epoch=epoch,
+        num_epochs=num_epochs,
+        batch_size=_whole(values.get("batch_size")) or None,
+        epochs_done=None if epoch is None else epoch - 1 + part,
+        wall_seconds=_number(wall),
+    )
+
+
+def _number(value: object) -> float | None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
+    return float(value) if is_number else None  # type: ignore[arg-type]
+
+
+def _whole(value: object) -> int | None:
+    number = _number(value)
+    return None if number is None or number != int(number) else int(number)

@@ -1,0 +1,191 @@
+"""The journal of a sweep's submissions, ``<sweep>/.launch/submissions.jsonl``: written by launch, read by all."""
+
+from __future__ import annotations
+
+import fcntl
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+
+from adabatch.rundir.process_identity import ProcessIdentity
+from adabatch.rundir.records import Record, append_record, read_records
+
+LAUNCH_FOLDER = ".launch"
+
+
+class Event(StrEnum):
+    """What a line of the journal says."""
+
+    #: A job array is about to be requested.
+    INTENT = "intent"
+    #: The batch system took it.
+    ACCEPTED = "accepted"
+    #: It did not.
+    REFUSED = "refused"
+    #: A queue on this machine took runs.
+    LOCAL = "local"
+    #: That queue came to its end.
+    LOCAL_END = "local_end"
+
+
+#: What a line must hold; one without it is damaged, and skipped.
+_FIELDS: dict[Event, dict[str, type | tuple[type, ...]]] = {
+    Event.INTENT: {"token": str, "job_name": str, "groups": list, "logs": str, "time": (int, float)},
+    Event.ACCEPTED: {"token": str, "jobs": dict, "logs": str, "time": (int, float)},
+    Event.REFUSED: {"token": str},
+    Event.LOCAL: {"runs": list, "logs": str, "time": (int, float)},
+    Event.LOCAL_END: {"logs": str},
+}
+
+
+@dataclass(frozen=True)
+class Intent:
+    """A request for one job array.
+
+    Attributes:
+        token: names the request in later lines.
+        job_name: by which the batch system can be asked whether it took the request.
+        groups: the names of the runs of each job.
+        logs: the name of the jobs' log folder.
+        time: seconds since 1970.
+    """
+
+    token: str
+    job_name: str
+    groups: list[list[str]]
+    logs: str
+    time: float
+
+
+@dataclass(frozen=True)
+class Submission:
+    """The last submission of a run.
+
+    Attributes:
+        job_id: the batch system's id; None for a queue on a machine of its own.
+        queue: the process of such a queue.
+        has_ended: whether that queue came to its end.
+    """
+
+    time: float
+    logs: str
+    job_id: str | None
+    queue: ProcessIdentity | None = None
+    has_ended: bool = False
+
+    @property
+    def waits_in_queue(self) -> bool:
+        """Whether a living queue of this machine has the run."""
+        return self.queue is not None and not self.has_ended and self.queue.is_alive
+
+
+class Journal:
+    """``<sweep>/.launch``: the journal, the logs of jobs and the lock of a sweep.
+
+    Args:
+        sweep_folder: the folder of the sweep.
+    """
+
+    def __init__(self, sweep_folder: Path) -> None:
+        self.sweep_folder = sweep_folder
+        self.folder = sweep_folder / LAUNCH_FOLDER
+        self.logs = self.folder / "logs"
+        self._file = self.folder / "submissions.jsonl"
+
+    def create(self) -> None:
+        """Make the folder."""
+        self.logs.mkdir(parents=True, exist_ok=True)
+
+    def record_intent(self, token: str, job_name: str, groups: Sequence[Sequence[str]], logs: str) -> Intent:
+        """Write down a request before it leaves."""
+        intent = Intent(token, job_name, [list(group) for group in groups], logs, time.time())
+        self._append(Event.INTENT, vars(intent))
+        return intent
+
+    def record_acceptance(self, intent: Intent, job_ids: Sequence[str], *, recovered: bool = False) -> None:
+        """Write down the ids under which a request was accepted, one a group."""
+        values = {"token": intent.token, "jobs": dict(zip(job_ids, intent.groups, strict=True)), "logs": intent.logs}
+        self._append(Event.ACCEPTED, {**values, "recovered": True} if recovered else values)
+
+    def record_refusal(self, intent: Intent, reason: str | None = None) -> None:
+        """Write down that a request was refused, or never arrived."""
+        self._append(Event.REFUSED, {"token": intent.token} | ({"reason": reason} if reason else {}))
+
+    def record_queue(self, runs: Sequence[str], logs: str, queue: ProcessIdentity) -> None:
+        """Write down which process works on runs."""
+        self._append(Event.LOCAL, {"runs": list(runs), "logs": logs, **queue.as_dict()})
+
+    def record_queue_end(self, logs: str) -> None:
+        """Write down that the queue with these logs came to its end."""
+        self._append(Event.LOCAL_END, {"logs": logs})
+
+    def _append(self, event: Event, values: Mapping[str, object]) -> None:
+        append_record(self._file, {"event": event.value, **values})
+
+    def _of(self, *events: Event) -> Iterator[tuple[Event, Record]]:
+        """Yield the sound lines of these kinds, oldest first."""
+        by_value = {event.value: event for event in events}
+        for record in read_records(self._file):
+            event = by_value.get(str(record.get("event")))
+            if event and all(isinstance(record.get(name), kind) for name, kind in _FIELDS[event].items()):
+                yield event, record
+
+    def unanswered_intents(self) -> list[Intent]:
+        """Return the requests of which nobody wrote down whether they were accepted."""
+        answered = {record["token"] for _, record in self._of(Event.ACCEPTED, Event.REFUSED)}
+        fields = _FIELDS[Event.INTENT]
+        intents = [Intent(**{name: record[name] for name in fields}) for _, record in self._of(Event.INTENT)]
+        return [intent for intent in intents if intent.token not in answered]
+
+    def accepted_job_ids(self, token: str | None = None) -> list[str]:
+        """Return the jobs that were accepted, of one request or of all, oldest first."""
+        accepted = [record for _, record in self._of(Event.ACCEPTED) if token is None or record["token"] == token]
+        return list(dict.fromkeys(job_id for record in accepted for job_id in record["jobs"]))
+
+    def live_queues(self) -> list[ProcessIdentity]:
+        """Return the processes of local queues that have not written down their end and are alive."""
+        records = list(self._of(Event.LOCAL, Event.LOCAL_END))
+        ended = {record["logs"] for event, record in records if event is Event.LOCAL_END}
+        queues = [ProcessIdentity.of(record) for event, record in records if event is Event.LOCAL
+                  and record["logs"] not in ended]  # fmt: skip
+        return [queue for queue in queues if queue.is_alive]
+
+    def latest_submissions(self) -> dict[str, Submission]:
+        """Return the last submission by run."""
+        latest: dict[str, Submission] = {}
+        for event, record in self._of(Event.ACCEPTED, Event.LOCAL, Event.LOCAL_END):
+            if event is Event.ACCEPTED:
+                for job_id, names in record["jobs"].items():
+                    latest |= dict.fromkeys(names, Submission(record["time"], record["logs"], job_id))
+            elif event is Event.LOCAL:
+                submission = Submission(record["time"], record["logs"], None, ProcessIdentity.of(record))
+                latest |= dict.fromkeys(record["runs"], submission)
+            else:
+                for name, submission in latest.items():
+                    if submission.logs == record["logs"]:
+                        latest[name] = replace(submission, has_ended=True)
+        return latest
+
+    @contextmanager
+    def locked(self, on_wait: Callable[[], None]) -> Iterator[None]:
+        """Hold the sweep's lock; only one shell at a time decides what to submit.
+
+        Args:
+            on_wait: called once if another process holds the lock.
+        """
+        self.create()
+        with open(self.folder / "lock", "w", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                on_wait()
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+def sweep_folder_of(run: Path) -> Path | None:
+    """Return the folder of the sweep that a run directory lies in; None for a run of no sweep."""
+    return next((parent for parent in run.parents if (parent / LAUNCH_FOLDER).is_dir()), None)

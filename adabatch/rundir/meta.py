@@ -1,0 +1,207 @@
+"""``meta.json``: what a run was made with, where and by whom, and what launch knows of it. Each fact described once."""
+
+from __future__ import annotations
+
+import dataclasses
+import reprlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from adabatch.fields import Changes
+from adabatch.files import read_json, write_json_atomic
+from adabatch.rundir.files import RunDir
+
+META_FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class FactInfo:
+    """What is known of a fact.
+
+    Attributes:
+        kinds: the types of its values; a fact may always be missing.
+        changes: what it may change if two compared runs differ in it.
+        in_frame: whether it is a column of the frame of runs.
+        per_segment: whether a resumed run may have several values in turn.
+    """
+
+    kinds: tuple[type, ...]
+    changes: Changes
+    in_frame: bool
+    per_segment: bool
+
+
+_INFO = "adabatch"
+
+
+def fact(
+    *kinds: type,
+    changes: Changes = Changes.NOTHING,
+    in_frame: bool = True,
+    per_segment: bool = False,
+    default: Any = None,
+) -> Any:
+    """Return a dataclass field for a fact; see `FactInfo`."""
+    info = FactInfo(kinds, changes, in_frame, per_segment)
+    if isinstance(default, list | dict):
+        return field(default_factory=default.copy, metadata={_INFO: info})
+    return field(default=default, metadata={_INFO: info})
+
+
+@dataclass
+class LaunchFacts:
+    """What launch knows of a run of a sweep.
+
+    Attributes:
+        cell: the folder of data set and network.
+        swept: the grid's values in this run, by key.
+        varied: the keys of the grid.
+        lint_allowed: the codes of lint that were let pass.
+        cluster: the option.
+        concurrent_runs: how many runs may share a machine's devices at the same time.
+        runs_per_job: how many share one job.
+        code: commit, version and uncommitted changes at submission.
+        forecast: what was predicted before the run started.
+        asked_hash: config hash before values that are measured or chosen at submission were filled in.
+        earlier: how many runs went side by side in earlier submissions, and up to which number of segments.
+    """
+
+    sweep: str | None = fact(str)
+    cell: str | None = fact(str)
+    arm: str | None = fact(str)
+    baseline: str | None = fact(str)
+    swept: dict[str, Any] = fact(dict, in_frame=False, default={})
+    varied: list[str] = fact(list, in_frame=False, default=[])
+    lint_allowed: list[str] = fact(list, changes=Changes.RESULT, default=[])
+    cluster: str | None = fact(str, in_frame=False)
+    concurrent_runs: int | None = fact(int, changes=Changes.TIME, per_segment=True)
+    runs_per_job: int | None = fact(int, changes=Changes.TIME, per_segment=True)
+    code: dict[str, Any] = fact(dict, in_frame=False, default={})
+    forecast: dict[str, Any] | None = fact(dict, in_frame=False)
+    asked_hash: str | None = fact(str, in_frame=False)
+    earlier: list[dict[str, Any]] = fact(list, in_frame=False, default=[])
+
+
+@dataclass
+class Meta:
+    """The keys of ``meta.json``.
+
+    Attributes:
+        segments: one mapping for each process start that trained: who ran it, and the facts that may change.
+        measured: what was measured for values that were ``auto``.
+        trainer: name and version of another trainer, for imported runs.
+        source: where the run directory comes from: ``adabatch``, ``wandb`` or ``foreign``.
+        imported_from: the file of an imported run.
+        wandb: where a run of wandb comes from.
+    """
+
+    format_version: int | None = fact(int, in_frame=False)
+    adabatch_version: str | None = fact(str, changes=Changes.RESULT)
+    git_sha: str | None = fact(str, changes=Changes.RESULT, per_segment=True)
+    git_dirty: bool | None = fact(bool, changes=Changes.RESULT)
+    python: str | None = fact(str, changes=Changes.RESULT)
+    torch: str | None = fact(str, changes=Changes.RESULT, per_segment=True)
+    torchvision: str | None = fact(str, changes=Changes.RESULT)
+    cuda: str | None = fact(str, changes=Changes.RESULT, per_segment=True)
+    cudnn: str | None = fact(str, changes=Changes.RESULT, per_segment=True)
+    device: str | None = fact(str, changes=Changes.RESULT)
+    device_model: str | None = fact(str, changes=Changes.RESULT, per_segment=True)
+    host: str | None = fact(str)
+    num_threads: int | None = fact(int, changes=Changes.TIME)
+    world_size: int | None = fact(int, changes=Changes.RESULT)
+    job_ids: list[str] = fact(list, in_frame=False, default=[])
+    restarts: int | None = fact(int)
+    segments: list[dict[str, Any]] = fact(list, in_frame=False, default=[])
+    config_hash: str | None = fact(str)
+    num_parameters: int | None = fact(int, changes=Changes.RESULT)
+    num_train_samples: int | None = fact(int, in_frame=False)
+    num_test_samples: int | None = fact(int, in_frame=False)
+    started_at: str | None = fact(str)
+    lost_seconds: float | None = fact(int, float)
+    measured: dict[str, Any] = fact(dict, in_frame=False, default={})
+    trainer: str | None = fact(str, changes=Changes.RESULT)
+    source: str = fact(str, default="adabatch")
+    imported_from: str | None = fact(str, in_frame=False)
+    wandb: dict[str, Any] | None = fact(dict, in_frame=False)
+    launch: LaunchFacts = field(default_factory=LaunchFacts)
+
+
+def info_of(entry: dataclasses.Field[Any]) -> FactInfo | None:
+    """Return what is known of a field of `Meta` or `LaunchFacts`; None for ``launch`` itself."""
+    info: FactInfo | None = entry.metadata.get(_INFO)
+    return info
+
+
+def fact_infos(owner: type[Meta] | type[LaunchFacts]) -> dict[str, FactInfo]:
+    """Return what is known of each fact, by name."""
+    infos = {entry.name: info_of(entry) for entry in dataclasses.fields(owner)}
+    return {name: info for name, info in infos.items() if info is not None}
+
+
+#: What may change if two compared runs differ in a fact, by the name of its column; ``git_diff`` names the uncommitted
+#: changes that a submission kept.
+FACT_CHANGES: dict[str, Changes] = {
+    **{
+        name: info.changes
+        for owner in (Meta, LaunchFacts)
+        for name, info in fact_infos(owner).items()
+        if info.changes is not Changes.NOTHING
+    },
+    "git_diff": Changes.RESULT,
+}
+
+
+def parse_meta(values: Mapping[str, Any]) -> Meta:
+    """Return what ``meta.json`` holds; keys of other versions are left out.
+
+    Raises:
+        TypeError: if a value is of another kind than it must be; the message names it.
+    """
+    launch = values.get("launch")
+    if not (launch is None or isinstance(launch, Mapping)):
+        raise TypeError(f"launch is {reprlib.repr(launch)}; it must be a mapping")
+    own = _checked(Meta, values, "")
+    return Meta(**own, launch=LaunchFacts(**_checked(LaunchFacts, launch or {}, "launch.")))
+
+
+def _checked(owner: type[Meta] | type[LaunchFacts], values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    checked = {}
+    for name, info in fact_infos(owner).items():
+        value = values.get(name)
+        if value is None:
+            continue
+        is_bool = isinstance(value, bool)
+        if not isinstance(value, info.kinds) or (is_bool and bool not in info.kinds):
+            raise TypeError(f"{prefix}{name} is {reprlib.repr(value)}; it must be {_kind_text(info.kinds)}")
+        checked[name] = value
+    return checked
+
+
+def _kind_text(kinds: tuple[type, ...]) -> str:
+    texts = {str: "text", int: "a whole number", float: "a number", bool: "true or false", list: "a list"}
+    return texts.get(kinds[-1], "a mapping")
+
+
+def read_meta(run_dir: RunDir) -> Meta:
+    """Return what ``meta.json`` holds; nothing of it where it is missing or damaged."""
+    try:
+        return parse_meta(read_json(run_dir.meta))
+    except TypeError:
+        return Meta()
+
+
+def update_meta(run_dir: RunDir, **facts: Any) -> dict[str, Any]:
+    """Set facts in ``meta.json``, keep the others, and return the whole as plain values.
+
+    Raises:
+        TypeError: for a name that is no field of `Meta`.
+    """
+    unknown = facts.keys() - {entry.name for entry in dataclasses.fields(Meta)}
+    if unknown:
+        raise TypeError(f"{', '.join(sorted(unknown))} is no fact of meta.json")
+    plain = {name: dataclasses.asdict(value) if isinstance(value, LaunchFacts) else value
+             for name, value in facts.items()}  # fmt: skip
+    meta = read_json(run_dir.meta) | plain
+    write_json_atomic(run_dir.meta, meta)
+    return meta

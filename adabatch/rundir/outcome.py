@@ -1,0 +1,163 @@
+"""How a run ended: ``summary.json`` in its one shape, then ``DONE`` or ``FAILED``. All who end a run come here."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from adabatch.files import read_json, write_json_atomic, write_text_atomic
+from adabatch.rundir.columns import TRAIN_SPANS, EpochRow, OfRun, columns_where
+from adabatch.rundir.files import RunDir
+from adabatch.rundir.states import State
+
+
+@dataclass
+class Summary:
+    """The keys of ``summary.json``; None for what is not known, such as results of a run without an epoch.
+
+    Attributes:
+        state: ``done``, ``failed`` or ``preempted``.
+        cause: in words; None for a run that is done.
+        ended_at: seconds since 1970, by the clock of the process that ended.
+        lost_seconds: work of earlier segments that no checkpoint held.
+        wall_seconds: all spans together.
+        ledger, stages: the sample ledger by epoch and by batch size.
+    """
+
+    state: str
+    cause: str | None = None
+    ended_at: float | None = None
+    num_epochs: int | None = None
+    restarts: int | None = None
+    lost_seconds: float | None = None
+    max_micro_batch_size: int | None = None
+    batch_norm: str | None = None
+    world_size: int | None = None
+    epochs: int | None = None
+    updates: int | None = None
+    samples: int | None = None
+    samples_dropped: int | None = None
+    train_loss: float | None = None
+    train_accuracy: float | None = None
+    test_loss: float | None = None
+    test_accuracy: float | None = None
+    test_top5_accuracy: float | None = None
+    best_test_accuracy: float | None = None
+    best_epoch: int | None = None
+    train_seconds: float | None = None
+    data_seconds: float | None = None
+    forward_seconds: float | None = None
+    backward_seconds: float | None = None
+    update_seconds: float | None = None
+    growth_seconds: float | None = None
+    test_seconds: float | None = None
+    save_seconds: float | None = None
+    setup_seconds: float | None = None
+    elapsed_seconds: float | None = None
+    wall_seconds: float | None = None
+    ledger: list[dict[str, int]] | None = None
+    stages: list[dict[str, int]] | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values, for JSON."""
+        return dataclasses.asdict(self)
+
+
+_LONGEST_LINE = 4096
+SUMMARY_KEYS = frozenset(entry.name for entry in dataclasses.fields(Summary))
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a run failed.
+
+    Attributes:
+        cause: a name, such as ``NonFiniteLoss``.
+        sentence: for people.
+        traceback: empty if there is none.
+    """
+
+    cause: str
+    sentence: str
+    traceback: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.cause}: {self.sentence}"
+
+
+def results(rows: Sequence[EpochRow], seconds: Mapping[str, float]) -> dict[str, Any]:
+    """Return the part of the summary that follows from the epochs and from the seconds of the whole run by span.
+
+    A run without an epoch has None for what was not measured.
+    """
+    last = rows[-1] if rows else None
+    best = max(rows, key=lambda row: row.test_accuracy, default=None)
+    finals = ("train_loss", "train_accuracy", *columns_where(of_run=OfRun.FINAL))
+    training = sum(seconds[span] for span in TRAIN_SPANS)
+    return {
+        "epochs": len(rows),
+        "updates": last.updates if last else 0,
+        "samples": last.samples if last else 0,
+        "samples_dropped": sum(row.samples_dropped for row in rows),
+        **{name: getattr(last, name) if last else None for name in finals},
+        "best_test_accuracy": best.test_accuracy if best else None,
+        "best_epoch": best.epoch if best else None,
+        "train_seconds": training,
+        **{f"{span}_seconds": seconds[span] for span in (*TRAIN_SPANS, "growth", "test", "save", "setup")},
+        "elapsed_seconds": training + seconds["growth"],
+    }
+
+
+def write_summary(run_dir: RunDir, state: State, cause: str | None, known: Mapping[str, Any] | None = None) -> Summary:
+    """Write ``summary.json`` and return what it says.
+
+    Args:
+        cause: in words; None for a run that is done.
+        known: other keys of `Summary`.
+    """
+    summary = Summary(**{"ended_at": time.time(), **(known or {}), "state": state.value, "cause": cause})
+    write_json_atomic(run_dir.summary, summary.as_dict())
+    return summary
+
+
+def mark_done(run_dir: RunDir, text: str) -> None:
+    """Write ``DONE``, the last file of a finished run, and remove the traces of failed attempts."""
+    run_dir.failed.unlink(missing_ok=True)
+    run_dir.progress.unlink(missing_ok=True)
+    write_text_atomic(run_dir.done, text + "\n")
+
+
+def mark_failed(run_dir: RunDir, failure: Failure) -> None:
+    """Write ``FAILED``: the failure in the first line, then the traceback."""
+    write_text_atomic(run_dir.failed, f"{failure}\n\n{failure.traceback}")
+
+
+def clear_outcome(run_dir: RunDir) -> None:
+    """Remove how an earlier attempt ended; called before the next one begins."""
+    run_dir.failed.unlink(missing_ok=True)
+    run_dir.summary.unlink(missing_ok=True)
+
+
+def withdraw_failure(run_dir: RunDir) -> None:
+    """Remove a failure that turned out to be none: a rank that lost another one to a stop."""
+    run_dir.failed.unlink(missing_ok=True)
+    if read_summary(run_dir).get("state") == State.FAILED.value:
+        run_dir.summary.unlink(missing_ok=True)
+
+
+def read_failure(run_dir: RunDir) -> str:
+    """Return the first line of ``FAILED``."""
+    try:
+        with open(run_dir.failed, encoding="utf-8", errors="replace") as file:
+            first = file.readline(_LONGEST_LINE).strip()
+    except OSError as error:
+        return f"FAILED cannot be read: {error}"
+    return first or "FAILED is empty"
+
+
+def read_summary(run_dir: RunDir) -> dict[str, Any]:
+    """Return what ``summary.json`` holds; empty where there is none or it is damaged."""
+    return read_json(run_dir.summary)

@@ -1,0 +1,99 @@
+"""What a run is made on and with: the facts of ``meta.json`` about code, libraries and machine."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import socket
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from adabatch import __version__
+from adabatch.files import SOURCE_DIR
+
+_JOB_ID_VARIABLES = ("SLURM_ARRAY_JOB_ID", "SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID")
+
+
+def utc_now() -> str:
+    """Return the time as ISO 8601 with seconds, in UTC."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def code_version() -> dict[str, Any]:
+    """Return this package's version and, where it runs from a git checkout, the commit and whether it was changed."""
+    sha = _git(SOURCE_DIR, "rev-parse", "HEAD")
+    dirty = _git(SOURCE_DIR, "status", "--porcelain", "--untracked-files=no") if sha else None
+    return {
+        "adabatch_version": __version__,
+        "git_sha": sha,
+        "git_dirty": None if dirty is None else bool(dirty),
+    }
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    try:
+        answer = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() if answer.returncode == 0 else None
+
+
+def library_versions() -> dict[str, str | None]:
+    """Return the versions of Python and of the libraries that compute."""
+    return {
+        "python": platform.python_version(),
+        "torch": _version("torch"),
+        "torchvision": _version("torchvision"),
+    }
+
+
+def gpu_versions() -> dict[str, str | None]:
+    """Return the versions of what computes on a GPU: CUDA as torch was built with it, and cuDNN."""
+    import torch
+
+    cudnn = torch.backends.cudnn.version() if torch.backends.cudnn.is_available() else None
+    return {"cuda": torch.version.cuda, "cudnn": None if cudnn is None else str(cudnn)}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cpu_model() -> str:
+    """Return the processor's name as the system gives it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def batch_job_id() -> str | None:
+    """Return the id of the batch job in which this process runs, with the index of an array's element; or None."""
+    job_id = next((os.environ[name] for name in _JOB_ID_VARIABLES if name in os.environ), None)
+    if job_id is not None and "SLURM_ARRAY_TASK_ID" in os.environ:
+        job_id = f"{job_id}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+    return job_id
+
+
+def segment(world_size: int) -> dict[str, Any]:
+    """Return who runs this segment of a run: start, host, process, batch job."""
+    return {
+        "started_at": utc_now(),
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "job_id": batch_job_id(),
+        "world_size": world_size,
+    }

@@ -1,0 +1,322 @@
+"""The one reading of a run directory's state, with cause, epoch and time left.
+
+Everybody who shows or uses a state asks here. launch adds what SLURM says of the run's job.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from adabatch.rundir.attempts import STOPPED_STATUSES, Attempt, StoppedBy, read_attempts
+from adabatch.rundir.files import RunDir
+from adabatch.rundir.heartbeat import STALE_SECONDS, Beat, read_beat
+from adabatch.rundir.journal import Journal, Submission, sweep_folder_of
+from adabatch.rundir.outcome import read_failure, read_summary
+from adabatch.rundir.process_identity import ProcessIdentity
+from adabatch.rundir.states import State
+
+_NUM_EPOCHS = re.compile(rb"^num_epochs: (\d+)", re.MULTILINE)
+#: States of a summary that tells of an end.
+_ENDED = (State.DONE.value, State.FAILED.value, State.PREEMPTED.value)
+#: Causes in FAILED that have a state of their own.
+_CAUSE_STATES = {"OutOfMemory": State.OUT_OF_MEMORY}
+
+
+@dataclass(frozen=True)
+class RunState:
+    """A state and what is known beside it.
+
+    Attributes:
+        cause: why, in words; None where the state says all.
+        epoch: the current one of a run that is at work, else the number of finished ones; None if unknown.
+        eta_seconds: time left at the pace so far; None unless the run is at work.
+    """
+
+    state: State
+    cause: str | None = None
+    epoch: int | None = None
+    num_epochs: int | None = None
+    eta_seconds: float | None = None
+
+
+class Evidence:
+    """What a run directory, and the journal of its sweep, say about a run. Files are read when they are asked for.
+
+    Args:
+        path: the run directory; one that does not exist yet is no error.
+        submission: the run's last submission.
+        logs: the folder with the logs of that submission's jobs.
+        ended_job_id: a job of which the batch system says that it has ended, so that its heartbeat counts no more.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        submission: Submission | None = None,
+        logs: Path | None = None,
+        ended_job_id: str | None = None,
+    ) -> None:
+        self.run_dir = RunDir(path)
+        self.submission = submission
+        self._logs = logs
+        self.ended_job_id = ended_job_id
+
+    @cached_property
+    def files(self) -> frozenset[str]:
+        """The names of the files there are."""
+        try:
+            return frozenset(os.listdir(self.run_dir.path))
+        except (FileNotFoundError, NotADirectoryError):
+            return frozenset()
+
+    def has(self, file: Path) -> bool:
+        """Return whether one of the directory's files is there."""
+        return file.name in self.files
+
+    @cached_property
+    def attempts(self) -> list[Attempt]:
+        """The starts of the trainer by a job, oldest first."""
+        return read_attempts(self.run_dir.path) if self.has(self.run_dir.attempts) else []
+
+    @property
+    def last_attempt(self) -> Attempt | None:
+        """The latest start."""
+        return self.attempts[-1] if self.attempts else None
+
+    @cached_property
+    def beat(self) -> Beat | None:
+        """The heartbeat."""
+        return read_beat(self.run_dir.progress) if self.has(self.run_dir.progress) else None
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """How the last attempt ended, in numbers."""
+        return read_summary(self.run_dir) if self.has(self.run_dir.summary) else {}
+
+    @property
+    def was_preempted(self) -> bool:
+        """Whether a signal stopped the run after it had saved its state."""
+        return self.summary.get("state") == State.PREEMPTED.value
+
+    @property
+    def job_id(self) -> str | None:
+        """The batch job of the last submission."""
+        return self.submission.job_id if self.submission else None
+
+    @property
+    def waits_in_local_queue(self) -> bool:
+        """Whether a living queue of this machine has yet to start the run."""
+        return self._is_waiting and self.submission is not None and self.submission.waits_in_queue
+
+    @property
+    def waits_in_batch_system(self) -> bool:
+        """Whether a batch system took the run and has not started it, as far as files tell."""
+        return self._is_waiting and self.job_id is not None
+
+    @property
+    def _is_waiting(self) -> bool:
+        last = self.last_attempt
+        return self.submission is not None and (last is None or last.started_at < self.submission.time)
+
+    @cached_property
+    def job_log(self) -> Path | None:
+        """The error log of the run's last job."""
+        last = self.last_attempt
+        job_id = self.job_id or (last.log_id if last else None)
+        if self._logs is None or job_id is None:
+            return None
+        path = self._logs / f"{job_id}_0_log.err"
+        return path if path.exists() else None
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether a process of this host works on the run, or its last sign of life is fresh and nothing ended it."""
+        last = self.last_attempt
+        if last is not None and last.end is None and self.job_id is None and last.job.is_alive:
+            return True
+        sign = self.last_sign
+        if sign is None or time.time() - sign.time > STALE_SECONDS or sign.time <= self._ended_at:
+            return False
+        if sign.job_id is not None and sign.job_id == self.ended_job_id:
+            return False
+        return sign.process.is_alive or not sign.process.is_of_this_host
+
+    @cached_property
+    def last_sign(self) -> _SignOfLife | None:
+        """The last sign of life: a heartbeat, or the start of an attempt that has no end on record."""
+        signs = []
+        if self.beat is not None and self.beat.time is not None:
+            signs.append(_SignOfLife(self.beat.time, self.beat.process, self.beat.job_id))
+        last = self.last_attempt
+        if last is not None and last.end is None:
+            signs.append(_SignOfLife(last.started_at, last.job, last.job_id))
+        return max(signs, key=lambda sign: sign.time, default=None)
+
+    @property
+    def _ended_at(self) -> float:
+        """When an end was written down last; 0 if never."""
+        last = self.last_attempt
+        ends = [last.end.ended_at if last is not None and last.end is not None else 0.0]
+        ends.append(self._written_at(self.run_dir.failed))
+        if self.summary.get("state") in _ENDED:
+            ended_at = self.summary.get("ended_at")  # which older versions did not write
+            ends.append(
+                float(ended_at) if isinstance(ended_at, int | float) else self._written_at(self.run_dir.summary)
+            )
+        return max(ends)
+
+    def _written_at(self, file: Path) -> float:
+        try:
+            return file.stat().st_mtime if self.has(file) else 0.0
+        except OSError:
+            return 0.0
+
+
+@dataclass(frozen=True)
+class _SignOfLife:
+    """When a process of a run was known to live; ``time`` in seconds since 1970."""
+
+    time: float
+    process: ProcessIdentity
+    job_id: str | None
+
+
+def collect_evidence(runs: list[Path]) -> list[Evidence]:
+    """Return the evidence of run directories; the journal of a sweep is read once."""
+    submissions: dict[Path, dict[str, Submission]] = {}
+    found = []
+    for path in runs:
+        sweep = sweep_folder_of(path)
+        submission = None
+        if sweep is not None:
+            if sweep not in submissions:
+                submissions[sweep] = Journal(sweep).latest_submissions()
+            submission = submissions[sweep].get(path.relative_to(sweep).as_posix())
+        logs = Journal(sweep).logs / submission.logs if sweep is not None and submission is not None else None
+        found.append(Evidence(path, submission, logs))
+    return found
+
+
+def read_state(evidence: Evidence) -> RunState:
+    """Return a run's state by its directory and its sweep's journal alone."""
+    state, cause = _state(evidence)
+    return describe(evidence, state, cause)
+
+
+def describe(evidence: Evidence, state: State, cause: str | None) -> RunState:
+    """Return a state with epoch and time left."""
+    beat = evidence.beat if state is State.RUNNING else None
+    summary = {} if state.is_active else evidence.summary
+    num_epochs = summary.get("num_epochs") or (beat.num_epochs if beat else None) or _configured_epochs(evidence)
+    epoch = beat.epoch if beat else summary.get("epochs")
+    return RunState(
+        state,
+        cause,
+        epoch if isinstance(epoch, int) else None,
+        num_epochs if isinstance(num_epochs, int) else None,
+        beat.eta_seconds if beat else None,
+    )
+
+
+def _state(evidence: Evidence) -> tuple[State, str | None]:
+    """Return state and cause. Living evidence goes before what earlier attempts left behind."""
+    if evidence.has(evidence.run_dir.done):
+        return State.DONE, None
+    if evidence.is_at_work:
+        return State.RUNNING, None
+    if evidence.waits_in_local_queue:
+        return State.PENDING, None
+    if evidence.waits_in_batch_system:
+        return State.PENDING, f"submitted as job {evidence.job_id}; the batch system was not asked"
+    return state_of_ended(evidence)
+
+
+def state_of_ended(evidence: Evidence) -> tuple[State, str | None]:
+    """Return state and cause of a run that nobody works on, by its files."""
+    last = evidence.last_attempt
+    if last is not None and last.end is not None:
+        return _attempt_end(evidence, last)
+    if evidence.has(evidence.run_dir.failed):
+        return failure_state(evidence)
+    if evidence.was_preempted:
+        return State.PREEMPTED, _text(evidence.summary.get("cause"))
+    if last is not None:
+        return State.LOST, f"the job on {last.job.host} (process {last.job.pid}) is gone and recorded no end"
+    if evidence.last_sign is not None:
+        return State.LOST, f"no sign of life for {time.time() - evidence.last_sign.time:.0f} s"
+    files = evidence.run_dir
+    if any(evidence.has(file) for file in (files.progress, files.epochs, files.checkpoint)):
+        return State.LOST, "training began and recorded no end"
+    return State.MISSING, None
+
+
+def failure_state(evidence: Evidence) -> tuple[State, str]:
+    """Return state and cause by ``FAILED``."""
+    cause = read_failure(evidence.run_dir)
+    return _CAUSE_STATES.get(cause.partition(":")[0], State.FAILED), cause
+
+
+def _attempt_end(evidence: Evidence, last: Attempt) -> tuple[State, str | None]:
+    end = last.end
+    assert end is not None
+    if end.stopped_by is not None:
+        used_up = f", {len(evidence.attempts) - 1} retries used up" if end.gave_up else ""
+        state = State.TIMEOUT if end.stopped_by == StoppedBy.TIME_LIMIT else State.PREEMPTED
+        return state, f"stopped by a {end.stopped_by}{used_up}"
+    if evidence.has(evidence.run_dir.failed):
+        return failure_state(evidence)
+    if end.exit_status in STOPPED_STATUSES:
+        return State.PREEMPTED, _text(evidence.summary.get("cause")) or "stopped by a signal"
+    if end.exit_status is not None and end.exit_status < 0:
+        return State.FAILED, f"the trainer was ended by {_signal_name(-end.exit_status)}"
+    log = evidence.job_log
+    return State.FAILED, (last_line(log) if log else None) or f"the trainer exited with {end.exit_status}"
+
+
+def _signal_name(number: int) -> str:
+    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+
+
+def _configured_epochs(evidence: Evidence) -> int | None:
+    """Return ``num_epochs`` of the saved config without parsing the whole of it."""
+    if not evidence.has(evidence.run_dir.config):
+        return None
+    try:
+        found = _NUM_EPOCHS.search(evidence.run_dir.config.read_bytes())
+    except OSError:
+        return None
+    return int(found.group(1)) if found else None
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+_TAIL_BYTES = 16384
+
+
+def tail(path: Path, num_bytes: int = _TAIL_BYTES) -> str:
+    """Return the end of a text file.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    with open(path, "rb") as file:
+        file.seek(max(0, path.stat().st_size - num_bytes))
+        return file.read().decode("utf-8", errors="replace")
+
+
+def last_line(path: Path, words: tuple[str, ...] = ("",)) -> str | None:
+    """Return the last line of a log that holds one of some words and is not blank; None if there is none."""
+    try:
+        lines = [line.strip() for line in reversed(tail(path).splitlines())]
+    except OSError:
+        return None
+    return next((line for line in lines if line and any(word in line for word in words)), None)

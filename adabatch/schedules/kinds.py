@@ -1,0 +1,26 @@
+"""The kinds of schedules that there are. A new one is a file beside `stepwise` and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from adabatch.schedules.base import ScheduleConfig
+from adabatch.schedules.ramp import RampScheduleConfig
+from adabatch.schedules.stepwise import StepwiseScheduleConfig
+
+#: By ``schedule.kind``.
+SCHEDULE_KINDS: dict[str, type[ScheduleConfig]] = {
+    "stepwise": StepwiseScheduleConfig,
+    "ramp": RampScheduleConfig,
+}
+
+
+def label(values: Mapping[str, Any]) -> str:
+    """Return a name for a schedule that no sweep named, from its values by key."""
+    return SCHEDULE_KINDS.get(str(values.get("kind")), StepwiseScheduleConfig).label(values)
+
+
+def changes_within_epoch(kind: object) -> bool:
+    """Return whether schedules of a kind also change within epochs; False for an unknown kind."""
+    return kind in SCHEDULE_KINDS and SCHEDULE_KINDS[str(kind)].CHANGES_WITHIN_EPOCH

@@ -1,0 +1,1 @@
+"""Tools for people, each run with ``python -m``."""

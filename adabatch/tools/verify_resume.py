@@ -1,0 +1,174 @@
+"""``python -m adabatch.tools.verify_resume [overrides]``: kills and resumes a run at random moments and compares.
+
+One run goes undisturbed. A second one with the same config is killed (SIGKILL) again and again, each time started
+anew with the same command, until it is done. Both must end with the same rows but for seconds, and on a CPU with
+the same weights bit for bit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from adabatch.config import TrainConfig, save_config
+from adabatch.config.compose import compose
+from adabatch.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, ConfigError
+from adabatch.rundir.files import RunDir
+from adabatch.rundir.outcome import read_summary
+
+#: A run that is killed before its first checkpoint starts anew; so kills come later and later until one is reached.
+_LATER = 1.15
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a comparison found: how many kills the second run survived, and where the runs differ."""
+
+    kills: int
+    differences: list[str]
+
+
+def verify(config: TrainConfig, folder: Path, kills: int, rng: random.Random) -> Verdict:
+    """Train ``config`` undisturbed and again under up to ``kills`` random kills, at least one, and compare the ends.
+
+    Args:
+        folder: the two run directories are made in it.
+        rng: draws the moments of the kills.
+
+    Raises:
+        RuntimeError: if a run fails by itself.
+    """
+    whole, killed = RunDir(folder / "whole"), RunDir(folder / "killed")
+    for run_dir in (whole, killed):
+        _prepare(config, run_dir)
+    started = time.monotonic()
+    _finish(whole)
+    seconds = time.monotonic() - started
+    done = 0
+    patience = seconds
+    while done < kills:
+        if killed.done.exists():
+            if done:
+                break
+            # No kill came in time, which proves nothing: once more, and earlier.
+            shutil.rmtree(killed.path)
+            _prepare(config, killed)
+            patience = seconds = seconds / 2
+        if _start_and_kill(killed, rng.uniform(0.0, patience)):
+            done += 1
+        patience = seconds if killed.checkpoint.exists() else patience * _LATER
+    _finish(killed)
+    return Verdict(done, differences(whole, killed))
+
+
+def _prepare(config: TrainConfig, run_dir: RunDir) -> None:
+    run_dir.path.mkdir(parents=True)
+    save_config(dataclasses.replace(config, run_dir=str(run_dir.path)), run_dir.config)
+
+
+def _command(run_dir: RunDir) -> list[str]:
+    return [sys.executable, "-m", "adabatch.resume", str(run_dir.path)]
+
+
+def _finish(run_dir: RunDir) -> None:
+    answer = subprocess.run(_command(run_dir), capture_output=True, text=True)
+    if answer.returncode != EXIT_DONE:
+        raise RuntimeError(f"the run in {run_dir.path} ended with status {answer.returncode}: {answer.stderr.strip()}")
+
+
+def _start_and_kill(run_dir: RunDir, after_seconds: float) -> bool:
+    """Start the run and kill it after a while; return False if it ended before."""
+    # A session of its own: a run of several ranks is killed as a whole.
+    process = subprocess.Popen(
+        _command(run_dir), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        process.wait(after_seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, 9)
+        process.wait()
+        return True
+    if process.returncode != EXIT_DONE:
+        raise RuntimeError(f"the run in {run_dir.path} ended with status {process.returncode}; see {run_dir.log}")
+    return False
+
+
+def differences(one: RunDir, other: RunDir) -> list[str]:
+    """Name what differs between the ends of two runs: rows (but for seconds), ledger, network, optimizer."""
+    found = []
+    for first, second in zip(_rows(one), _rows(other), strict=False):
+        differing = [key for key in first if first[key] != second[key]]
+        found += [f"epoch {first['epoch']}: {key} is {first[key]} and {second[key]}" for key in differing]
+    if len(_rows(one)) != len(_rows(other)):
+        found.append(f"{len(_rows(one))} rows and {len(_rows(other))} rows")
+    if read_summary(one).get("ledger") != read_summary(other).get("ledger"):
+        found.append("the ledgers differ")
+    return found + _differing_tensors(_learner(one), _learner(other), "")
+
+
+def _rows(run_dir: RunDir) -> list[dict[str, str]]:
+    with open(run_dir.epochs, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [{key: value for key, value in row.items() if not key.endswith("_seconds")} for row in rows]
+
+
+def _learner(run_dir: RunDir) -> Any:
+    import torch
+
+    return torch.load(run_dir.checkpoint, map_location="cpu", weights_only=True)["state"]["learner"]
+
+
+def _differing_tensors(one: Any, other: Any, where: str) -> list[str]:
+    import torch
+
+    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        return [] if torch.equal(one, other) else [f"{where[1:]} differs"]
+    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
+        return [found for key in one for found in _differing_tensors(one[key], other[key], f"{where}.{key}")]
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        pairs = enumerate(zip(one, other, strict=True))
+        return [found for n, (a, b) in pairs for found in _differing_tensors(a, b, f"{where}.{n}")]
+    return [] if one == other else [f"{where[1:]} is {one} and {other}"]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command and return its exit status: 0 if there was no difference, 1 if there was one."""
+    parser = argparse.ArgumentParser(
+        prog="python -m adabatch.tools.verify_resume",
+        description=__doc__,
+        formatter_class=argparse.RawTextHelpFormatter,
+    )
+    parser.add_argument("--kills", type=int, default=5, help="how often the second run is killed (default 5)")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments (default 0)")
+    parser.add_argument("--config-dir", type=Path, help="a folder with your own options")
+    parser.add_argument("overrides", nargs="*", help="key=value, as for python -m adabatch; take a short run")
+    options = parser.parse_args(arguments)
+    try:
+        config = compose(options.overrides, options.config_dir)
+        with tempfile.TemporaryDirectory(prefix="verify-resume-", dir=".") as folder:
+            verdict = verify(config, Path(folder), options.kills, random.Random(options.seed))
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return EXIT_USAGE
+    except RuntimeError as error:
+        print(error, file=sys.stderr)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    print("\n".join([*verdict.differences, f"{verdict.kills} kills, {len(verdict.differences)} differences"]))
+    return EXIT_FAILED if verdict.differences else EXIT_DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

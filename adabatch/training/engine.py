@@ -1,0 +1,198 @@
+"""The engine: a network and its optimizer on one device; computes losses, gradients and updates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from adabatch.config import OptimizerConfig, TrainConfig
+from adabatch.networks import build_network
+from adabatch.networks.batch_norm import set_batch_norm_mode
+from adabatch.training.compiler import (
+    CUDA_GRAPH_MODES,
+    compile_network,
+    keep_gradients_outside_graphs,
+    shielded_compiling,
+)
+
+#: What weights and images are kept in, by ``hardware.precision``.
+DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.float32, "fp64": torch.float64}
+#: A CUDA graph is recorded in the second run. Where kernels are searched for, the search returns the allocator's memory
+#: to the driver, so that one run is not enough either.
+_WARM_UP_RUNS_ON_A_GPU = 2
+
+
+def build_optimizer(config: OptimizerConfig, parameters: Iterator[nn.Parameter]) -> torch.optim.Optimizer:
+    """Return the optimizer; its learning rate is set by the schedule before every update."""
+    if config.kind == "sgd":
+        return torch.optim.SGD(
+            parameters,
+            lr=config.learning_rate,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+            nesterov=config.nesterov,
+            fused=True,
+        )
+    return torch.optim.AdamW(
+        parameters,
+        lr=config.learning_rate,
+        betas=(config.beta1, config.beta2),
+        eps=config.epsilon,
+        weight_decay=config.weight_decay,
+        fused=True,
+    )
+
+
+def searches_kernels(device: torch.device) -> bool:
+    """Return whether a device tries kernels out for each new shape."""
+    return device.type == "cuda" and torch.backends.cudnn.benchmark
+
+
+class Engine:
+    """Computes losses, gradients and updates; knows nothing of epochs, files or time.
+
+    Args:
+        config: of the run.
+        device: of this rank.
+        world_size: ranks; with more than one the gradients are averaged by DistributedDataParallel.
+    """
+
+    def __init__(self, config: TrainConfig, device: torch.device, world_size: int = 1) -> None:
+        torch.manual_seed(config.seed)
+        data = config.dataset
+        network = build_network(config.network.name, data.num_channels, data.num_classes, data.image_size)
+        set_batch_norm_mode(network, config.batch_norm, config.ghost_batch_size)
+        layout = torch.channels_last if config.hardware.channels_last else torch.contiguous_format
+        self.device = device
+        self.dtype = DTYPES[config.hardware.precision]
+        self.network = network.to(device=device, dtype=self.dtype).to(memory_format=layout)
+        self.optimizer = build_optimizer(config.optimizer, self.network.parameters())
+        self._world_size = world_size
+        self._autocast = config.hardware.precision == "bf16"
+        self._empty_allowed = config.batch_norm == "sync"
+        self._is_compiled = bool(config.hardware.compile)
+        self._uses_cuda_graphs = device.type == "cuda" and config.hardware.compile in CUDA_GRAPH_MODES
+        if self._is_compiled:
+            compile_network(self.network, config.hardware, world_size)
+        if self._uses_cuda_graphs:
+            keep_gradients_outside_graphs(self.network)
+        self._model: nn.Module = self.network
+        if world_size > 1:
+            device_ids = [device] if device.type == "cuda" else None
+            self._model = DistributedDataParallel(self.network, device_ids=device_ids, broadcast_buffers=False)
+            self._arrange_gradient_buckets((data.num_channels, data.image_size, data.image_size))
+
+    def _arrange_gradient_buckets(self, image_shape: tuple[int, int, int]) -> None:
+        """Let DistributedDataParallel arrange its gradient buckets now, as it does after a process's first backward.
+
+        Otherwise a resumed run would sum the ranks' gradients of one update in another order than an undisturbed run.
+        """
+        images = torch.zeros((2, *image_shape), device=self.device, dtype=self.dtype)
+        labels = torch.zeros(2, device=self.device, dtype=torch.int64)
+        # This shape never recurs; don't compile it.
+        with torch.compiler.set_stance("force_eager") if self._is_compiled else nullcontext():
+            self._run_without_effect(images, labels, synchronize=True)
+
+    @property
+    def num_parameters(self) -> int:
+        """Trainable numbers of the network."""
+        return sum(parameter.numel() for parameter in self.network.parameters() if parameter.requires_grad)
+
+    def set_learning_rate(self, learning_rate: float) -> None:
+        """Set what the next update multiplies the gradient by."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+
+    @contextmanager
+    def gradients(self, synchronize: bool) -> Iterator[None]:
+        """Surround one forward and backward; with ``synchronize`` the backward averages over the ranks."""
+        if isinstance(self._model, DistributedDataParallel) and not synchronize:
+            with self._model.no_sync():
+                yield
+        else:
+            yield
+
+    def forward(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the summed cross-entropy (a scalar) and the logits (n, num_classes) of n samples."""
+        return self._loss_and_logits(self._model, images, labels)
+
+    def infer(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what `forward` does, without the ranks: each may call it as often as it likes."""
+        with shielded_compiling() if self._is_compiled else nullcontext():
+            return self._loss_and_logits(self.network, images, labels)
+
+    def _loss_and_logits(
+        self, model: nn.Module, images: torch.Tensor, labels: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        if self._uses_cuda_graphs:
+            torch.compiler.cudagraph_mark_step_begin()
+        with torch.autocast(self.device.type, torch.bfloat16) if self._autocast else nullcontext():
+            logits: torch.Tensor = model(images)
+        logits = logits.to(self.dtype)
+        return nn.functional.cross_entropy(logits, labels, reduction="sum"), logits
+
+    def backward(self, summed_loss: torch.Tensor, update_samples: int) -> None:
+        """Add to the gradients this micro-batch's part of the mean over the update's ``update_samples``.
+
+        DistributedDataParallel divides by the number of ranks, so the part is multiplied by it.
+        """
+        (summed_loss * (self._world_size / update_samples)).backward()
+
+    def placeholder(self, image_shape: tuple[int, int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return images and labels for a rank that has no samples in a micro-batch; their loss is weighted by 0.
+
+        Every rank must take part in the collectives. Synchronized BatchNorm counts samples, so nothing may be
+        there; the other modes refuse an empty batch, and their statistics of this rank are never read.
+        """
+        count = 0 if self._empty_allowed else 2
+        images = torch.zeros((count, *image_shape), device=self.device, dtype=self.dtype)
+        return images, torch.zeros(count, device=self.device, dtype=torch.int64)
+
+    def update(self) -> None:
+        """Make one optimizer step of the gradients gathered, and forget them."""
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=not self._uses_cuda_graphs)
+
+    def warm_up(self, images: torch.Tensor, labels: torch.Tensor) -> None:
+        """Run forward and backward without any effect, to pay for compiling and tuning of a new shape.
+
+        It may come within an update: gradients gathered so far stay as they are. With synchronized BatchNorm it is
+        for all ranks to do at the same time.
+        """
+        if self._uses_cuda_graphs:
+            torch.cuda.empty_cache()  # while graphs are recorded, the allocator cannot reclaim what it keeps
+        with shielded_compiling() if self._is_compiled else nullcontext():
+            for _ in range(_WARM_UP_RUNS_ON_A_GPU if self._uses_cuda_graphs or searches_kernels(self.device) else 1):
+                self._run_without_effect(images, labels, synchronize=False)
+
+    def _run_without_effect(self, images: torch.Tensor, labels: torch.Tensor, synchronize: bool) -> None:
+        buffers = [buffer.clone() for buffer in self.network.buffers()]
+        parameters = list(self.network.parameters())
+        gathered = [parameter.grad for parameter in parameters]
+        self.network.zero_grad(set_to_none=True)
+        devices = [self.device] if self.device.type == "cuda" else []
+        try:
+            with torch.random.fork_rng(devices=devices), self.gradients(synchronize):
+                loss, _ = self.forward(images, labels)
+                self.backward(loss, max(1, len(labels)))
+        finally:  # restore the state, so that the engine stays usable after an out-of-memory error
+            for parameter, gradient in zip(parameters, gathered, strict=True):
+                parameter.grad = gradient
+            for buffer, saved in zip(self.network.buffers(), buffers, strict=True):
+                buffer.copy_(saved)
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return network and optimizer state."""
+        return {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what `state_dict` returned."""
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])

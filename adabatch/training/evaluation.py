@@ -1,0 +1,83 @@
+"""Loss and accuracy, summed over micro-batches and ranks without waiting for the device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from adabatch.processes.ranks import Ranks
+from adabatch.training.engine import Engine
+
+if TYPE_CHECKING:
+    from adabatch.data import Source
+
+#: Test micro-batches; inference gives the same numbers for any size, and this one fits everywhere.
+_TEST_MICRO_BATCH_SIZE = 256
+#: With fewer classes the five best guesses say little.
+TOP5_MIN_CLASSES = 100
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Means over samples: cross-entropy, fraction correct, fraction with the label among the five best guesses."""
+
+    loss: float
+    accuracy: float
+    top5_accuracy: float | None
+    num_samples: int
+
+
+class MetricSums:
+    """Running sums on the device, in float64.
+
+    The sums are samples, loss, correct, correct among five.
+    """
+
+    def __init__(self, device: torch.device, num_classes: int) -> None:
+        self._sums = torch.zeros(4, dtype=torch.float64, device=device)
+        self._top5 = num_classes >= TOP5_MIN_CLASSES
+
+    def add(self, summed_loss: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor) -> None:
+        """Add one micro-batch: its summed loss, logits (n, num_classes) and labels (n,)."""
+        with torch.no_grad():
+            self._sums[0] += len(labels)
+            self._sums[1] += summed_loss.detach()
+            self._sums[2] += (logits.argmax(1) == labels).sum()
+            if self._top5:
+                self._sums[3] += (logits.topk(5, dim=1).indices == labels[:, None]).sum()
+
+    @property
+    def loss_is_finite(self) -> bool:
+        """Whether every loss so far was finite; waits for the device."""
+        return bool(torch.isfinite(self._sums[1]))
+
+    def mean(self, ranks: Ranks) -> Metrics:
+        """Return the means over the samples of all ranks."""
+        samples, loss, correct, top5 = ranks.sum_over_ranks(self._sums.cpu()).tolist()
+        if samples == 0:
+            raise ValueError("no sample was counted")
+        return Metrics(loss / samples, correct / samples, top5 / samples if self._top5 else None, int(samples))
+
+    def state(self, ranks: Ranks) -> torch.Tensor:
+        """Return the sums over all ranks, float64 of shape (4,), for a checkpoint."""
+        return ranks.sum_over_ranks(self._sums.cpu())
+
+    def load_state(self, state: torch.Tensor, is_main: bool) -> None:
+        """Take back a state; the main rank carries what all ranks had summed."""
+        self._sums.copy_(state if is_main else torch.zeros_like(state))
+
+
+def evaluate(engine: Engine, source: Source, num_classes: int, ranks: Ranks) -> Metrics:
+    """Return the metrics of the whole source, each rank computing its share of the micro-batches."""
+    ranks.broadcast_buffers(engine.network)
+    sums = MetricSums(engine.device, num_classes)
+    batches = torch.arange(source.num_samples).split(_TEST_MICRO_BATCH_SIZE)[ranks.rank :: ranks.world_size]
+    engine.network.eval()
+    with torch.inference_mode():
+        for images, labels in source.iterate(0, 0, batches):
+            loss, logits = engine.infer(images, labels)
+            sums.add(loss, logits, labels)
+    engine.network.train()
+    return sums.mean(ranks)

@@ -1,0 +1,346 @@
+"""The training loop: plan an epoch, make its updates, test, write it down."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+import random
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+
+from adabatch.config import TrainConfig
+from adabatch.data import Dataset
+from adabatch.data.order import epoch_order
+from adabatch.errors import NonFiniteLoss, Preempted
+from adabatch.processes.ranks import Ranks
+from adabatch.processes.signals import StopRequest
+from adabatch.rundir.columns import TRAIN_SPANS, EpochRow, row_from_dict, row_to_dict
+from adabatch.rundir.files import RunDir
+from adabatch.rundir.outcome import results
+from adabatch.schedules import PlannedUpdate, Progress, Signals, plan_updates
+from adabatch.schedules.batching import UpdateSplit, split_update
+from adabatch.training.checkpoint import load_checkpoint, save_checkpoint
+from adabatch.training.engine import Engine, searches_kernels
+from adabatch.training.evaluation import Metrics, MetricSums, evaluate
+from adabatch.training.ledger import SampleLedger
+from adabatch.training.profiling import UpdateProfiler
+from adabatch.training.reporting import Reporter
+from adabatch.training.stopwatch import SPANS, Stopwatch, train_seconds
+
+_log = logging.getLogger(__name__)
+# What the ranks agree on between two updates; the largest request wins.
+_GO_ON, _SAVE, _STOP, _FAIL = range(4)
+#: The ranks sync after so many seconds by the last epoch's pace, but not before so many samples of each rank.
+_SECONDS_BETWEEN_SYNCS, _MIN_SAMPLES_BETWEEN_SYNCS = 1.0, 256
+
+
+class TrainingLoop:
+    """Trains one run to its end, or to a signal, from its start or from its last checkpoint.
+
+    Args:
+        config: of the run, with ``max_micro_batch_size`` a number or None.
+        dataset: train and test source.
+        engine: network and optimizer.
+        ranks: this process among the run's.
+        run_dir: where checkpoints go.
+        reporter: told of every finished epoch.
+        stop: the signal, if one came.
+        stopwatch: running since the process began to set up.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        dataset: Dataset,
+        engine: Engine,
+        ranks: Ranks,
+        run_dir: RunDir,
+        reporter: Reporter,
+        stop: StopRequest,
+        stopwatch: Stopwatch,
+    ) -> None:
+        self.config = config
+        self.progress = Progress()
+        self.ledger = SampleLedger(dataset.train.num_samples)
+        self.rows: list[EpochRow] = []
+        self._dataset = dataset
+        self._engine = engine
+        self._ranks = ranks
+        self._run_dir = run_dir
+        self._reporter = reporter
+        self._stop = stop
+        self._stopwatch = stopwatch
+        self._schedule = config.build_schedule(dataset.train.num_samples)
+        self._sums = self._new_sums()
+        self._seconds_before = dict.fromkeys(SPANS, 0.0)
+        self._seconds_at_epoch = dict.fromkeys(SPANS, 0.0)
+        self._saved_at = time.monotonic()
+        self._samples_between_syncs = 1
+        self._warm_shapes: set[tuple[int, ...]] = set()
+        self._charged_shapes: set[tuple[int, ...]] = set()
+        traced = config.hardware.profile and ranks.is_main
+        self._profiler = UpdateProfiler(run_dir.path / "trace.json", engine.device) if traced else None
+
+    def train(self) -> None:
+        """Run what is left of the epochs, from the last checkpoint if there is one.
+
+        Raises:
+            Preempted: after a stop signal, with the state saved.
+            RunFailure: when the run cannot go on.
+        """
+        self._resume()
+        self._reporter.on_start(self.progress, self.rows, self._seconds_before)
+        while self.progress.epoch <= self.config.num_epochs:
+            last_update = self.train_epoch()
+            self._finish_epoch(last_update)
+        if self._profiler:
+            self._profiler.close()
+        self._save()
+
+    def seconds(self) -> dict[str, float]:
+        """Return the seconds per span over all segments of the run; on a GPU this waits for the device."""
+        return {span: self._seconds_before[span] + value for span, value in self._stopwatch.seconds().items()}
+
+    def summary(self) -> dict[str, Any]:
+        """Return the numbers of ``summary.json`` that the trainer knows."""
+        seconds = self.seconds()
+        ledger = {"ledger": self.ledger.epochs, "stages": self.ledger.by_stage()}
+        return {**results(self.rows, seconds), "wall_seconds": sum(seconds.values()), **ledger}
+
+    def train_epoch(self) -> PlannedUpdate:
+        """Make the updates that are left of this epoch, and return the last one."""
+        config, samples = self.config, self._dataset.train.num_samples
+        self._set_sync_interval()
+        signals = Signals(self.rows[-1].train_loss if self.rows else None)
+        self._stopwatch.switch("data")
+        updates = list(plan_updates(self._schedule, self.progress, samples, config.dataset.partial_batch, signals))
+        order = epoch_order(samples, config.seed, self.progress.epoch)
+        indices = [self._rank_indices(update, order) for update in updates]
+        filled = [part for parts in indices for part in parts if len(part)]
+        batches = self._dataset.train.iterate(self.progress.epoch, config.seed, filled)
+        for update, parts in zip(updates, indices, strict=True):
+            self._make_update(update, parts, batches)
+            self.progress = self.progress.after_update(update.num_samples)
+            self._reporter.on_update(self.progress, update.batch_size, samples)
+            if self._profiler:
+                self._profiler.on_update()
+            if self._reporter.rows_are_due:
+                with self._stopwatch.during("save"):
+                    self._reporter.write_rows()
+            if update is updates[-1] or self._ranks_sync_after(update):
+                self._save_or_stop()
+        return updates[-1] if updates else self._last_update_of_epoch()
+
+    def _make_update(
+        self,
+        update: PlannedUpdate,
+        parts: Sequence[torch.Tensor],
+        batches: Iterator[tuple[torch.Tensor, torch.Tensor]],
+    ) -> None:
+        engine, stopwatch = self._engine, self._stopwatch
+        engine.set_learning_rate(update.learning_rate)
+        sizes_by_rank = self._split(update.num_samples).micro_batches
+        for number, (part, *sizes) in enumerate(zip(parts, *sizes_by_rank, strict=True), 1):
+            stopwatch.switch("data")
+            images, labels = next(batches) if len(part) else engine.placeholder(self._image_shape)
+            self._warm_up(images, labels, tuple(sizes))
+            with engine.gradients(synchronize=number == len(parts)):
+                stopwatch.switch("forward")
+                loss, logits = engine.forward(images, labels)
+                if len(part):
+                    self._sums.add(loss, logits, labels)
+                stopwatch.switch("backward")
+                engine.backward(loss if len(part) else loss * 0.0, update.num_samples)
+            self.ledger.count(part)
+        stopwatch.switch("update")
+        engine.update()
+        stopwatch.switch("data")
+
+    def _rank_indices(self, update: PlannedUpdate, order: torch.Tensor) -> Sequence[torch.Tensor]:
+        split = self._split(update.num_samples)
+        sizes = split.micro_batches[self._ranks.rank]
+        start = update.start + split.rank_start(self._ranks.rank)
+        return order[start : start + sum(sizes)].split(sizes)
+
+    def _split(self, num_samples: int) -> UpdateSplit:
+        return _cached_split(num_samples, self._ranks.world_size, self.config.max_micro_batch_size)
+
+    @property
+    def _image_shape(self) -> tuple[int, int, int]:
+        data = self.config.dataset
+        return data.num_channels, data.image_size, data.image_size
+
+    def _warm_up(self, images: torch.Tensor, labels: torch.Tensor, sizes: tuple[int, ...]) -> None:
+        """Compile and tune for a new micro-batch shape before training on it, and charge the time to growth.
+
+        Args:
+            sizes: of this micro-batch on every rank; the ranks warm up together.
+        """
+        device = self._engine.device
+        starts = device.type == "cuda" and not self._warm_shapes
+        if sizes in self._warm_shapes or not (self.config.hardware.compile or searches_kernels(device) or starts):
+            return
+        # After a resume, warming up a known shape again counts as setup, not growth.
+        with self._stopwatch.during("setup" if sizes in self._charged_shapes else "growth"):
+            self._engine.warm_up(images, labels)
+        self._warm_shapes.add(sizes)
+
+    def _set_sync_interval(self) -> None:
+        """Agree after how many samples, over all ranks, the ranks sync."""
+        least = _MIN_SAMPLES_BETWEEN_SYNCS * self._ranks.world_size
+        seconds = self.rows[-1].train_seconds if self.rows else 0.0
+        pace = self._dataset.train.num_samples / seconds if seconds else 0.0
+        self._samples_between_syncs = self._ranks.max_over_ranks(max(least, int(pace * _SECONDS_BETWEEN_SYNCS)))
+
+    def _ranks_sync_after(self, update: PlannedUpdate) -> bool:
+        """Return whether the ranks sync after this update; all return the same.
+
+        A sync makes the ranks wait for each other, which after every update would cost small batches most.
+        """
+        every = self._samples_between_syncs
+        now = self.progress.samples_in_epoch
+        return self._ranks.world_size == 1 or now // every > (now - update.num_samples) // every
+
+    def _save_or_stop(self) -> None:
+        """Agree across ranks whether to save or stop, then do it."""
+        every = self.config.checkpoint.every_seconds
+        due = self._ranks.is_main and every is not None and time.monotonic() - self._saved_at >= every
+        request = _STOP if self._stop.signal else _SAVE if due else _GO_ON
+        # On a GPU this would wait for the device; there it is checked when something is saved.
+        if self._engine.device.type == "cpu" and not self._sums.loss_is_finite:
+            request = _FAIL
+        agreed = self._ranks.max_over_ranks(request)
+        if agreed == _FAIL:
+            self._fail_non_finite()
+        if agreed >= _SAVE:
+            self._save()
+        if agreed == _STOP:
+            raise Preempted(self._stop.signal.name if self._stop.signal else "a signal to another rank")
+
+    def _finish_epoch(self, last: PlannedUpdate) -> None:
+        train = self._sums.mean(self._ranks)
+        if not math.isfinite(train.loss):
+            self._fail_non_finite()
+        self._stopwatch.switch("test")
+        test = evaluate(self._engine, self._dataset.test, self.config.dataset.num_classes, self._ranks)
+        if not math.isfinite(test.loss):  # the last update's weights, or statistics, may be the first that are not
+            self._fail_non_finite("test")
+        self._stopwatch.switch("save")
+        uses = self._ranks.sum_over_ranks(self.ledger.uses)
+        dropped = self.ledger.close_epoch(self.progress.epoch, last.batch_size, uses)
+        seconds = self.seconds()
+        self.rows.append(self._row(last, train, test, dropped, seconds))
+        # Time from here on (starting with writing this row) goes into the next row.
+        self._seconds_at_epoch = seconds
+        self._reporter.on_epoch(self.rows)
+        self._sums = self._new_sums()
+        self.progress = self.progress.next_epoch()
+        every = self.config.checkpoint.every_epochs
+        if every is not None and len(self.rows) % every == 0:
+            self._save()
+
+    def _row(
+        self, last: PlannedUpdate, train: Metrics, test: Metrics, dropped: int, total: dict[str, float]
+    ) -> EpochRow:
+        epoch = {span: total[span] - self._seconds_at_epoch[span] for span in SPANS}
+        split = self._split(min(last.batch_size, self._dataset.train.num_samples))
+        return EpochRow(
+            epoch=self.progress.epoch,
+            updates=self.progress.updates,
+            samples=self.progress.samples,
+            batch_size=last.batch_size,
+            micro_batch_size=split.micro_batch_size,
+            accumulation_steps=split.accumulation_steps,
+            world_size=self._ranks.world_size,
+            learning_rate=last.learning_rate,
+            train_loss=train.loss,
+            train_accuracy=train.accuracy,
+            test_loss=test.loss,
+            test_accuracy=test.accuracy,
+            train_seconds=train_seconds(epoch),
+            **{f"{span}_seconds": epoch[span] for span in (*TRAIN_SPANS, "growth", "test")},
+            elapsed_seconds=train_seconds(total) + total["growth"],
+            test_top5_accuracy=test.top5_accuracy,
+            samples_dropped=dropped,
+            save_seconds=epoch["save"],
+        )
+
+    def _last_update_of_epoch(self) -> PlannedUpdate:
+        """Return the update after which a checkpoint was saved at the very end of an epoch."""
+        whole = Progress(epoch=self.progress.epoch)
+        samples = self._dataset.train.num_samples
+        return list(plan_updates(self._schedule, whole, samples, self.config.dataset.partial_batch))[-1]
+
+    def _fail_non_finite(self, what: str = "training") -> None:
+        raise NonFiniteLoss(
+            f"the {what} loss became NaN or infinite in epoch {self.progress.epoch}, by update {self.progress.updates}"
+        )
+
+    def _new_sums(self) -> MetricSums:
+        return MetricSums(self._engine.device, self.config.dataset.num_classes)
+
+    def _save(self) -> None:
+        with self._stopwatch.during("save"):
+            self._ranks.broadcast_buffers(self._engine.network)
+            state = self._state()
+            if not bool(torch.isfinite(state["sums"]).all()):
+                self._fail_non_finite()
+            if self._ranks.is_main:
+                self._reporter.write_rows()
+                save_checkpoint(self._run_dir, self.config, state)
+            self._saved_at = time.monotonic()
+
+    def _state(self) -> dict[str, Any]:
+        """Return all that a resume needs; the ranks' parts are gathered, so every rank must call it."""
+        device = self._engine.device
+        return {
+            "learner": self._engine.state_dict(),
+            "schedule": self._schedule.state_dict(),
+            "progress": (
+                self.progress.epoch,
+                self.progress.samples_in_epoch,
+                self.progress.samples,
+                self.progress.updates,
+            ),
+            "ledger": self.ledger.state_dict(self._ranks.sum_over_ranks(self.ledger.uses)),
+            "sums": self._sums.state(self._ranks),
+            "rows": [row_to_dict(row) for row in self.rows],
+            "seconds": self.seconds(),
+            "seconds_at_epoch": self._seconds_at_epoch,
+            "charged_shapes": sorted(map(list, self._warm_shapes | self._charged_shapes)),
+            "python_random": random.getstate(),
+            "torch_random": self._ranks.gather(torch.get_rng_state()),
+            "cuda_random": self._ranks.gather(torch.cuda.get_rng_state(device)) if device.type == "cuda" else [],
+        }
+
+    def _resume(self) -> None:
+        state = load_checkpoint(self._run_dir, self.config)
+        if state is None:
+            return
+        self._engine.load_state_dict(state["learner"])
+        self._schedule.load_state_dict(state["schedule"])
+        self.progress = Progress(*state["progress"])
+        self.ledger.load_state_dict(state["ledger"], self._ranks.is_main)
+        self._sums.load_state(state["sums"], self._ranks.is_main)
+        self.rows = [row_from_dict(row) for row in state["rows"]]
+        self._seconds_before = state["seconds"]
+        self._seconds_at_epoch = state["seconds_at_epoch"]
+        self._charged_shapes = set(map(tuple, state.get("charged_shapes", [])))
+        version, internal, gauss = state["python_random"]
+        random.setstate((version, tuple(internal), gauss))
+        torch.set_rng_state(state["torch_random"][self._ranks.rank])
+        if state["cuda_random"]:
+            torch.cuda.set_rng_state(state["cuda_random"][self._ranks.rank], self._engine.device)
+        _log.info(
+            "continues in epoch %d after %d updates and %d samples",
+            self.progress.epoch,
+            self.progress.updates,
+            self.progress.samples,
+        )
+
+
+_cached_split = functools.lru_cache(maxsize=1024)(split_update)

@@ -1,0 +1,172 @@
+"""What a run tells the world while it trains: rows on disk, a heartbeat, log lines, a progress bar, a tracker."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from adabatch.rundir.columns import EpochRow, row_to_dict, write_epochs_csv
+from adabatch.rundir.files import RunDir
+from adabatch.rundir.heartbeat import Heartbeat, read_beat
+from adabatch.rundir.meta import read_meta, update_meta
+from adabatch.schedules.progress import Progress as TrainingProgress
+from adabatch.training.tracking import Tracker
+
+#: How long a finished epoch's row may wait to be written together with the next ones.
+ROWS_INTERVAL_SECONDS = 1.0
+_log = logging.getLogger(__name__)
+
+
+class Reporter:
+    """Told how a training goes; this one, for all ranks but the first, keeps it to itself.
+
+    Attributes:
+        lost_seconds: work of earlier segments that no checkpoint held.
+    """
+
+    lost_seconds = 0.0
+
+    def on_start(self, progress: TrainingProgress, rows: list[EpochRow], seconds: Mapping[str, float]) -> None:
+        """Learn that training begins or goes on after ``rows``, with the seconds per span of earlier segments."""
+
+    def on_update(self, progress: TrainingProgress, batch_size: int, epoch_samples: int) -> None:
+        """Learn of one more update; called in the hot loop."""
+
+    def on_epoch(self, rows: list[EpochRow]) -> None:
+        """Learn of one more finished epoch, the last of ``rows``."""
+
+    @property
+    def rows_are_due(self) -> bool:
+        """Whether rows have waited long enough for `write_rows`; asked in the hot loop."""
+        return False
+
+    def write_rows(self) -> None:
+        """Write the rows that wait, if any.
+
+        Raises:
+            OSError: if the disk is full; the rows then still wait.
+        """
+
+    def close(self) -> None:
+        """Write the rows that wait, as far as the disk lets, and stop reporting."""
+
+
+class MainReporter(Reporter):
+    """The first rank's reporter.
+
+    Args:
+        run_dir: whose ``epochs.csv`` and ``progress.json`` are kept.
+        num_epochs: of the whole training.
+        tracker: the mirror.
+    """
+
+    def __init__(self, run_dir: RunDir, num_epochs: int, tracker: Tracker) -> None:
+        self._run_dir = run_dir
+        self._num_epochs = num_epochs
+        self._tracker = tracker
+        self._progress = TrainingProgress()
+        self._batch_size = self._epoch_samples = 0
+        self._elapsed_seconds = self._earlier_seconds = 0.0
+        self._since = time.monotonic()
+        self._waiting_rows: list[EpochRow] = []
+        self._rows_written_at = self._since
+        self._writing_rows = threading.Lock()
+        self._heartbeat = Heartbeat(run_dir.progress, self._beat)
+        last_beat = read_beat(run_dir.progress)
+        self._wall_seconds_reached = (last_beat.wall_seconds if last_beat else None) or 0.0
+        self.lost_seconds = read_meta(run_dir).lost_seconds or 0.0
+        self._bar = _ProgressBar(num_epochs) if sys.stderr.isatty() else None
+
+    def on_start(self, progress: TrainingProgress, rows: list[EpochRow], seconds: Mapping[str, float]) -> None:
+        self._progress = progress
+        self._earlier_seconds = sum(seconds.values())
+        # The heartbeat of the segment before tells how far it came; the checkpoint, how much of that is kept.
+        self.lost_seconds += max(0.0, self._wall_seconds_reached - self._earlier_seconds)
+        update_meta(self._run_dir, lost_seconds=self.lost_seconds)
+        self._elapsed_seconds = rows[-1].elapsed_seconds if rows else 0.0
+        write_epochs_csv(self._run_dir.epochs, rows)
+        self._heartbeat.beat()
+        self._heartbeat.start()
+
+    def on_update(self, progress: TrainingProgress, batch_size: int, epoch_samples: int) -> None:
+        self._progress, self._batch_size, self._epoch_samples = progress, batch_size, epoch_samples
+        if self._bar:
+            self._bar.move(progress, epoch_samples)
+
+    def on_epoch(self, rows: list[EpochRow]) -> None:
+        row = rows[-1]
+        self._waiting_rows = list(rows)
+        if self.rows_are_due:
+            self.write_rows()
+        self._elapsed_seconds = row.elapsed_seconds
+        self._tracker.log(row_to_dict(row))
+        line = (
+            f"epoch {row.epoch}/{self._num_epochs}  batch {row.batch_size} = {row.micro_batch_size} x "
+            f"{row.accumulation_steps} x {row.world_size}  learning rate {row.learning_rate:.4g}  "
+            f"train loss {row.train_loss:.4f}  test loss {row.test_loss:.4f}  "
+            f"test accuracy {100 * row.test_accuracy:.2f} %  {row.train_seconds:.2f} s"
+        )
+        _log.info("%s", line)
+        if self._bar:
+            self._bar.describe(row)
+
+    @property
+    def rows_are_due(self) -> bool:
+        return bool(self._waiting_rows) and time.monotonic() - self._rows_written_at >= ROWS_INTERVAL_SECONDS
+
+    def write_rows(self) -> None:
+        with self._writing_rows:  # a rank's end is written down from another thread
+            if self._waiting_rows:
+                write_epochs_csv(self._run_dir.epochs, self._waiting_rows)
+                self._waiting_rows = []
+                self._rows_written_at = time.monotonic()
+
+    def close(self) -> None:
+        try:
+            self.write_rows()
+        except OSError as error:  # what ended the run is told all the same
+            _log.error("the last rows of %s could not be written: %s", self._run_dir.epochs, error)
+        self._heartbeat.stop()
+        if self._bar:
+            self._bar.close()
+
+    def _beat(self) -> dict[str, Any]:
+        progress = self._progress
+        return {
+            "epoch": progress.epoch,
+            "num_epochs": self._num_epochs,
+            "updates": progress.updates,
+            "samples": progress.samples,
+            "samples_in_epoch": progress.samples_in_epoch,
+            "epoch_samples": self._epoch_samples,
+            "batch_size": self._batch_size,
+            "elapsed_seconds": self._elapsed_seconds,
+            "wall_seconds": self._earlier_seconds + time.monotonic() - self._since,
+        }
+
+
+class _ProgressBar:
+    """A bar over all epochs, on a terminal."""
+
+    def __init__(self, num_epochs: int) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+        self._progress = Progress(*columns, console=Console(stderr=True), refresh_per_second=4)
+        self._task = self._progress.add_task("training", total=num_epochs)
+        self._progress.start()
+
+    def move(self, progress: TrainingProgress, epoch_samples: int) -> None:
+        self._progress.update(self._task, completed=progress.epoch - 1 + progress.samples_in_epoch / epoch_samples)
+
+    def describe(self, row: EpochRow) -> None:
+        text = f"epoch {row.epoch}, batch {row.batch_size}, test accuracy {100 * row.test_accuracy:.2f} %"
+        self._progress.update(self._task, description=text, completed=row.epoch)
+
+    def close(self) -> None:
+        self._progress.stop()

@@ -1,0 +1,188 @@
+"""A worker: one process's part in a run, from device to summary."""
+
+from __future__ import annotations
+
+import logging
+import os
+from datetime import timedelta
+from typing import Any
+
+import torch
+
+from adabatch.config import TrainConfig, config_hash, is_auto, load_config, save_config, to_dict
+from adabatch.data import load_dataset
+from adabatch.data.order import derived_seed
+from adabatch.errors import EXIT_FAILED, RankFailed
+from adabatch.processes.rank_place import RankPlace
+from adabatch.processes.ranks import ProcessGroupRanks, Ranks
+from adabatch.processes.signals import StopRequest
+from adabatch.rundir.files import RunDir
+from adabatch.rundir.meta import META_FORMAT_VERSION, read_meta, update_meta
+from adabatch.rundir.outcome import Failure, mark_done, mark_failed, write_summary
+from adabatch.rundir.provenance import (
+    code_version,
+    cpu_model,
+    gpu_versions,
+    library_versions,
+    segment,
+    utc_now,
+)
+from adabatch.rundir.states import State
+from adabatch.training.device import make_device
+from adabatch.training.engine import DTYPES, Engine
+from adabatch.training.loop import TrainingLoop
+from adabatch.training.reporting import MainReporter, Reporter
+from adabatch.training.stopwatch import Stopwatch
+from adabatch.training.tracking import Tracker, make_tracker
+
+_START_TIMEOUT = timedelta(minutes=2)
+#: The first rank may have to compile a large network several times before the others meet it.
+_MEASURING_TIMEOUT = timedelta(minutes=30)
+_log = logging.getLogger(__name__)
+
+
+class Worker:
+    """Builds what a run needs on one rank, trains, and writes how it ended.
+
+    Args:
+        config: as saved in the run directory.
+        run_dir: prepared.
+        place: of this rank; None for a run of one process.
+        stop: set by signals.
+    """
+
+    def __init__(self, config: TrainConfig, run_dir: RunDir, place: RankPlace | None, stop: StopRequest) -> None:
+        self._run_dir = run_dir
+        self._config = config
+        self._device = make_device(config, place.gpu if place else 0)
+        self._stopwatch = Stopwatch(use_device_events=self._device.type == "cuda")
+        self.world_size = place.world_size if place else 1
+        start_timeout = _MEASURING_TIMEOUT if is_auto(config) else _START_TIMEOUT
+        if place is None or place.rank == 0:
+            self._resolve_auto()
+        self._ranks = (
+            ProcessGroupRanks(place, self._device, self._abandon, start_timeout)
+            if place and self.world_size > 1
+            else Ranks()
+        )
+        if not self._ranks.is_main:
+            self._config = load_config(run_dir.config)
+        self._loop: TrainingLoop | None = None
+        self._tracker = Tracker()
+        self._reporter = Reporter()
+        self._meta: dict[str, Any] = {}
+        self._build(stop)
+
+    def train(self) -> None:
+        """Train to the end of the run or to a signal."""
+        assert self._loop is not None
+        self._loop.train()
+
+    def _resolve_auto(self) -> None:
+        """Replace ``auto`` by what this device is measured to do best, in the saved config too."""
+        if not is_auto(self._config):
+            return
+        from adabatch.measure.resolve_auto import resolve_auto
+
+        resolved = resolve_auto([self._config], self._device)
+        for sentence in resolved.reasons:
+            _log.info("%s", sentence)
+        (self._config,) = resolved.configs
+        save_config(self._config, self._run_dir.config)
+        update_meta(self._run_dir, measured=resolved.measured)
+
+    def _build(self, stop: StopRequest) -> None:
+        config = self._config
+        hardware = config.hardware
+        dataset = load_dataset(config.dataset, self._device, hardware.channels_last, DTYPES[hardware.precision])
+        engine = Engine(config, self._device, self.world_size)
+        if self.world_size > 1:
+            # The ranks begin with equal weights, but what they draw in training, such as dropout, must not be equal.
+            torch.manual_seed(derived_seed("rank", config.seed, self._ranks.rank))
+        if self._ranks.is_main:
+            self._meta = self._write_meta(engine.num_parameters)
+            self._tracker = make_tracker(config.tracker, to_dict(config), self._meta, self._run_dir.path)
+            self._reporter = MainReporter(self._run_dir, config.num_epochs, self._tracker)
+            first = config.schedule.batch_size
+            if first > dataset.train.num_samples:
+                _log.warning(
+                    "schedule.batch_size is %d; capped to the data set's %d samples, and the learning rate with it",
+                    first,
+                    dataset.train.num_samples,
+                )
+        self._loop = TrainingLoop(
+            config, dataset, engine, self._ranks, self._run_dir, self._reporter, stop, self._stopwatch
+        )
+
+    def _write_meta(self, num_parameters: int) -> dict[str, Any]:
+        config = self._config
+        before = read_meta(self._run_dir)
+        is_gpu = self._device.type == "cuda"
+        made_by = {
+            **code_version(),
+            **library_versions(),
+            **(gpu_versions() if is_gpu else {}),
+            "device": self._device.type,
+            "device_model": torch.cuda.get_device_name(self._device) if is_gpu else cpu_model(),
+        }
+        # A run resumed on another machine lists both.
+        segments = [*before.segments, {**segment(self.world_size), **made_by}]
+        return update_meta(
+            self._run_dir,
+            format_version=META_FORMAT_VERSION,
+            **made_by,
+            host=segments[-1]["host"],
+            num_threads=torch.get_num_threads(),
+            world_size=self.world_size,
+            job_ids=sorted({entry["job_id"] for entry in segments if entry["job_id"]}),
+            restarts=len(segments) - 1,
+            segments=segments,
+            config_hash=config_hash(config),
+            num_parameters=num_parameters,
+            num_train_samples=config.dataset.num_train_samples,
+            num_test_samples=config.dataset.num_test_samples,
+            started_at=before.started_at or utc_now(),
+        )
+
+    def finish(self, state: State, cause: str | None, exit_status: int) -> int:
+        """Write how the run ended, leave the process group, and return ``exit_status``."""
+        self._reporter.close()
+        if self._ranks.is_main:
+            summary = write_summary(self._run_dir, state, cause, self._known())
+            self._tracker.finish(summary.as_dict(), exit_status)
+            if state is State.DONE:
+                mark_done(self._run_dir, f"{summary.epochs} epochs, {utc_now()}")
+        if state is not State.FAILED:
+            self._ranks.wait_for_all()
+            self._ranks.close()
+        return exit_status
+
+    def _known(self) -> dict[str, Any]:
+        """Return the keys of the summary besides state and cause."""
+        config = self._config
+        known = {
+            "num_epochs": config.num_epochs,
+            "restarts": self._meta.get("restarts", 0),
+            "lost_seconds": self._reporter.lost_seconds,
+            "max_micro_batch_size": config.max_micro_batch_size,
+            "batch_norm": config.batch_norm,
+            "world_size": self.world_size,
+        }
+        if self._loop is None:
+            return known
+        try:
+            return {**known, **self._loop.summary()}
+        except RuntimeError as error:  # a GPU that failed cannot tell its times any more
+            _log.warning("the times of this segment are lost: %s", error)
+            return known
+
+    def _abandon(self, error: RankFailed) -> None:
+        """End this process from the monitor's thread: the main one may wait for the dead rank for ever."""
+        failure = Failure("RankFailed", str(error))
+        _log.error("%s", failure)
+        if not self._run_dir.failed.exists():
+            mark_failed(self._run_dir, failure)
+        if self._ranks.is_main:
+            write_summary(self._run_dir, State.FAILED, str(failure))
+        self._reporter.close()
+        os._exit(EXIT_FAILED)

@@ -1,0 +1,131 @@
+"""What each key may change is said once, in the schema, and holds for the hash, for resuming and for help."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from adabatch.config import TrainConfig, config_hash, differences, hashing, keys, matches_hash, to_dict
+from adabatch.config.compose import compose
+from adabatch.config.keys import KEYS, judged_by_equality
+from adabatch.fields import Changes, JudgedBy
+
+#: Another sound value than that of ``_config``, where adding one to a number, or turning a switch, does not give one.
+_OTHER_VALUES: dict[str, Any] = {
+    "network.name": "alexnet",
+    "dataset.name": "digits",
+    "dataset.partial_batch": "drop",
+    "dataset.root": "elsewhere",
+    "dataset.mean": [0.1],
+    "dataset.std": [0.1],
+    "schedule.max_batch_size": 4096,
+    "schedule.learning_rate_exponent": 0.5,
+    "schedule.milestones": [1],
+    "schedule.shape": "cosine",
+    "optimizer.kind": "adamw",
+    "optimizer.momentum": 0.5,
+    "optimizer.beta1": 0.5,
+    "optimizer.beta2": 0.5,
+    "hardware.device": "cuda",
+    "hardware.precision": "bf16",
+    "hardware.compile": True,
+    "hardware.num_threads": 3,
+    "tracker.kind": "wandb",
+    "tracker.mode": "online",
+    "tracker.project": "other",
+    "tracker.entity": "somebody",
+    "checkpoint.every_epochs": 7,
+    "run_dir": "elsewhere",
+    "max_micro_batch_size": 64,
+    "batch_norm": "ghost",
+}
+
+
+def _values(key: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return a nested config and the same with another value of the key."""
+    ramp = key in {name for name in KEYS if name.startswith("schedule.")} and key.rpartition(".")[2] in {
+        "final_batch_size", "shape", "power", "ramp_epochs", "ramp_samples", "batch_size_multiple", "hold_batch_size",
+    }  # fmt: skip
+    config = compose(["dataset=synthetic", "network=tiny_cnn", f"schedule={'linear_ramp' if ramp else 'adabatch'}"])
+    before, after = to_dict(config), to_dict(config)
+    group, _, name = key.rpartition(".")
+    place = after[group] if group else after
+    value = place[name]
+    if key in _OTHER_VALUES:
+        place[name] = _OTHER_VALUES[key]
+    elif isinstance(value, bool):
+        place[name] = not value
+    else:
+        place[name] = (value or 0) + 1
+    return before, after
+
+
+@pytest.mark.parametrize("key", [key for key in KEYS if key != "schedule.kind"])
+def test_a_key_counts_in_hash_and_differences_exactly_if_it_may_change_something(key: str) -> None:
+    before, after = _values(key)
+    may_change = KEYS[key].facts.changes is not Changes.NOTHING
+    assert (config_hash(before) != config_hash(after)) is may_change
+    assert [difference.key for difference in differences(after, before)] == ([key] if may_change else [])
+
+
+def test_every_key_has_a_line_of_documentation_that_help_prints() -> None:
+    page = subprocess.run([sys.executable, "-m", "adabatch", "--help"], capture_output=True, text=True, check=True)
+    for name, key in KEYS.items():
+        assert key.facts.doc
+        assert name in page.stdout
+        assert " ".join(key.facts.doc.split()) in " ".join(page.stdout.split())
+
+
+def test_keys_of_time_and_of_nothing_are_those_that_cannot_change_a_result() -> None:
+    by_change = {change: {name for name, key in KEYS.items() if key.facts.changes is change} for change in Changes}
+    assert by_change[Changes.TIME] == {"hardware.num_threads", "hardware.compile", "hardware.profile"}
+    groups = {name for name in KEYS if name.startswith(("tracker.", "checkpoint."))}
+    assert by_change[Changes.NOTHING] == groups | {"run_dir", "dataset.root", "dataset.download", "dataset.num_workers"}
+
+
+def test_arms_are_judged_by_their_trajectory_in_schedule_and_learning_rate_alone() -> None:
+    free = {name for name, key in KEYS.items() if key.facts.judged_by is JudgedBy.TRAJECTORY}
+    assert free == {name for name in KEYS if name.startswith("schedule.")} | {"optimizer.learning_rate"}
+    assert not free & set(judged_by_equality(KEYS))
+    assert "network.args.width" in judged_by_equality(["network.args.width"])  # a key that the schema does not know
+
+
+@pytest.mark.parametrize("recorded", ["3-0123456789ab", "x-0123456789ab", "0-0123456789ab"])
+def test_a_hash_by_an_unknown_rule_is_neither_right_nor_wrong(recorded: str) -> None:
+    assert matches_hash(compose(["dataset=digits", "network=tiny_cnn"]), recorded) is None
+
+
+def test_a_hash_is_checked_by_its_own_rule() -> None:
+    config = compose(["dataset=digits", "network=tiny_cnn"])
+    profiled = dataclasses.replace(config, hardware=dataclasses.replace(config.hardware, profile=True))
+    first, second = config_hash(config, rule=1), config_hash(config)
+    assert "-" not in first
+    assert second.startswith("2-")
+    assert [matches_hash(profiled, recorded) for recorded in (first, second)] == [True, False]
+    assert [matches_hash(config, recorded) for recorded in (first, second)] == [True, True]
+
+
+def test_a_key_that_a_rule_does_not_know_counts_where_it_is_not_at_its_default(monkeypatch) -> None:
+    """As if ``batch_norm`` had come with a third version of the rule."""
+    facts = dataclasses.replace(KEYS["batch_norm"].facts, hash_rule=3)
+    monkeypatch.setitem(keys.KEYS, "batch_norm", dataclasses.replace(KEYS["batch_norm"], facts=facts))
+    assert hashing.KEYS is keys.KEYS
+    config = compose(["dataset=digits", "network=tiny_cnn"])
+    older = {key: value for key, value in to_dict(config).items() if key != "batch_norm"}
+    assert config_hash(config) == config_hash(older)
+    ghost = dataclasses.replace(config, batch_norm="ghost")
+    assert config_hash(ghost) != config_hash(config)
+
+
+def test_a_number_beyond_all_floats_is_out_of_range() -> None:
+    config = compose(["dataset=digits", "network=tiny_cnn"])
+    with pytest.raises(ValueError, match=r"num_epochs is 1000*; it must be at least 1\."):
+        dataclasses.replace(config, num_epochs=10**400)
+
+
+def test_defaults_of_the_schema_are_in_range() -> None:
+    assert isinstance(compose(["dataset=digits", "network=tiny_cnn"]), TrainConfig)
