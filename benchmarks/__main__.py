@@ -13,7 +13,7 @@ from typing import Any
 
 from adabatch.errors import EXIT_DONE, EXIT_FAILED
 from adabatch.terminal import print_renderable
-from benchmarks import dashboard, jpeg_loading, packing, small_costs, training_speed
+from benchmarks import coverage, dashboard, jpeg_loading, packing, small_costs, training_speed
 from benchmarks.machine import OthersLoad, load_average, machine_facts, wait_until_quiet
 from benchmarks.measure import BenchmarkFailed
 from benchmarks.tables import Table
@@ -25,6 +25,7 @@ BENCHMARKS: dict[str, ModuleType] = {
     "small_costs": small_costs,
     "packing": packing,
     "dashboard": dashboard,
+    "coverage": coverage,
 }
 #: Their arms tell of every round what others did; a sum over all would count killed workers of theirs as others.
 _WATCHED_BY_ROUND = ("training_speed", "jpeg_loading")
@@ -81,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
 
 _DESCRIPTION = (
     "Measures the trainer against the reference's loop and against the loading of JPEGs, what commands and the "
-    "dashboard cost, what packing gains."
+    "dashboard cost, what packing gains, and simulates how often verdicts are wrong."
 )
 
 
