@@ -140,10 +140,10 @@ def speed_interval(
 ) -> Interval[float]:
     """Return the interval of a log speedup: of the pairs where there are two or more, else unpaired.
 
-    The rule was chosen by simulation: pairs cover 95 % whatever the spreads. Spreads pooled over the arms of a cell, or
-    moderated by them (Smyth, Statistical Applications in Genetics and Molecular Biology 3, 2004), have more power with
-    two or three seeds, but cover only 86 to 93 % where the compared arms spread twice as much as the others, and the
-    moderated one 93.3 % with two seeds where all spread alike.
+    The rule was chosen by simulation: pairs cover 95 % whatever the spreads. A spread pooled over the arms of a cell
+    has more power with two or three seeds, but covers only 86 to 93 % where the compared arms spread twice as much as
+    the others. A variance moderated by the arms (Smyth, Statistical Applications in Genetics and Molecular Biology 3,
+    2004) lies between the two: 91 to 93 % there, 89 to 93 % where one arm spreads twice as much.
 
     Args:
         log_ratios: log of baseline seconds / arm seconds, one a pair of runs of one seed.

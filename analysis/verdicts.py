@@ -207,8 +207,10 @@ def adjust(verdicts: Sequence[Verdict]) -> list[Verdict]:
     if not verdicts:
         return []
     by_claim = [holm([claim.p_value for claim in row]) for row in zip(*(v.claims for v in verdicts), strict=True)]
+    num_comparisons = int(np.isfinite(by_claim[0]).sum())
     return [
-        _adjusted(verdict, [p_values[i] for p_values in by_claim], len(verdicts)) for i, verdict in enumerate(verdicts)
+        _adjusted(verdict, p_values, num_comparisons)
+        for verdict, p_values in zip(verdicts, zip(*by_claim, strict=True), strict=True)
     ]
 
 

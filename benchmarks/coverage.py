@@ -130,7 +130,20 @@ def _paired_speed(source: np.random.Generator, num_sweeps: int) -> list[dict[str
             seconds = log_seconds(source, (num_sweeps, n), noises, block_noise, slope, order)
             errors = speed_errors(paired_intervals(seconds[:, :, 0] - seconds[:, :, 1]))
             rows.append({"case": case, "n": n, "is_bounded": is_bounded, **errors})
+    for n in NUMS_SEEDS:
+        errors = speed_errors(paired_intervals(_with_repeats(source, (num_sweeps, n))))
+        rows.append(
+            {"case": "noise 5 %, 3 repeats of the arm in every third seed", "n": n, "is_bounded": True, **errors}
+        )
     return rows
+
+
+def _with_repeats(source: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+    """Return differences of log seconds of which some have an arm that is the mean of three repeats."""
+    seconds = log_seconds(source, shape, (0.05,) * 4, block_noise=0.2)
+    differences = seconds[:, :, 0] - seconds[:, :, 1]
+    differences[:, ::3] = seconds[:, ::3, 0] - seconds[:, ::3, 1:].mean(axis=2)
+    return differences
 
 
 def _unpaired_speed(source: np.random.Generator, num_sweeps: int) -> list[dict[str, Any]]:
