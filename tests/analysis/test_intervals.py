@@ -107,7 +107,10 @@ def test_nothing_repeated_gives_a_value_without_ends() -> None:
 
 def test_speed_is_paired_where_there_are_two_pairs() -> None:
     groups = [[2.0, 2.1, 2.3], [1.0, 1.2]]
-    two, one = speed_interval([1.0, 0.9], groups[0], groups[1], groups), speed_interval([1.0], *groups, groups)
+    two, one = (
+        speed_interval([1.0, 0.9], groups[0], groups[1], groups),
+        speed_interval([1.0], groups[0], groups[1], groups),
+    )
     assert (two.is_paired, two.value) == (True, pytest.approx(0.95))
     assert (one.is_paired, one.value) == (False, pytest.approx(6.4 / 3 - 1.1))
     assert one.has_ends
