@@ -3,7 +3,7 @@
 >>> import analysis
 >>> data = analysis.load("runs/demo")
 >>> comparison = analysis.compare(data)
->>> comparison.accuracy, comparison.speedup, comparison.split
+>>> comparison.target, comparison.speedup, comparison.quality
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from analysis.collect import Collector, load
-from analysis.comparison import Comparison, compare
+from analysis.comparison import Comparison
 from analysis.frames import Data
+from analysis.shown import compare
 
 if TYPE_CHECKING:
     from analysis.paper_figures import save_figure

@@ -86,12 +86,17 @@ def _add_comparison_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--baseline", metavar="ARM", help="compare with this arm instead of the sweep's baseline")
     parser.add_argument(
-        "--target", type=float, metavar="FRACTION", help="test accuracy to reach, such as 0.925; by default the "
-        "baseline's median final one minus the margin",
+        "--target", type=float, metavar="FRACTION", help="test accuracy to reach, such as 0.925; by default what the "
+        "sweep declares, else the baseline's median final one minus the margin",
     )  # fmt: skip
     parser.add_argument(
-        "--margin", type=float, default=1.0, metavar="POINTS", help="how much worse still counts as equal; default 1"
-    )
+        "--margin", type=float, metavar="POINTS", help="how much worse is still acceptable; by default what the sweep "
+        "declares, else 1",
+    )  # fmt: skip
+    parser.add_argument(
+        "--smallest-effect", type=float, metavar="SHARE", help="the smallest speedup worth naming; by default what the "
+        "sweep declares, else 0.02",
+    )  # fmt: skip
 
 
 def _allowed(options: argparse.Namespace) -> list[str]:
@@ -104,7 +109,8 @@ def _compare(options: argparse.Namespace) -> Comparison:
         allow=_allowed(options),
         baseline=options.baseline,
         target=options.target,
-        margin_points=options.margin,
+        margin=options.margin,
+        smallest_effect=options.smallest_effect,
     )
 
 

@@ -7,6 +7,7 @@ import gc
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -115,6 +116,7 @@ def _signature(path: Path) -> _Signature:
 def make_data(runs: Sequence[RunFiles], states: Sequence[RunState]) -> Data:
     """Make the frames of runs that were read, with their states."""
     rows = [_row(run, state) for run, state in zip(runs, states, strict=True)]
+    _separate_baselines(rows)
     table = pd.DataFrame(rows).set_index("run", drop=False)
     table.index.name = None
     epochs = _epochs(runs)
@@ -126,7 +128,7 @@ def make_data(runs: Sequence[RunFiles], states: Sequence[RunState]) -> Data:
     return Data(table[[*front, *(name for name in table if name not in front)]].drop(columns="run"), epochs)
 
 
-def _row(run: RunFiles, found: RunState) -> dict[str, object]:
+def _row(run: RunFiles, found: RunState) -> dict[str, Any]:
     """Return the run's row of ``runs`` without what follows from the epochs."""
     damages = list(run.damages)
     num_epochs = run.values.get("num_epochs")
@@ -135,6 +137,17 @@ def _row(run: RunFiles, found: RunState) -> dict[str, object]:
     damage = "; ".join(damages) or None
     cause = f"damaged: {damage}" if damage else found.cause
     return {**run.values, "state": found.state.value, "cause": cause, "damage": damage}
+
+
+def _separate_baselines(rows: Sequence[dict[str, Any]]) -> None:
+    """Put sweeps that declare different baselines for one group into groups of their own; each keeps its baseline."""
+    declared: dict[str, set[str]] = {}
+    for row in rows:
+        if row["baseline"] is not None:
+            declared.setdefault(row["group"], set()).add(row["baseline"])
+    for row in rows:
+        if len(declared.get(row["group"], ())) > 1:
+            row["group"] = f"{row['group']} sweep={row['sweep']}"
 
 
 def _epochs(runs: Sequence[RunFiles]) -> pd.DataFrame:
@@ -153,7 +166,8 @@ def _epochs(runs: Sequence[RunFiles]) -> pd.DataFrame:
 def _results(epochs: pd.DataFrame) -> pd.DataFrame:
     """Return final, best and summed numbers by run, indexed by run; runs without an epoch are absent."""
     by_run = epochs.groupby("run", observed=True, sort=False)
-    sums = by_run[_SUMMED].sum(min_count=1)
+    # A span that is blank in one epoch is unknown for the run.
+    sums = by_run[_SUMMED].sum().where(by_run[_SUMMED].count().eq(by_run.size(), axis=0))
     last = by_run[["epoch", *_LAST, *_FINAL.values()]].tail(1).set_index(epochs.run.loc[by_run.tail(1).index])
     best = epochs.sort_values(["test_accuracy", "epoch"], ascending=[False, True]).drop_duplicates("run")
     best = best.set_index("run")[["test_accuracy", "epoch"]]
@@ -165,6 +179,8 @@ def _results(epochs: pd.DataFrame) -> pd.DataFrame:
             **{name: sums[name] for name in _SUMMED},
         }
     )
+    results["first_batch_size"] = by_run.batch_size.first()
+    results["last_batch_size"] = by_run.batch_size.last()
     results["best_test_accuracy"] = best.test_accuracy
     results["best_epoch"] = best.epoch
     results.index = results.index.astype(object)

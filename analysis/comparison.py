@@ -9,10 +9,14 @@ import pandas as pd
 
 from adabatch.errors import ConfigError
 from adabatch.fields import require
-from analysis.accuracy import accuracy
 from analysis.frames import Data
 from analysis.matching import Matching, match
-from analysis.speedup import speedup, split, targets
+from analysis.overall import cost, overall_speedup, remarks
+from analysis.preregistration import registrations
+from analysis.quality import Measure, quality_by_arm
+from analysis.speedup import speedup, split
+from analysis.target import Targets, derived_targets, time_to_target
+from analysis.verdicts import SMALLEST_EFFECT, TEST_ACCURACY
 
 
 @dataclass(frozen=True)
@@ -20,27 +24,43 @@ class Comparison:
     """Arms against their baselines.
 
     Attributes:
-        accuracy: see `analysis.accuracy.accuracy`.
+        quality: see `analysis.quality.quality_by_arm`.
         speedup: see `analysis.speedup.speedup`.
+        target: see `analysis.target.time_to_target`.
         split: see `analysis.speedup.split`.
+        overall: see `analysis.overall.overall_speedup`.
+        cost: see `analysis.overall.cost`.
         matching: the pairs behind them, and what was refused.
-        targets: by group the accuracy that counts as reached, as a fraction.
-        margin_points: how much worse still counts as equal.
+        targets: by group what counts as reached.
+        measure: what runs are judged by, with its margin.
+        smallest_effect: the smallest speedup worth naming, as a share.
+        remarks: what a reader must know of the runs as a whole, as sentences.
+        registrations: what each sweep declared before it ran, and whether that still holds, as sentences.
     """
 
     data: Data
-    accuracy: pd.DataFrame
+    quality: pd.DataFrame
     speedup: pd.DataFrame
+    target: pd.DataFrame
     split: pd.DataFrame
+    overall: pd.DataFrame
+    cost: pd.DataFrame
     matching: Matching
-    targets: dict[str, float]
-    margin_points: float
+    targets: Targets
+    measure: Measure
+    smallest_effect: float
+    remarks: tuple[str, ...] = ()
+    registrations: tuple[str, ...] = ()
 
-    def _repr_html_(self) -> str:
-        from analysis.formats import to_html
-        from analysis.tables import make_tables
+    @property
+    def accuracy(self) -> pd.DataFrame:
+        """The quality of today's only task, test accuracy."""
+        return self.quality
 
-        return to_html(make_tables(self))
+    @property
+    def counted(self) -> Data:
+        """The runs that are in numbers."""
+        return self.data.select_runs(self.matching.counted)
 
 
 def compare(
@@ -49,15 +69,17 @@ def compare(
     allow: Sequence[str] = (),
     baseline: str | None = None,
     target: float | None = None,
-    margin_points: float = 1.0,
+    margin: float | None = None,
+    smallest_effect: float | None = None,
 ) -> Comparison:
-    """Compare every arm with its baselines.
+    """Compare every arm with its baselines. What is not given is what the sweep declared, else a default.
 
     Args:
         allow: keys in which the runs of a pair may differ; see `analysis.matching.match`.
         baseline: an arm that goes before the sweep's own baseline.
         target: test accuracy as a fraction; by default the baseline's median final one minus the margin.
-        margin_points: in percentage points.
+        margin: how much worse is still acceptable, in percentage points; by default 1.
+        smallest_effect: the smallest speedup worth naming, as a share; by default 0.02.
 
     Raises:
         ConfigError: for a value out of range, or an unknown arm.
@@ -66,20 +88,43 @@ def compare(
         >>> comparison = analysis.compare(analysis.load("runs/demo"))
         >>> comparison.speedup.query("quantity == 'total'")[["arm", "value", "low", "high", "verdict"]]
     """
+    target = _declared(data, "target") if target is None else target
+    margin = _first_known(margin, _declared(data, "margin"), TEST_ACCURACY.margin)
+    effect = _first_known(smallest_effect, _declared(data, "smallest_effect"), SMALLEST_EFFECT)
     require(target is None or 0 < target <= 1, "the target accuracy", target, "a fraction between 0 and 1, like 0.925")
-    require(0 < margin_points < 100, "the margin", margin_points, "between 0 and 100 percentage points")
+    require(0 < margin < 100, "the margin", margin, "between 0 and 100 percentage points")
+    require(0 <= effect < 1, "the smallest effect", effect, "a share of at least 0 and less than 1, like 0.02")
     if baseline is not None and baseline not in set(data.runs.arm):
         raise ConfigError(f"the baseline is {baseline}; it must be one of {', '.join(sorted(set(data.runs.arm)))}.")
+    measure = Measure().with_margin(margin)
     matching = match(data, allow, baseline)
-    goals = targets(data, matching, margin_points)
+    targets = derived_targets(data, matching, measure)
     if target is not None:
-        goals = dict.fromkeys(data.runs.group, target)
+        targets = Targets(dict.fromkeys(data.runs.group, target), is_declared=True)
     return Comparison(
         data=data,
-        accuracy=accuracy(data, matching, margin_points),
-        speedup=speedup(data, matching, goals),
+        quality=quality_by_arm(data, matching, measure),
+        speedup=speedup(data, matching, effect, measure.column),
+        target=time_to_target(data, matching, targets, measure, effect),
         split=split(data, matching),
+        overall=overall_speedup(data, matching, targets, measure),
+        cost=cost(data),
         matching=matching,
-        targets=goals,
-        margin_points=margin_points,
+        targets=targets,
+        measure=measure,
+        smallest_effect=effect,
+        remarks=tuple(remarks(data, matching)),
+        registrations=tuple(registrations(data, baseline, target, margin, effect)),
     )
+
+
+def _declared(data: Data, name: str) -> float | None:
+    """Return what the sweeps of the runs declared, if they agree."""
+    if name not in data.runs:
+        return None
+    values = pd.to_numeric(data.runs[name], errors="coerce").dropna().unique()
+    return float(values[0]) if len(values) == 1 else None
+
+
+def _first_known(*values: float | None) -> float:
+    return next(value for value in values if value is not None)

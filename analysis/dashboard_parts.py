@@ -13,11 +13,13 @@ from dash import html
 
 from adabatch.rundir.states import State
 from adabatch.terminal import duration
+from analysis.cells import NONE, percent
 from analysis.comparison import Comparison
+from analysis.formats import is_bad, is_good
 from analysis.frames import Data, shown_state
 from analysis.live import STATES, RunRow
 from analysis.plots import curve_plot, time_plot
-from analysis.tables import NONE, Table, make_tables, percent
+from analysis.tables import Table, make_tables
 
 #: Rows of a table beyond these are counted, not listed.
 MAX_ROWS = 100
@@ -29,7 +31,6 @@ _RUN_COLUMNS = {
     "batch size": "number", "accuracy, %": "number", "seconds": "number", "time left": "number", "cause": "",
 }  # fmt: skip
 _NUMBER = re.compile(r"[-+]?\d|–|not reached|unknown|$")
-_BAD = ("worse", "diverged", "not reached")
 
 
 def _data(**words: str) -> dict[str, Any]:
@@ -154,8 +155,10 @@ def narrow(comparison: Comparison, data: Data, shown: Data) -> Comparison:
     return dataclasses.replace(
         comparison,
         data=data,
-        accuracy=rows(comparison.accuracy),
+        quality=rows(comparison.quality),
         speedup=rows(comparison.speedup),
+        target=rows(comparison.target),
+        cost=rows(comparison.cost),
         split=rows(comparison.split),
         matching=matching,
     )
@@ -184,6 +187,6 @@ def _table(table: Table) -> list[object]:
 
 
 def _tone(cell: str) -> str:
-    if cell.startswith(_BAD):
+    if is_bad(cell):
         return "bad"
-    return "good" if cell.startswith("within") and "noise" not in cell else ""
+    return "good" if is_good(cell) else ""

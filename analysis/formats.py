@@ -20,23 +20,14 @@ from analysis.tables import GROUP, Table, make_tables, provenance
 FORMATS = ("text", "markdown", "latex", "csv", "json")
 #: Columns of words; all others hold numbers and are set to the right.
 _WORDS = {
-    GROUP,
-    "arm",
-    "against",
-    "verdict",
-    "state",
-    "cause",
-    "key",
-    "its value",
-    "the other's",
-    "seeds",
-    "claim",
-    "source",
-    "says",
-    "measured",
-    "why",
-}
-#: Of the frames, what identifies a row, and what each other column holds.
+    GROUP, "arm", "against", "verdict", "state", "cause", "key", "value", "baseline's value", "refuses", "seeds",
+    "claim", "source", "says", "measured", "why", "part", "to the target", "speed", "test accuracy",
+}  # fmt: skip
+_TARGET_NUMBERS = (
+    "target", "reached", "n", "reached_low", "reached_high", "baseline_reached", "baseline_n", "median_seconds",
+    "baseline_median_seconds", "median_samples", "p_value",
+)  # fmt: skip
+#: Of the frames, what identifies a row.
 _KEYS = ("group", "arm", "baseline")
 
 
@@ -61,9 +52,19 @@ def _rich_table(table: Table) -> RichTable:
 
 
 def _style(cell: str) -> str:
-    if cell.startswith(("worse", "diverged", "not reached", "failed", "damaged", "contradicted")):
+    if is_bad(cell):
         return "red"
-    return "green" if cell.startswith(("within ", "reproduced")) else ""
+    return "green" if is_good(cell) else ""
+
+
+def is_bad(cell: str) -> bool:
+    """Return whether a cell is a verdict against an arm, or a failure."""
+    return cell.startswith(("worse", "slower", "later", "not reached", "failed", "damaged", "contradicted"))
+
+
+def is_good(cell: str) -> bool:
+    """Return whether a cell is a verdict for an arm."""
+    return cell.startswith(("better", "equivalent", "not worse", "faster", "sooner", "reproduced"))
 
 
 def to_markdown(tables: Sequence[Table], closing: Sequence[str] = ()) -> str:
@@ -124,18 +125,31 @@ def numbers(comparison: Comparison) -> pd.DataFrame:
 
 
 def _numbers(comparison: Comparison) -> Iterator[dict[str, Any]]:
-    frames = {"accuracy": comparison.accuracy, "split": comparison.split}
+    frames = {"quality": comparison.quality, "split": comparison.split}
     for name, frame in frames.items():
         for row in records(frame):
             measured = {key: value for key, value in row.items() if key not in (*_KEYS, "runs")}
             for quantity, value in measured.items():
                 if isinstance(value, int | float) and not pd.isna(value):
                     yield _number(comparison.data, name, row, quantity, {"value": value})
-            if row.get("decision") is not None:
-                yield _number(comparison.data, name, row, "decision", {"verdict": row["decision"]})
+            if isinstance(row.get("verdict"), str):
+                yield _verdict(comparison.data, name, row, "verdict")
     for row in records(comparison.speedup):
-        shown = ("value", "low", "high", "n", "reached", "baseline_reached", "planned", "noise", "target", "verdict")
+        shown = ("value", "low", "high", "n", "is_paired", "noise", "verdict", "adjusted")
         yield _number(comparison.data, "speedup", row, row["quantity"], {key: row[key] for key in shown})
+        yield _verdict(comparison.data, "speedup", row, f"{row['quantity']}_verdict")
+    for row in records(comparison.target):
+        for quantity in _TARGET_NUMBERS:
+            if not pd.isna(row[quantity]):
+                yield _number(comparison.data, "target", row, quantity, {"value": row[quantity]})
+        values = {key: row[key] for key in ("value", "low", "high", "noise", "verdict")} | {"n": row["pairs"]}
+        yield _number(comparison.data, "target", row, "seconds_to_target", values)
+        yield _verdict(comparison.data, "target", row, "seconds_to_target_verdict")
+
+
+def _verdict(data: Data, table: str, row: dict[str, Any], quantity: str) -> dict[str, Any]:
+    values = {"value": row["verdict"], "verdict": row["verdict"], "adjusted": row.get("adjusted")}
+    return _number(data, table, row, quantity, values)
 
 
 def _number(data: Data, table: str, row: dict[str, Any], quantity: str, values: dict[str, Any]) -> dict[str, Any]:
@@ -155,8 +169,14 @@ def to_json(comparison: Comparison) -> str:
     runs = comparison.data.runs.reset_index(names="run")
     marks = [dict(zip((*_KEYS, "marks"), (*key, texts), strict=True)) for key, texts in matching.marks.items()]
     content = {
-        "margin_points": comparison.margin_points,
-        "targets": comparison.targets,
+        "quality": comparison.measure.quality.name,
+        "unit": comparison.measure.quality.unit,
+        "margin": comparison.measure.quality.margin,
+        "smallest_effect": comparison.smallest_effect,
+        "targets": dict(comparison.targets.by_group),
+        "targets_are_declared": comparison.targets.is_declared,
+        "remarks": list(comparison.remarks),
+        "registrations": list(comparison.registrations),
         "numbers": list(_numbers(comparison)),
         "refused": records(matching.refused),
         "unpaired": records(matching.unpaired),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +20,13 @@ RESULTS = (
     *(f"final_{name}" for name in columns_where(of_run=OfRun.FINAL)),
     "best_test_accuracy",
     "best_epoch",
+    "first_batch_size",
+    "last_batch_size",
     *columns_where(of_run=OfRun.SUM),
 )
 #: Shown instead of a state for a run whose files cannot be used.
 DAMAGED = "damaged"
-#: The cause of a run whose loss became NaN or infinite: it tells something about its arm, other failures do not.
-DIVERGED = "NonFiniteLoss"
+_FAILED = (State.FAILED.value, State.OUT_OF_MEMORY.value, State.TIMEOUT.value)
 
 
 def is_final(runs: pd.DataFrame) -> pd.Series:
@@ -37,9 +39,12 @@ def shown_state(runs: pd.DataFrame) -> pd.Series:
     return runs.state.where(runs.damage.isna(), DAMAGED)
 
 
-def is_diverged(state: object, cause: object) -> bool:
-    """Return whether a run ended by a non-finite loss."""
-    return state == State.FAILED.value and str(cause).startswith(DIVERGED)
+def has_failed(state: object, damage: object = None) -> bool:
+    """Return whether a run ended by a failure of its own, which is an outcome of its arm.
+
+    A run that was preempted, cancelled or lost, or whose node failed, is missing data instead.
+    """
+    return state in _FAILED and (damage is None or damage != damage)
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -91,6 +96,11 @@ class Data:
         for column, wanted in values.items():
             allowed = wanted if isinstance(wanted, (list, tuple, set)) else [wanted]
             runs = runs[runs[column].isin(allowed)]
+        return Data(runs, self.epochs[self.epochs.run.isin(runs.index)])
+
+    def select_runs(self, names: Collection[str]) -> Data:
+        """Return the runs of these names, which are their folders."""
+        runs = self.runs[self.runs.index.isin(list(names))]
         return Data(runs, self.epochs[self.epochs.run.isin(runs.index)])
 
     def _repr_html_(self) -> str:

@@ -1,22 +1,24 @@
-"""Which runs may be compared: pairs by seed, equal in everything but the schedule. All others are refused by name."""
+"""Which runs may be compared: checked against the baseline, equal in everything but the schedule, paired by seed.
+
+A number is made of exactly the runs that were checked here. All others are refused by name.
+"""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import pandas as pd
 
-from adabatch.config.keys import changes, is_key, judged_by_equality
-from adabatch.fields import Changes, Difference, shown
-from adabatch.rundir.meta import FACT_CHANGES
-from adabatch.schedules.trajectory import Trajectory, compare, constant_factor, factor_sentence
-from analysis.frames import Data, is_diverged, is_final, records, tuples
-from analysis.trajectories import trajectories
+from adabatch.fields import Difference, shown
+from analysis.checked_runs import CheckedRun, RunChecker, is_missing
+from analysis.frames import Data, tuples
 
 _Key = tuple[str, str, str]
+_PAIR_COLUMNS = ["group", "arm", "baseline", "seed", "run", "baseline_run", "is_final", "is_timed"]
+_REFUSED_COLUMNS = ["group", "arm", "baseline", "seed", "key", "value", "baseline_value", "refuses"]
+_UNPAIRED_COLUMNS = ["group", "arm", "baseline", "seed", "reason"]
 
 
 @dataclass(frozen=True)
@@ -25,129 +27,151 @@ class Matching:
 
     Attributes:
         pairs: one row a pair: ``group``, ``arm``, ``baseline`` (an arm), ``seed``, ``run``, ``baseline_run``,
-            ``diverged`` (whether either of the two ended by a non-finite loss), ``is_timed`` (whether their seconds
-            may be compared too).
+            ``is_final`` (whether both runs have final numbers), ``is_timed`` (whether their seconds may be compared).
         refused: one row a difference: ``group``, ``arm``, ``baseline``, ``seed``, ``key``, ``value``,
             ``baseline_value``, ``refuses`` (``all``, or ``speed`` where it may change nothing but the time).
-        excluded: the runs that were in refused pairs only, and are in no number.
-        starts: group, arm and baseline where the baseline is fixed at the arm's first batch.
-        unpaired: one row a run that has no counterpart: ``group``, ``arm``, ``baseline``, ``seed``, ``reason``.
+            ``baseline`` is the arm itself where a run differs from the arm's other runs.
+        unpaired: one row a seed without a pair: ``group``, ``arm``, ``baseline``, ``seed``, ``reason``.
+        counted: the runs that are in numbers: those that passed the check against a baseline run, and these.
+        untimed: those of them whose seconds are in no number.
         marks: by group, arm and baseline what a reader must know about the pairs, as sentences.
         baselines: by group the sweep's baseline arm.
+        starts: group, arm and baseline where the baseline is fixed at the arm's first batch.
     """
 
     pairs: pd.DataFrame
     refused: pd.DataFrame
     unpaired: pd.DataFrame
+    counted: frozenset[str] = frozenset()
+    untimed: frozenset[str] = frozenset()
     marks: dict[_Key, list[str]] = field(default_factory=dict)
     baselines: dict[str, str] = field(default_factory=dict)
-    excluded: set[str] = field(default_factory=set)
-    starts: set[_Key] = field(default_factory=set)
-
-
-_PAIR_COLUMNS = ["group", "arm", "baseline", "seed", "run", "baseline_run", "diverged", "is_timed"]
-_REFUSED_COLUMNS = ["group", "arm", "baseline", "seed", "key", "value", "baseline_value", "refuses"]
-_UNPAIRED_COLUMNS = ["group", "arm", "baseline", "seed", "reason"]
+    starts: frozenset[_Key] = frozenset()
 
 
 def match(data: Data, allow: Sequence[str] = (), baseline: str | None = None) -> Matching:
-    """Pair the runs of every arm with those of its baselines: the sweep's, and one fixed at the arm's first batch.
+    """Check and pair the runs of every arm with those of its baselines: the sweep's, and one fixed at its first batch.
 
     Args:
         allow: keys that may differ between the two runs of a pair; such pairs are marked.
         baseline: an arm's name that goes before the sweep's own; needed for runs that belong to no sweep.
     """
-    matcher = _Matcher(data, set(allow), baseline)
+    matcher = _Matcher(RunChecker(data, frozenset(allow)), baseline)
     for group, runs in data.runs.groupby("group", sort=False):
         matcher.match_group(str(group), runs)
     return Matching(
-        pd.DataFrame(matcher.pairs, columns=_PAIR_COLUMNS),
+        pd.DataFrame(matcher.pairs, columns=_PAIR_COLUMNS).astype({"is_final": bool, "is_timed": bool}),
         pd.DataFrame(matcher.refused, columns=_REFUSED_COLUMNS),
         pd.DataFrame(matcher.unpaired, columns=_UNPAIRED_COLUMNS),
+        frozenset(matcher.counted),
+        frozenset(matcher.counted - matcher.timed),
         matcher.marks,
         matcher.baselines,
-        matcher.refused_runs - {str(run) for pair in matcher.pairs for run in pair[4:6]},
-        matcher.starts,
+        frozenset(matcher.starts),
     )
 
 
 class _Matcher:
-    def __init__(self, data: Data, allow: set[str], baseline: str | None) -> None:
-        self._allow = allow
+    def __init__(self, checker: RunChecker, baseline: str | None) -> None:
+        self._checker = checker
         self._baseline = baseline
-        columns = [str(name) for name in data.runs]
-        self._config_keys = judged_by_equality(name for name in columns if is_key(name))
-        self._origin_keys = [name for name in FACT_CHANGES if name in columns]
-        self._trajectories = trajectories(data)
         self.pairs: list[list[object]] = []
         self.refused: list[list[object]] = []
         self.unpaired: list[list[object]] = []
+        self.counted: set[str] = set()
+        self.timed: set[str] = set()
         self.marks: dict[_Key, list[str]] = {}
         self.baselines: dict[str, str] = {}
-        self.refused_runs: set[str] = set()
         self.starts: set[_Key] = set()
-        self._known: dict[tuple[str, str], list[Difference]] = {}
 
     def match_group(self, group: str, runs: pd.DataFrame) -> None:
         """Pair the arms of one group with its baseline, and growing ones with the arm fixed at their start."""
-        arms = {str(arm): table for arm, table in runs.groupby("arm", sort=False)}
-        main = self._main_baseline(arms)
+        arms = {str(arm): self._checker.runs_of(table) for arm, table in runs.groupby("arm", sort=False)}
+        main = self._main_baseline(arms, runs)
         if main not in arms:
             reason = f"the baseline {main} is not among the runs" if main else "no arm has a fixed batch"
             self.unpaired += [[group, row.arm, main or "", row.seed, reason] for row in tuples(runs)]
             return
         self.baselines[group] = main
-        for arm, table in arms.items():
-            starts = self._fixed_at_start(arm, arms)
+        for arm in arms:
+            self._mark_differing_repeats((group, arm, main), arms[arm])
+        alike = self._alike_arms(group, arms, main)
+        for arm, members in alike.items():
+            starts = self._fixed_at_start(arm, alike)
             self.starts |= {(group, arm, start) for start in starts}
             for baseline in dict.fromkeys([main, *starts]):
                 if arm != baseline:
-                    self._match_arms((group, arm, baseline), _runs(table), _runs(arms[baseline]))
+                    self._match_arms((group, arm, baseline), members, alike[baseline])
+        counted_baseline = [run for run in alike[main] if run.is_usable]
+        self.counted |= {run.name for run in counted_baseline}
+        self.timed |= {run.name for run in counted_baseline}
 
-    def _main_baseline(self, arms: dict[str, pd.DataFrame]) -> str | None:
+    def _main_baseline(self, arms: dict[str, list[CheckedRun]], runs: pd.DataFrame) -> str | None:
         """Return the arm asked for or declared, be it there or not; else that of the smallest fixed batch."""
-        declared = next(iter(next(iter(arms.values())).baseline.dropna()), None)
+        declared = next(iter(runs.baseline.dropna()), None)
         if self._baseline or declared:
             return self._baseline or declared
-        fixed = {arm: self._batches(table) for arm, table in arms.items()}
-        starts = {arm: batches[0] for arm, batches in fixed.items() if len(batches) and len(set(batches)) == 1}
-        return min(starts, key=lambda arm: starts[arm], default=None)
+        batches = {arm: self._checker.batches(members) for arm, members in arms.items()}
+        fixed = {arm: sizes[0] for arm, sizes in batches.items() if len(set(sizes)) == 1}
+        return min(fixed, key=lambda arm: fixed[arm], default=None)
 
-    def _fixed_at_start(self, arm: str, arms: dict[str, pd.DataFrame]) -> list[str]:
+    def _fixed_at_start(self, arm: str, arms: dict[str, list[CheckedRun]]) -> list[str]:
         """Return the fixed arms whose batch is the first of a growing arm."""
-        own = self._batches(arms[arm])
+        own = self._checker.batches(arms[arm])
         if len(set(own)) < 2:
             return []
-        others = {name: self._batches(table) for name, table in arms.items()}
-        return [name for name, batches in others.items() if set(batches) == {own[0]}]
+        return [name for name, members in arms.items() if set(self._checker.batches(members)) == {own[0]}]
 
-    def _batches(self, table: pd.DataFrame) -> list[int]:
-        """Return the batch sizes by epoch of the arm's run with the most epochs."""
-        found = [self._trajectories[run] for run in table.index if run in self._trajectories]
-        if not found:
-            return []
-        return [int(batch) for batch in max(found, key=lambda one: one.num_epochs).batch_sizes]
+    def _alike_arms(self, group: str, arms: dict[str, list[CheckedRun]], main: str) -> dict[str, list[CheckedRun]]:
+        """Return each arm's runs of one config: the one that most runs match; the others are refused.
 
-    def _match_arms(self, key: _Key, own: dict[object, list[_Run]], base: dict[object, list[_Run]]) -> None:
-        """Pair runs seed by seed; of several with one seed those that are equal first."""
-        first: tuple[_Run, _Run] | None = None
-        for seed in dict.fromkeys([*own, *base]):
-            for run, other in self._couples(own.get(seed, []), base.get(seed, [])):
+        One arm's name may cover two schedules, or two sweeps that were loaded together.
+        """
+        parts = {arm: self._checker.partition(members) for arm, members in arms.items()}
+        others = [members for arm, members in arms.items() if arm != main]
+        chosen_base = max(parts[main], key=lambda part: (self._num_matches(part, others), len(part)))
+        chosen = {main: chosen_base}
+        for arm in arms:
+            if arm != main:
+                chosen[arm] = max(parts[arm], key=lambda part: (self._num_matches(chosen_base, [part]), len(part)))
+            for part in parts[arm]:
+                if part is not chosen[arm]:
+                    self._refuse_part((group, arm, arm), part, chosen[arm])
+        return {arm: chosen[arm] for arm in arms}
+
+    def _num_matches(self, base: list[CheckedRun], others: Iterable[list[CheckedRun]]) -> int:
+        reference = next((run for run in base if run.is_usable), None)
+        if reference is None:
+            return 0
+        usable = [run for members in others for run in members if run.is_usable]
+        return sum(not self._checker.refusals(run, reference) for run in usable)
+
+    def _refuse_part(self, key: _Key, part: list[CheckedRun], chosen: list[CheckedRun]) -> None:
+        for run in part:
+            for difference in self._checker.config_differences(run, chosen[0]):
+                self.refused.append(_refused_row(key, run.seed, difference, "all"))
+
+    def _match_arms(self, key: _Key, own: list[CheckedRun], base: list[CheckedRun]) -> None:
+        """Pair runs seed by seed; of several with one seed those that match first. Check what has no partner, too."""
+        usable_base = [run for run in base if run.is_usable]
+        first: tuple[CheckedRun, CheckedRun] | None = None
+        for seed in dict.fromkeys(run.seed for run in (*own, *base)):
+            mine, theirs = ([run for run in arm if run.seed == seed] for arm in (own, base))
+            for run, other in self._couples(mine, theirs):
                 if run is None or other is None:
-                    lacking, left = (key[1], base) if run is None else (key[2], own)
-                    used = len(left.get(seed, [])) > 1
-                    reason = f"{lacking} has no {'further ' if used else ''}run of this seed"
-                    self.unpaired.append([*key, seed, reason])
-                elif self._match_runs(key, seed, run, other, first) and first is None:
+                    self._record_unpaired(key, seed, run, mine, theirs, usable_base)
+                elif self._match_runs(key, run, other, first) and first is None:
                     first = run, other
 
-    def _couples(self, own: list[_Run], base: list[_Run]) -> Iterator[tuple[_Run | None, _Run | None]]:
-        """Yield the runs of one seed in twos: usable and equal ones first, the rest as they began."""
+    def _couples(
+        self, own: list[CheckedRun], base: list[CheckedRun]
+    ) -> Iterator[tuple[CheckedRun | None, CheckedRun | None]]:
+        """Yield the runs of one seed in twos: usable and matching ones first, the rest in the order of their start."""
         left = list(base)
         rest = []
         for run in own:
-            equal = (one for one in left if not run.why_unusable and not one.why_unusable)
-            other = next((one for one in equal if not self._refusals(run, one)), None)
+            candidates = (one for one in left if run.is_usable and one.is_usable)
+            other = next((one for one in candidates if not self._checker.refusals(run, one)), None)
             if other is None:
                 rest.append(run)
             else:
@@ -155,133 +179,82 @@ class _Matcher:
                 yield run, other
         yield from itertools.zip_longest(rest, left)
 
-    def _refusals(self, run: _Run, base: _Run) -> list[Difference]:
-        """Return what keeps even the qualities of two runs from being compared."""
-        return [entry for entry in self._differences(run, base) if not self._is_passed(entry)]
+    def _record_unpaired(
+        self,
+        key: _Key,
+        seed: object,
+        run: CheckedRun | None,
+        own: list[CheckedRun],
+        base: list[CheckedRun],
+        usable_base: list[CheckedRun],
+    ) -> None:
+        """Write down that a run has no partner; it counts if it matches any run of the baseline."""
+        lacking, left = (key[1], base) if run is None else (key[2], own)
+        self.unpaired.append([*key, seed, f"{lacking} has no {'further ' if len(left) > 1 else ''}run of this seed"])
+        if run is None or not run.is_usable or not usable_base:
+            return
+        refusals = [self._checker.refusals(run, other) for other in usable_base]
+        if all(refusals):
+            self.refused += [_refused_row(key, seed, difference, "all") for difference in refusals[0]]
+        else:
+            self._count(run, usable_base[next(place for place, found in enumerate(refusals) if not found)])
 
-    def _is_passed(self, difference: Difference) -> bool:
-        return difference.key in self._allow or difference.changes is Changes.TIME
-
-    def _match_runs(self, key: _Key, seed: object, run: _Run, base: _Run, first: tuple[_Run, _Run] | None) -> bool:
-        """Accept a pair, refuse it or leave it out; return whether it was accepted.
-
-        Args:
-            first: the first pair of these arms, whose config all others must have, too.
-        """
+    def _match_runs(
+        self, key: _Key, run: CheckedRun, base: CheckedRun, first: tuple[CheckedRun, CheckedRun] | None
+    ) -> bool:
+        """Accept a pair, refuse it or leave it out; return whether it was accepted."""
         reason = run.why_unusable or (base.why_unusable and f"the run of {key[2]} is {base.why_unusable}")
         if reason:
-            self.unpaired.append([*key, seed, reason])
+            self.unpaired.append([*key, run.seed, reason])
+            if run.is_usable:
+                self._count_if_checked(run, key)
             return False
-        within = self._refusals(run, base)
-        across: list[Difference] = []
-        if first is not None:
-            across = [entry for entry in _unequal(self._config_keys, run, first[0]) if not self._is_passed(entry)]
-            for entry in _unequal(self._origin_keys, run, first[0]):
-                self._mark(key, f"{entry.key} is not the same in all pairs ({entry.value}, {entry.other})")
-        if within or across:
-            self.refused += [_refused_row(key, seed, entry, "all") for entry in within or across]
-            self.refused_runs |= {run.name} if within else {run.name, base.name}
+        refusals = self._checker.refusals(run, base)
+        if refusals:
+            self.refused += [_refused_row(key, run.seed, entry, "all") for entry in refusals]
             return False
-        is_timed = True
-        for entry in self._differences(run, base):
-            if entry.key in self._allow:
-                shown = f"{entry.key} differs ({entry.value} against {entry.other})"
-                self._mark(key, f"{shown}, let through by --allow {entry.key}")
-            else:
-                is_timed = False
-                self.refused.append(_refused_row(key, seed, entry, "speed"))
-        self.pairs.append([*key, seed, run.name, base.name, not (run.is_final and base.is_final), is_timed])
-        for sentence in self._remarks(run, base):
+        for entry in self._checker.time_differences(run, base):
+            self.refused.append(_refused_row(key, run.seed, entry, "speed"))
+        for sentence in self._checker.remarks(run, base):
             self._mark(key, sentence)
+        if first is not None:
+            for entry in self._checker.origin_differences(run, first[0]):
+                self._mark(key, f"{entry.key} is not the same in all pairs ({entry.value}, {entry.other})")
+        is_timed = self._count(run, base)
+        self.pairs.append([*key, run.seed, run.name, base.name, run.is_final and base.is_final, is_timed])
         return True
 
-    def _mark(self, key: tuple[str, str, str], sentence: str) -> None:
+    def _count_if_checked(self, run: CheckedRun, key: _Key) -> None:
+        """Count a run whose own partner cannot be used, if it matches another run of the baseline."""
+        for other in self._checker.usable_runs(key[0], key[2]):
+            if not self._checker.refusals(run, other):
+                self._count(run, other)
+                return
+
+    def _count(self, run: CheckedRun, base: CheckedRun) -> bool:
+        """Let a checked run into the numbers; return whether its seconds are in them, too."""
+        self.counted.add(run.name)
+        is_timed = not self._checker.time_differences(run, base)
+        if is_timed:
+            self.timed.add(run.name)
+        return is_timed
+
+    def _mark_differing_repeats(self, key: _Key, runs: list[CheckedRun]) -> None:
+        """Mark runs of one seed in several sweeps whose results differ: something unrecorded was not the same."""
+        by_seed: dict[object, dict[object, object]] = {}
+        for run in runs:
+            if run.is_final:
+                by_seed.setdefault(run.seed, {}).setdefault(run.values.get("sweep"), run.values["final_test_accuracy"])
+        seeds = [str(seed) for seed, finals in by_seed.items() if len(set(finals.values())) > 1]
+        if seeds:
+            self._mark(key, f"runs of {key[1]} with seed {', '.join(seeds)} in several sweeps have different results")
+
+    def _mark(self, key: _Key, sentence: str) -> None:
         known = self.marks.setdefault(key, [])
         if sentence not in known:
             known.append(sentence)
 
-    def _differences(self, run: _Run, base: _Run) -> list[Difference]:
-        """Return everything that must be equal, or match, and does not."""
-        key = (run.name, base.name)
-        if key not in self._known:
-            equal = _unequal((*self._config_keys, *self._origin_keys), run, base)
-            self._known[key] = [*equal, *self._trajectory_differences(run, base)]
-        return self._known[key]
-
-    def _trajectory_differences(self, run: _Run, base: _Run) -> Iterator[Difference]:
-        own, other = self._both_trajectories(run, base)
-        if own is not None and other is not None:
-            yield from compare(own, other)
-
-    def _both_trajectories(self, run: _Run, base: _Run) -> tuple[Trajectory | None, Trajectory | None]:
-        return self._trajectories.get(run.name), self._trajectories.get(base.name)
-
-    def _remarks(self, run: _Run, base: _Run) -> Iterator[str]:
-        """Yield what a reader must know of a pair that is let through."""
-        own, other = self._both_trajectories(run, base)
-        factor = 1.0 if own is None or other is None else constant_factor(own, other)
-        if factor != 1.0 and own is not None and other is not None:
-            yield factor_sentence(factor, own.first_batch_size, other.first_batch_size)
-        if run.values.get("config_hash") is not None and run.values.get("hash_matches") is None:
-            yield f"its config hash {run.values['config_hash']} is by a rule that this version does not know"
-        if run.values.get("git_dirty") is True:
-            yield "the code had changes that were not committed"
-        if run.values.get("lint_allowed"):
-            yield f"submitted in spite of lint's {run.values['lint_allowed']}"
-        for name, word in (("runs_per_job", "runs shared a job"), ("concurrent_runs", "runs went side by side")):
-            count = run.values.get(name)
-            if isinstance(count, str) or run.number(name, 1) > 1:
-                yield f"{_shown(count)} {word}: seconds are those of a shared machine"
-        if run.values["source"] == "foreign":
-            yield "logs of another trainer: its settings are as declared, not verified"
-
-
-@dataclass(frozen=True)
-class _Run:
-    """One row of ``runs``."""
-
-    name: str
-    values: dict[str, Any]
-    is_final: bool
-
-    @property
-    def why_unusable(self) -> str | None:
-        """Why it cannot be in a pair; a diverged run can, for it tells something about its arm."""
-        state, cause = self.values["state"], self.values["cause"]
-        if self.is_final or is_diverged(state, cause):
-            return None
-        return str(state) if not isinstance(cause, str) else f"{state} ({cause})"
-
-    def number(self, key: str, otherwise: float) -> float:
-        value = self.values.get(key)
-        return float(value) if isinstance(value, int | float) and value == value else otherwise
-
-
-def _runs(table: pd.DataFrame) -> dict[object, list[_Run]]:
-    """Return runs by seed, each seed's in the order in which they began."""
-    table = table.sort_values(["seed", "started_at"], kind="stable")
-    by_seed: dict[object, list[_Run]] = {}
-    for name, values, final in zip(table.index, records(table), is_final(table), strict=True):
-        by_seed.setdefault(values["seed"], []).append(_Run(str(name), values, bool(final)))
-    return by_seed
-
-
-def _unequal(names: Sequence[str], run: _Run, other: _Run) -> Iterator[Difference]:
-    for name in names:
-        value, other_value = run.values.get(name), other.values.get(name)
-        if not _same(value, other_value):
-            yield Difference(name, _shown(value), _shown(other_value), FACT_CHANGES.get(name) or changes(name))
-
 
 def _refused_row(key: _Key, seed: object, difference: Difference, refuses: str) -> list[object]:
-    return [*key, seed, difference.key, str(shown(difference.value)), str(shown(difference.other)), refuses]
-
-
-def _same(one: object, two: object) -> bool:
-    missing = [value is None or value is pd.NA or value != value for value in (one, two)]
-    return all(missing) if any(missing) else bool(one == two)
-
-
-def _shown(value: object) -> object:
-    is_missing = value is None or value is pd.NA or value != value
-    return shown(None if is_missing else value)
+    value, other = (shown(None if is_missing(one) else one) for one in (difference.value, difference.other))
+    return [*key, seed, difference.key, str(value), str(other), refuses]

@@ -18,7 +18,7 @@ from analysis.curves import (
     time_by_span,
 )
 from analysis.frames import Data
-from analysis.speedup import performance_profile
+from analysis.target import performance_profile
 
 _LAYOUT = {
     "template": "simple_white",
@@ -111,8 +111,9 @@ def profile_plot(comparison: Comparison) -> go.Figure:
     """Return the performance profile of the time to the target: up and to the left is better, an arm's height at the
     right end is how often it reached the target at all."""
     data = comparison.data
-    frame = performance_profile(data, comparison.matching, comparison.targets)
+    frame = performance_profile(data, comparison.matching, comparison.targets, comparison.measure)
     figure = go.Figure(layout={**_LAYOUT, "title": "Time to the target, all data sets, networks and seeds"})
+    frame = frame[frame.factor.notna()]
     end = max(2.0, 1.1 * frame.factor.max()) if len(frame) else 2.0
     for arm, colour in colours(data).items():
         line = frame[frame.arm == arm]

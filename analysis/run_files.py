@@ -19,7 +19,15 @@ import yaml
 
 from adabatch.config.hashing import matches_hash
 from adabatch.config.keys import flatten, is_key
-from adabatch.rundir.columns import COLUMN_FACTS, COLUMNS, FIRST_VERSION, Kind, column_default, columns_where
+from adabatch.rundir.columns import (
+    COLUMN_FACTS,
+    COLUMNS,
+    FIRST_VERSION,
+    TRAIN_SPANS,
+    Kind,
+    column_default,
+    columns_where,
+)
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.meta import LaunchFacts, Meta, fact_infos, parse_meta
 from adabatch.schedules.kinds import label
@@ -28,6 +36,12 @@ _REQUIRED = columns_where(required=True)
 _COUNTS = columns_where(kind=Kind.COUNT)
 _FRACTIONS = columns_where(kind=Kind.FRACTION)
 _RISING = tuple(name for name in columns_where(rises=True) if name != "epoch")
+#: Facts of launch that are columns as they are; those that say who a run is, and lists, are read by name.
+_LAUNCH_COLUMNS = [
+    name
+    for name, info in fact_infos(LaunchFacts).items()
+    if info.in_frame and name not in ("sweep", "cell", "arm", "baseline", "lint_allowed")
+]
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 #: Of a run without a finished epoch; nobody changes a run's frame.
 _NO_EPOCHS = pd.DataFrame(columns=list(COLUMNS))
@@ -36,6 +50,8 @@ _MALFORMED = (ArithmeticError, AttributeError, LookupError, OSError, RecursionEr
 _Content = TypeVar("_Content")
 #: Columns that must be text where they are known: runs are named, grouped and sorted by them.
 _TEXTS = ("sweep", "cell", "arm", "baseline", "dataset", "network", "started_at", "source")
+#: Spans are rounded where logs of other trainers are, and clocks are read one after another.
+_ROUNDING, _CLOCK_SECONDS = 0.01, 1e-3
 #: int64's limit.
 _LARGEST = 2**63 - 1
 
@@ -79,6 +95,10 @@ def read_run(path: Path) -> RunFiles:
     meta = attempt(_read_meta, files.meta, Meta())
     summary = attempt(_read_json, files.summary, nothing)
     epochs = attempt(_read_epochs, files.epochs, _NO_EPOCHS)
+    try:
+        _check_consistency(config, meta, epochs)
+    except Damage as damage:
+        damages.append(str(damage))
     try:
         values = _values(path, config, meta, summary, epochs)
     except _MALFORMED as error:
@@ -184,11 +204,13 @@ def _with_all_columns(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _check_rows(rows: pd.DataFrame) -> None:
-    """Raise Damage for a value that cannot be, by what its column is."""
+    """Raise Damage for a value that cannot be, by what its column is; a blank one is unknown."""
     kinds = {str(name): dtype.kind for name, dtype in rows.dtypes.items()}
     for name in COLUMNS:
         if kinds[name] not in "iuf":
             raise Damage(f"epochs.csv holds a value of {name} that is no number")
+        if name not in _FRACTIONS:
+            _check_values(name, rows[name].to_numpy(dtype=float))
     if not np.array_equal(rows.epoch.to_numpy(dtype=float), np.arange(1, len(rows) + 1)):
         raise Damage(f"epochs.csv counts the epochs {list(rows.epoch)[:20]}, not 1, 2, 3, ...")
     for name in _FRACTIONS:
@@ -205,6 +227,40 @@ def _check_rows(rows: pd.DataFrame) -> None:
         # Whole numbers are read as such unless one is missing.
         if kinds[name] == "f" and rows[name].isna().any() and not rows[name].isna().all():
             raise Damage(f"epochs.csv lacks a value of {name} in a row")
+
+
+def _check_values(name: str, values: np.ndarray) -> None:
+    """Raise Damage for negative or infinite seconds, and for counts that are not whole or smaller than they can be."""
+    known = values[~np.isnan(values)]
+    kind = COLUMN_FACTS[name].kind
+    if kind is Kind.SECONDS and not ((known >= 0) & np.isfinite(known)).all():
+        raise Damage(f"epochs.csv holds a value of {name} that is negative or infinite")
+    least = 0 if name == "samples_dropped" else 1
+    if kind is Kind.COUNT and not ((known >= least) & (known == np.floor(known)) & np.isfinite(known)).all():
+        raise Damage(f"epochs.csv holds a value of {name} that is not a whole number of at least {least}")
+
+
+def _check_consistency(config: dict[str, Any], meta: Meta, rows: pd.DataFrame) -> None:
+    """Raise Damage where columns contradict each other: spans and elapsed time, samples and batches."""
+    if not len(rows):
+        return
+    elapsed = np.diff(rows.elapsed_seconds.to_numpy(dtype=float), prepend=0.0)
+    spans = rows[[f"{span}_seconds" for span in TRAIN_SPANS]].to_numpy(dtype=float)
+    growth = np.nan_to_num(rows.growth_seconds.to_numpy(dtype=float))
+    charged = np.nansum(spans, axis=1) + growth
+    if (charged > elapsed * (1 + _ROUNDING) + _CLOCK_SECONDS).any():
+        raise Damage("epochs.csv: training and growth spans exceed the elapsed time of their epoch")
+    is_ours = meta.source == "adabatch" and not np.isnan(spans).any()
+    if is_ours and (elapsed > charged * (1 + _ROUNDING) + _CLOCK_SECONDS).any():
+        raise Damage("epochs.csv: the elapsed time of an epoch exceeds its training and growth spans")
+    samples = np.diff(rows.samples.to_numpy(dtype=float), prepend=0.0)
+    dataset = config.get("dataset") or {}
+    allowed = 0.0 if dataset.get("partial_batch") == "keep" else float(rows.batch_size.max())
+    if samples.max() - samples.min() > allowed:
+        raise Damage(
+            f"epochs.csv: the samples per epoch are between {samples.min():.0f} and {samples.max():.0f}; "
+            f"they may differ by {allowed:.0f}"
+        )
 
 
 def _identity(path: Path, config: dict[str, Any], launch: LaunchFacts) -> dict[str, Any]:
@@ -237,7 +293,7 @@ def _origin(meta: Meta) -> dict[str, Any]:
     facts = {name: getattr(meta, name) for name, info in fact_infos(Meta).items() if info.in_frame}
     return {
         **facts,
-        **{name: getattr(launch, name) for name in ("concurrent_runs", "runs_per_job")},
+        **{name: getattr(launch, name) for name in _LAUNCH_COLUMNS},
         "forecast_seconds": _forecast_seconds(launch.forecast),
         "git_diff": launch.code.get("git_diff"),
         "lint_allowed": ",".join(sorted(launch.lint_allowed)),

@@ -13,18 +13,24 @@ import yaml
 
 from adabatch.errors import ConfigError
 from adabatch.fields import require, require_choice
+from analysis.cells import interval, signed
 from analysis.comparison import Comparison, compare
 from analysis.frames import Data, tuples
-from analysis.speedup import NOISE_UNKNOWN, QUANTITIES, WITHIN_NOISE
-from analysis.statistics import WITHIN, WORSE
-from analysis.tables import Table, interval, plain, signed
+from analysis.quality import FAILED_ARM, quality_decisions
+from analysis.speedup import QUANTITIES
+from analysis.tables import Table
 from analysis.trajectories import growing_arms
+from analysis.verdicts import BETTER, EQUIVALENT, NOT_WORSE, WORSE
 
 REPRODUCED, CONTRADICTED, UNDECIDED, NOT_RUN = "reproduced", "contradicted", "undecided", "not run"
 BASELINE, START = "baseline", "start"
+WITHIN = "within"
+#: Whether a quality is no worse than allowed, by decision; others leave it undecided.
+_HAS_QUALITY = {BETTER: True, EQUIVALENT: True, NOT_WORSE: True, WORSE: False, FAILED_ARM: False}
 #: "About" means within a tenth.
 _ABOUT = 0.1
-_KEYS = {"name", "text", "source", "quantity", "says", "value", "against", "where"}
+_KEYS = {"name", "text", "source", "quantity", "says", "value", "against", "where", "arm", "margin"}
+QUALITY = "quality"
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,8 @@ class Claim:
     value: float
     against: str
     where: dict[str, list[Any]]
+    arm: dict[str, list[Any]]
+    margin: float | None
 
 
 @dataclass(frozen=True)
@@ -59,34 +67,21 @@ class Score:
 
 @dataclass(frozen=True)
 class _Measured:
-    """One arm's number with its interval.
+    """One arm's speedup with its interval, and whether its quality is no worse than the claim allows.
 
     Attributes:
-        noise: by which factor noise may have moved a number that does not stand out from it; NaN if that is unknown, 1
-            for a number that stands out.
-        is_noise: whether it does not stand out.
+        has_quality: None if that is undecided.
     """
 
     label: str
     value: float
     low: float
     high: float
-    noise: float
-    is_noise: bool
+    has_quality: bool | None
 
     @property
     def has_interval(self) -> bool:
         return not math.isnan(self.low)
-
-    @property
-    def surely_above(self) -> float:
-        """What the number exceeds, noise or not; NaN if nothing is sure."""
-        return self.low / self.noise
-
-    @property
-    def surely_below(self) -> float:
-        """What the number does not exceed, noise or not; NaN if nothing is sure."""
-        return self.high * self.noise
 
 
 def read_claims(path: Path | str) -> list[Claim]:
@@ -110,17 +105,20 @@ def _claim(path: Path, entry: object) -> Claim:
         raise ConfigError(f"{path}: a claim is {entry}; it must have the keys {', '.join(sorted(_KEYS))}.")
     claim = Claim(**entry)
     where = f"{path}: {claim.name}'s"
-    require_choice(f"{where} quantity", claim.quantity, ("accuracy", *QUANTITIES))
-    allowed = (WITHIN,) if claim.quantity == "accuracy" else tuple(_RULES)
+    require_choice(f"{where} quantity", claim.quantity, (QUALITY, *QUANTITIES))
+    allowed = (WITHIN,) if claim.quantity == QUALITY else tuple(_RULES)
     require_choice(f"{where} says", claim.says, allowed)
     require_choice(f"{where} against", claim.against, (BASELINE, START))
     require(
         isinstance(claim.value, int | float) and claim.value > 0, f"{where} value", claim.value, "a positive number"
     )
-    require(
-        isinstance(claim.where, dict) and all(isinstance(wanted, list) for wanted in claim.where.values()),
-        f"{where} where", claim.where, "a mapping of columns of the runs to lists of values",
-    )  # fmt: skip
+    for key in ("where", "arm"):
+        wanted = getattr(claim, key)
+        is_sound = isinstance(wanted, dict) and all(isinstance(values, list) for values in wanted.values())
+        require(is_sound, f"{where} {key}", wanted, "a mapping of columns of the runs to lists of values")
+    margin = claim.margin
+    is_margin = isinstance(margin, int | float) and margin > 0
+    require(is_margin, f"{where} margin", margin, "the points of quality that the claim allows to lose")
     return claim
 
 
@@ -134,31 +132,45 @@ def scorecard(data: Data, claims: list[Claim], **options: Any) -> list[Score]:
 
 
 def _score(data: Data, claim: Claim, options: dict[str, Any]) -> Score:
-    chosen = data.select(**{key: wanted for key, wanted in claim.where.items() if key in data.runs})
     conditions = ", ".join(f"{key} {' or '.join(map(str, wanted))}" for key, wanted in claim.where.items())
     absent = [key for key in claim.where if key not in data.runs]
+    chosen = data if absent else data.select(**claim.where)
     if absent or not len(chosen.runs):
         return Score(claim, "", NOT_RUN, f"there is no run with {conditions}")
-    margin = claim.value if claim.quantity == "accuracy" else 1.0
-    comparison = compare(chosen, **{**options, "margin_points": margin})
-    if claim.quantity == "accuracy":
-        return _score_accuracy(claim, comparison)
-    measured = _measured(claim, comparison)
+    comparison = compare(chosen, **{**options, "margin": claim.margin})
+    arms = _arms_of_design(claim, chosen)
+    if not arms:
+        design = ", ".join(f"{key} {' or '.join(map(str, wanted))}" for key, wanted in claim.arm.items())
+        return Score(claim, "", NOT_RUN, f"no growing arm has the design of the claim ({design})")
+    if claim.quantity == QUALITY:
+        return _score_quality(claim, comparison, arms)
+    measured = _measured(claim, comparison, arms)
     if not measured:
         return Score(claim, "", NOT_RUN, _why_nothing(claim, comparison))
     verdict, why = _RULES[claim.says](claim.value, measured)
-    shown = "; ".join(f"{one.label} {one.value:.2f}x ({interval(one.low, one.high, plain)})" for one in measured)
+    shown = "; ".join(f"{one.label} {one.value:.2f}x ({interval(one.low, one.high)})" for one in measured)
     return Score(claim, shown, verdict, why)
 
 
-def _rows(claim: Claim, comparison: Comparison, frame: pd.DataFrame) -> list[Any]:
-    """Return the rows of growing arms against the claim's kind of baseline."""
-    growing = growing_arms(comparison.data)
-    return [
-        row
-        for row in tuples(frame)
-        if (row.group, row.arm) in growing and row.baseline is not None and _is_meant(claim, comparison, row)
-    ]
+def _arms_of_design(claim: Claim, data: Data) -> set[tuple[str, str]]:
+    """Return group and arm of the growing arms whose every run has the design that the claim names.
+
+    An arm of another design, such as one of the user's own, says nothing about the claim.
+    """
+    columns = [key for key in claim.arm if key in data.runs]
+    if len(columns) < len(claim.arm):
+        return set()
+    fits = pd.Series(True, index=data.runs.index)
+    for key in columns:
+        fits &= data.runs[key].isin(claim.arm[key]) | data.runs[key].isna()
+    arms = data.runs.assign(fits=fits).groupby(["group", "arm"]).fits.all()
+    return {key for key in growing_arms(data) if arms.get(key, False)}
+
+
+def _rows(claim: Claim, comparison: Comparison, frame: pd.DataFrame, arms: set[tuple[str, str]]) -> list[Any]:
+    """Return the rows of some arms against the claim's kind of baseline."""
+    rows = [row for row in tuples(frame) if (row.group, row.arm) in arms and isinstance(row.baseline, str)]
+    return [row for row in rows if _is_meant(claim, comparison, row)]
 
 
 def _is_meant(claim: Claim, comparison: Comparison, row: Any) -> bool:
@@ -167,32 +179,32 @@ def _is_meant(claim: Claim, comparison: Comparison, row: Any) -> bool:
     return (row.group, row.arm, row.baseline) in comparison.matching.starts
 
 
-def _measured(claim: Claim, comparison: Comparison) -> list[_Measured]:
-    rows = _rows(claim, comparison, comparison.speedup[comparison.speedup.quantity == claim.quantity])
+def _measured(claim: Claim, comparison: Comparison, arms: set[tuple[str, str]]) -> list[_Measured]:
+    qualities = quality_decisions(comparison.quality)
+    speedups = comparison.speedup[comparison.speedup.quantity == claim.quantity]
     measured = []
-    for row in rows:
-        is_noise = row.verdict in (WITHIN_NOISE, NOISE_UNKNOWN)
-        noise = row.noise if is_noise else 1.0
-        if row.n:
-            measured.append(_Measured(f"{row.group}/{row.arm}", row.value, row.low, row.high, noise, is_noise))
+    for row in _rows(claim, comparison, speedups, arms):
+        if not math.isnan(row.value):
+            decision = qualities[row.group, row.arm, row.baseline].decision
+            label = f"{row.group}/{row.arm}"
+            measured.append(_Measured(label, row.value, row.low, row.high, _HAS_QUALITY.get(decision)))
     return measured
 
 
-def _score_accuracy(claim: Claim, comparison: Comparison) -> Score:
-    rows = [row for row in _rows(claim, comparison, comparison.accuracy) if row.pairs or row.diverged]
+def _score_quality(claim: Claim, comparison: Comparison, arms: set[tuple[str, str]]) -> Score:
+    rows = [row for row in _rows(claim, comparison, comparison.quality, arms) if row.pairs or row.failed]
     if not rows:
         return Score(claim, "", NOT_RUN, _why_nothing(claim, comparison))
     shown = "; ".join(
-        f"{row.group}/{row.arm} {signed(row.difference_points)} ({interval(row.low_points, row.high_points, signed)})"
-        for row in rows
+        f"{row.group}/{row.arm} {signed(row.difference)} ({interval(row.low, row.high, signed)})" for row in rows
     )
-    decisions = {f"{row.group}/{row.arm}": row.decision for row in rows}
-    lost = [name for name, decision in decisions.items() if decision in (WORSE, "diverged")]
-    if lost:
-        return Score(claim, shown, CONTRADICTED, f"{', '.join(lost)}: worse by more than {claim.value:g}, or diverged")
-    open_ = [name for name, decision in decisions.items() if decision != WITHIN]
-    if open_:
-        return Score(claim, shown, UNDECIDED, f"{', '.join(open_)}: more seeds are needed")
+    has_quality = {f"{row.group}/{row.arm}": _HAS_QUALITY.get(row.decision) for row in rows}
+    worse = [name for name, answer in has_quality.items() if answer is False]
+    if worse:
+        return Score(claim, shown, CONTRADICTED, f"{', '.join(worse)}: worse by more than {claim.value:g}, or failed")
+    undecided = [name for name, answer in has_quality.items() if answer is None]
+    if undecided:
+        return Score(claim, shown, UNDECIDED, f"{', '.join(undecided)}: more seeds are needed")
     return Score(claim, shown, REPRODUCED, f"all of {len(rows)} intervals lie above -{claim.value:g}")
 
 
@@ -206,45 +218,44 @@ def _why_nothing(claim: Claim, comparison: Comparison) -> str:
 
 def _about(value: float, measured: list[_Measured]) -> tuple[str, str]:
     low, high = value * (1 - _ABOUT), value * (1 + _ABOUT)
-    if any(not one.has_interval for one in measured):
-        return UNDECIDED, "one pair of seeds has no interval"
-    outside = [one.label for one in measured if one.surely_below < low or one.surely_above > high]
+    outside = [one.label for one in measured if one.low > high or one.high < low]
     if outside:
         return CONTRADICTED, f"{', '.join(outside)}: the whole interval lies outside {low:.2f} to {high:.2f}"
-    inside = all(low <= one.low and one.high <= high for one in measured)
-    if inside and not any(one.is_noise for one in measured):
-        return REPRODUCED, f"all intervals lie within {low:.2f} to {high:.2f}"
-    return UNDECIDED, f"an interval reaches beyond {low:.2f} to {high:.2f}, or the speedup is within noise"
+    if all(low <= one.low and one.high <= high for one in measured):
+        return _if_quality(measured, f"all intervals lie within {low:.2f} to {high:.2f}")
+    return UNDECIDED, f"an interval reaches beyond {low:.2f} to {high:.2f}, or there is none"
 
 
 def _up_to(value: float, measured: list[_Measured]) -> tuple[str, str]:
-    reaching = [one for one in measured if one.surely_above >= value]
-    if reaching:
-        return REPRODUCED, f"{max(reaching, key=_value).label} reaches it with its whole interval"
-    if all(one.surely_below < value for one in measured):
-        return CONTRADICTED, f"no interval reaches {value:g}; the best is {max(measured, key=_value).label}"
-    return UNDECIDED, _why_open(value, measured)
+    reaching = [one for one in measured if one.low >= value]
+    good = [one for one in reaching if one.has_quality]
+    if good:
+        best = max(good, key=_value).label
+        return REPRODUCED, f"{best} reaches it with its whole interval, and its quality is no worse"
+    if all(one.high < value or one.has_quality is False for one in measured):
+        return CONTRADICTED, f"no arm reaches {value:g} at a quality that is no worse"
+    return UNDECIDED, f"{value:g} lies within an interval, there is none, or the quality is undecided"
 
 
 def _at_most(value: float, measured: list[_Measured]) -> tuple[str, str]:
-    more = [one.label for one in measured if one.surely_above > value]
+    more = [one.label for one in measured if one.low > value and one.has_quality is not False]
     if more:
         return CONTRADICTED, f"{', '.join(more)}: the whole interval lies above {value:g}"
-    if all(one.surely_below <= value for one in measured):
-        return REPRODUCED, f"all intervals lie below {value:g}"
-    return UNDECIDED, _why_open(value, measured)
+    if all(one.high <= value for one in measured):
+        return _if_quality(measured, f"all intervals lie below {value:g}")
+    return UNDECIDED, f"{value:g} lies within an interval, or there is none"
+
+
+def _if_quality(measured: list[_Measured], why: str) -> tuple[str, str]:
+    """Return that a claim is reproduced if every arm's quality is no worse: speed alone shows nothing."""
+    without = [one.label for one in measured if not one.has_quality]
+    if without:
+        return UNDECIDED, f"{why}, but the quality of {', '.join(without)} is worse or undecided"
+    return REPRODUCED, f"{why}, and the quality is no worse"
 
 
 def _value(one: _Measured) -> float:
     return one.value
-
-
-def _why_open(value: float, measured: list[_Measured]) -> str:
-    """Say why no side of a value is sure."""
-    noise = [one.label for one in measured if one.is_noise and one.has_interval]
-    if noise:
-        return f"{', '.join(noise)}: the speedup may be noise; or {value:g} lies within an interval"
-    return f"{value:g} lies within an interval, or there is none"
 
 
 _RULES: dict[str, Callable[[float, list[_Measured]], tuple[str, str]]] = {

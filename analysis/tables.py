@@ -1,4 +1,4 @@
-"""The tables that people read: accuracy, speedup, what the speedup is made of, and what stands beside them."""
+"""The tables that people read: verdicts first, then what they are made of, and what stands beside them."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.accuracy import decision_text
+from analysis.cells import NONE, interval, noise_text, percent, plain, signed, significant, times, verdict_text
 from analysis.comparison import Comparison
 from analysis.frames import is_final, shown_state, tuples
-from analysis.speedup import NOISE_UNKNOWN, NOT_REACHED, QUANTITIES, TO_TARGET, WITHIN_NOISE
+from analysis.quality import FAILED_ARM, quality_decisions
+from analysis.speedup import EXACT, QUANTITIES
+from analysis.speedup import REFUSED as REFUSED_SPEED
+from analysis.verdicts import BETTER, EQUIVALENT, NOT_WORSE, UNDECIDED, WORSE
 
-#: Stands for a number that does not exist.
-NONE = "–"
 GROUP = "data and network"
 _LISTED = 20
+#: Quality decisions beside which a speedup stands without a mark.
+_EQUAL_QUALITY = (BETTER, EQUIVALENT, NOT_WORSE)
 
 
 @dataclass(frozen=True)
@@ -45,94 +48,174 @@ class Table:
 def make_tables(comparison: Comparison) -> list[Table]:
     """Return all tables of a comparison; those without a row are left out."""
     tables = [
-        accuracy_table(comparison),
-        speedup_table(comparison),
+        verdict_table(comparison),
         target_table(comparison),
+        speedup_table(comparison),
+        quality_table(comparison),
+        parts_table(comparison),
         split_table(comparison),
+        overall_table(comparison),
         forecast_table(comparison),
+        cost_table(comparison),
         refused_table(comparison),
         unfinished_table(comparison),
     ]
     return [table for table in tables if table.rows]
 
 
-def accuracy_table(comparison: Comparison) -> Table:
-    """Return accuracy by arm and its difference to the baseline."""
-    batches = batch_ranges(comparison)
-    shows_top5 = bool(comparison.accuracy.top5_mean.notna().any())
-    columns = [GROUP, "arm", "batch", "runs", "final %", "best %*"]
-    columns += ["top-5 %"] if shows_top5 else []
-    columns += ["against", "pairs", "points", "95 % CI", "verdict"]
+def verdict_table(comparison: Comparison) -> Table:
+    """Return what is concluded of every arm: time to the target, speed, quality."""
+    name = comparison.measure.quality.name
+    columns = [GROUP, "arm", "against", "to the target", "speed", name]
+    targets = _by_arm(comparison.target)
+    qualities = quality_decisions(comparison.quality)
     rows = []
-    for row in tuples(comparison.accuracy):
-        done = f"{row.n}" if row.n == row.planned else f"{row.n} of {row.planned}"
-        cells = [row.group, row.arm, batches.get((row.group, row.arm), NONE), done]
-        cells += [percent(row.final_mean, row.final_sd), percent(row.best_mean, math.nan)]
-        cells += [percent(row.top5_mean, row.top5_sd)] if shows_top5 else []
-        if row.baseline is None or pd.isna(row.baseline):
-            is_baseline = comparison.matching.baselines.get(row.group) == row.arm
-            cells += ["", "", "", "", "baseline" if is_baseline else "compared with nothing"]
-        else:
-            verdict = decision_text(row.decision, row.seeds_needed, comparison.margin_points, row.diverged)
-            cells += [
-                row.baseline,
-                str(row.pairs),
-                signed(row.difference_points),
-                interval(row.low_points, row.high_points, signed),
-            ]
-            cells += [verdict]
+    for row in tuples(_totals(comparison)):
+        key = (row.group, row.arm, row.baseline)
+        target, quality = targets.get(key), qualities.get(key)
+        cells = [*key, "" if target is None else _with_ratio(target)]
+        cells += [_speed_verdict(row, quality, comparison), "" if quality is None else _quality_verdict(quality)]
         rows.append(cells)
     notes = [
-        "final: test accuracy after the last epoch, mean ± standard deviation over seeds.",
-        "* best epoch, chosen on the test set: too good, and for show only.",
-        f"points: final accuracy minus that of the arm it stands against, paired by seed, with Student's interval; "
-        f'"within {comparison.margin_points:g}" if that lies above -{comparison.margin_points:g}.',
+        f"to the target: see the next table; speed: training and growth; {name}: after the last epoch, arm - baseline. "
+        f"A speedup counts only beside a {name} that is better, equivalent or not worse.",
+        *(f"! {sentence}." for sentence in comparison.remarks),
+        *comparison.registrations,
     ]
-    if (comparison.accuracy.low_points.isna() & (comparison.accuracy.pairs > 1)).any():
-        notes.append("Two pairs with equal differences have no interval: so few are equal by chance.")
-    return _table("accuracy", "Accuracy", columns, rows, [*notes, *mark_notes(comparison)])
+    return _table("verdicts", "Verdicts", columns, rows, notes)
 
 
-def speedup_table(comparison: Comparison) -> Table:
-    """Return seconds and updates of the baseline divided by the arm's."""
-    columns = [GROUP, "arm", "against", "pairs", "total", "95 % CI", "noise"]
-    columns += [quantity.label for name, quantity in QUANTITIES.items() if name != "total"]
-    rows = []
-    for key, by_quantity in _by_pair(comparison):
-        total = by_quantity["total"]
-        cells = [*key, str(total.n), times(total.value), interval(total.low, total.high, plain)]
-        cells += [noise_text(total.noise, total.verdict)]
-        cells += [_ratio_text(by_quantity[name]) for name in QUANTITIES if name != "total"]
-        rows.append(cells)
-    notes = [
-        "Seconds of the arm it stands against divided by its own, so more than 1 is faster; geometric mean over seeds, "
-        "Student's interval of the logarithms. total: training and growth, without tests.",
-        "noise: by how much runs of equal work differ; a speedup no larger is marked ~ and means nothing.",
-    ]
-    return _table("speedup", "Speedup", columns, rows, [*notes, *mark_notes(comparison)])
+def _with_ratio(row: Any) -> str:
+    return row.verdict if math.isnan(row.value) else f"{row.verdict} ({times(row.value)})"
+
+
+def _speed_verdict(row: Any, quality: Any, comparison: Comparison) -> str:
+    if row.decision == REFUSED_SPEED:
+        return REFUSED_SPEED
+    return f"{verdict_text(row)} ({speedup_text(row, quality, comparison)})"
+
+
+def _quality_verdict(row: Any) -> str:
+    text = verdict_text(row)
+    return text if math.isnan(row.difference) or row.decision == FAILED_ARM else f"{text} ({signed(row.difference)})"
+
+
+def speedup_text(row: Any, quality: Any, comparison: Comparison) -> str:
+    """Return a speedup, marked in the cell unless the arm's quality is known to be no worse."""
+    text = times(row.value)
+    if quality is None or text == NONE or quality.decision in _EQUAL_QUALITY:
+        return text
+    unit = comparison.measure.quality.unit
+    if quality.decision == WORSE:
+        amount = abs(quality.difference)
+        return f"{text}, at {amount:.3g} {unit}{'s' if unit and amount != 1 else ''} less".replace("  ", " ")
+    if quality.decision == UNDECIDED:
+        return f"{text}, {comparison.measure.quality.name} undecided"
+    return f"{text}, {comparison.measure.quality.name}: {quality.verdict}"
 
 
 def target_table(comparison: Comparison) -> Table:
-    """Return what it took to reach the target accuracy, against the baseline."""
-    columns = [GROUP, "arm", "against", "target %", "reached", "the other reached"]
-    columns += [quantity.label for quantity in TO_TARGET.values()]
+    """Return which runs reached the target quality, when, and whether sooner than the baseline."""
+    columns = [GROUP, "arm", "against", "target %", "reached", "baseline reached", "median s", "baseline's median s"]
+    columns += ["speedup", "95 % CI", "pairs", "noise", "verdict"]
     rows = []
-    for key, by_quantity in _by_pair(comparison):
-        seconds = by_quantity["seconds_to_target"]
-        cells = [*key, percent(seconds.target, math.nan)]
-        cells += [f"{count} of {seconds.planned}" for count in (seconds.reached, seconds.baseline_reached)]
-        rows.append([*cells, *(_ratio_text(by_quantity[name]) for name in TO_TARGET)])
+    for row in tuples(comparison.target):
+        share = f"{row.reached} of {row.n}"
+        if not math.isnan(row.reached_low):
+            share += f" ({100 * row.reached_low:.0f} to {100 * row.reached_high:.0f} %)"
+        cells = [row.group, row.arm, row.baseline, percent(row.target), share]
+        cells += [f"{row.baseline_reached} of {row.baseline_n}", significant(row.median_seconds)]
+        cells += [significant(row.baseline_median_seconds), times(row.value), interval(row.low, row.high)]
+        rows.append([*cells, str(row.pairs), noise_text(row.noise), str(row.verdict)])
+    derived = "derived: the baseline's median final one minus the margin"
+    origin = "declared" if comparison.targets.is_declared else derived
     notes = [
-        "Speedups up to the first epoch whose test accuracy is at least the target; there is none unless every run of "
-        "both arms reached it."
+        f"Seconds of training and growth until the first epoch at the target ({origin}). Runs that never reach it "
+        "count as infinitely slow; reached: with Wilson's 95 % interval. Where every run reached it, the verdict is by "
+        "the interval of the paired ratio, else by the log-rank test over permutations.",
     ]
-    return _table("target", "To the target accuracy", columns, rows, notes)
+    return _table("target", "Time to the target", columns, rows, notes)
 
 
-def _by_pair(comparison: Comparison) -> Iterator[tuple[list[str], dict[str, Any]]]:
-    """Yield group, arm and baseline, and the rows of `Comparison.speedup` by quantity."""
-    for key, table in comparison.speedup.groupby(["group", "arm", "baseline"], sort=False):
-        yield [str(name) for name in key], {row.quantity: row for row in tuples(table)}
+def speedup_table(comparison: Comparison) -> Table:
+    """Return seconds of the baseline divided by the arm's, with the arm's quality beside them."""
+    columns = [GROUP, "arm", "against", "pairs", "speedup", "95 % CI", "noise", "verdict"]
+    qualities = quality_decisions(comparison.quality)
+    rows = []
+    for row in tuples(_totals(comparison)):
+        key = (row.group, row.arm, row.baseline)
+        cells = [*key, str(row.n), speedup_text(row, qualities.get(key), comparison), interval(row.low, row.high)]
+        rows.append([*cells, noise_text(row.noise), verdict_text(row)])
+    effect = f"{100 * comparison.smallest_effect:g} %"
+    notes = [
+        "Seconds of training and growth (compiling and tuning for larger batches), without tests, of the baseline "
+        "divided by the arm's own, so more than 1 is faster; geometric mean over seeds with Student's interval of the "
+        f"logarithms. The verdict compares the interval with {effect}, the smallest effect worth naming.",
+        "noise: coefficient of variation of repeats of equal work.",
+        *mark_notes(comparison),
+    ]
+    return _table("speedup", "Speedup", columns, rows, notes)
+
+
+def quality_table(comparison: Comparison) -> Table:
+    """Return the quality by arm and its difference to the baseline."""
+    batches = batch_ranges(comparison)
+    shows_top5 = bool(comparison.quality.top5_mean.notna().any())
+    shows_sampling = bool(comparison.quality.sampling_sd.notna().any())
+    unit = comparison.measure.quality.unit + "s"
+    columns = [GROUP, "arm", "batch", "runs", "final %", "best %*"]
+    columns += ["top-5 %"] if shows_top5 else []
+    columns += ["against", "pairs", unit, "95 % CI"] + (["sampling sd"] if shows_sampling else []) + ["verdict"]
+    rows = []
+    for row in tuples(comparison.quality):
+        cells = [row.group, row.arm, batches.get((row.group, row.arm), NONE), _runs_text(row)]
+        cells += [percent(row.final_mean, row.final_sd), percent(row.best_mean)]
+        cells += [percent(row.top5_mean, row.top5_sd)] if shows_top5 else []
+        if not isinstance(row.baseline, str):
+            is_baseline = comparison.matching.baselines.get(row.group) == row.arm
+            cells += ["", "", "", *([""] if shows_sampling else [])]
+            rows.append([*cells, "", "baseline" if is_baseline else "compared with nothing"])
+            continue
+        cells += [row.baseline, _pairs_text(row), signed(row.difference), interval(row.low, row.high, signed)]
+        rows.append([*cells, *([plain(row.sampling_sd)] if shows_sampling else []), verdict_text(row)])
+    margin = comparison.measure.quality.margin_text
+    notes = [
+        "final: after the last epoch, mean ± standard deviation over seeds.",
+        "* best epoch, selected on the test set: optimistically biased, for reference only.",
+        f"{unit}: final minus the baseline's, paired by seed, with Student's interval, no narrower than the resolution "
+        f"of the test set. better: above 0; equivalent: within ±{margin}; not worse: above -{margin}; worse: below.",
+        *(["sampling sd: standard error of the difference over other test sets, paired by sample; more seeds do not "
+           "reduce it."] if shows_sampling else []),
+        *mark_notes(comparison),
+    ]  # fmt: skip
+    if (comparison.quality.replicates < comparison.quality.pairs).any():
+        notes.append("! Runs with identical curves are copies of one run: they count as one replicate.")
+    return _table("quality", comparison.measure.quality.name.capitalize(), columns, rows, notes)
+
+
+def _runs_text(row: Any) -> str:
+    """Return done runs of all, and what became of the others: failures are outcomes, the rest is missing data."""
+    if row.n == row.planned:
+        return str(row.n)
+    others = [f"{count} {word}" for count, word in ((row.failed, "failed"), (row.missing, "missing")) if count]
+    return ", ".join([f"{row.n} of {row.planned}", *others])
+
+
+def _pairs_text(row: Any) -> str:
+    pairs, replicates = int(row.pairs), int(row.replicates)
+    return str(pairs) if replicates >= pairs else f"{pairs} ({replicates} independent)"
+
+
+def parts_table(comparison: Comparison) -> Table:
+    """Return the speedups by part, each with its interval and verdict."""
+    columns = [GROUP, "arm", "against", "part", "speedup", "95 % CI", "pairs", "verdict"]
+    rows = []
+    for row in tuples(comparison.speedup[comparison.speedup.quantity != "total"]):
+        ends = "" if row.decision == EXACT else interval(row.low, row.high)
+        cells = [row.group, row.arm, row.baseline, QUANTITIES[row.quantity].label, times(row.value), ends]
+        rows.append([*cells, str(row.n), verdict_text(row)])
+    notes = ["with tests: training, growth and tests; updates: optimizer steps, a count without noise."]
+    return _table("parts", "Speedup by part", columns, rows, notes)
 
 
 def split_table(comparison: Comparison) -> Table:
@@ -148,6 +231,33 @@ def split_table(comparison: Comparison) -> Table:
         "tuning for larger batches; rest: data and all else.",
     ]
     return _table("split", "What the speedup is made of", columns, rows, notes)
+
+
+def overall_table(comparison: Comparison) -> Table:
+    """Return each arm's speedup over all cells."""
+    columns = ["arm", "cells", "speedup", "95 % CI", "interquartile mean", "profile score"]
+    rows = [
+        [row.arm, str(row.cells), times(row.speedup), interval(row.low, row.high), times(row.interquartile_mean),
+         plain(row.profile_score)]
+        for row in tuples(comparison.overall)
+    ]  # fmt: skip
+    notes = [
+        "speedup: geometric mean over cells, each counting once, with the interval of other cells like these; "
+        "interquartile mean: of the middle half of all pairs; profile score: area under the performance profile of the "
+        "time to the target up to four times the fastest, from 0 to 1.",
+    ]
+    return _table("overall", "Over all cells", columns, rows, notes)
+
+
+def cost_table(comparison: Comparison) -> Table:
+    """Return what every arm cost, failed and lost work included."""
+    columns = [GROUP, "arm", "runs", "device-hours", "of it unfinished"]
+    rows = [
+        [row.group, row.arm, str(row.runs), significant(row.device_hours), significant(row.unfinished_hours)]
+        for row in tuples(comparison.cost)
+    ]
+    notes = ["unfinished: runs that failed or did not end, and work of killed runs that no checkpoint held."]
+    return _table("cost", "Cost", columns, rows, notes)
 
 
 def forecast_table(comparison: Comparison) -> Table:
@@ -251,47 +361,12 @@ def batch_ranges(comparison: Comparison) -> dict[tuple[str, str], str]:
     return ranges
 
 
-def percent(mean: float, deviation: float) -> str:
-    """Return a fraction in percent with its spread."""
-    if math.isnan(mean):
-        return NONE
-    return f"{100 * mean:.2f}" + ("" if math.isnan(deviation) else f" ± {100 * deviation:.2f}")
+def _totals(comparison: Comparison) -> pd.DataFrame:
+    return comparison.speedup[comparison.speedup.quantity == "total"]
 
 
-def signed(value: float) -> str:
-    """Return a number with its sign and two decimals; what rounds to nothing has no minus."""
-    return NONE if math.isnan(value) else f"{round(value, 2) + 0.0:+.2f}"
-
-
-def plain(value: float) -> str:
-    """Return a number with two decimals."""
-    return NONE if math.isnan(value) else f"{value:.2f}"
-
-
-def times(value: float) -> str:
-    """Return a speedup."""
-    return NONE if math.isnan(value) else f"{value:.2f}x"
-
-
-def interval(low: float, high: float, shown: object) -> str:
-    """Return the ends of an interval."""
-    if math.isnan(low):
-        return NONE
-    text = signed if shown is signed else plain
-    return f"{text(low)} to {text(high)}"
-
-
-def noise_text(noise: float, verdict: str) -> str:
-    """Return the noise floor and whether the speedup exceeds it."""
-    if verdict == NOISE_UNKNOWN or math.isnan(noise):
-        return "unknown"
-    return f"{noise:.2f}x" + (f": {WITHIN_NOISE}" if verdict == WITHIN_NOISE else "")
-
-
-def _ratio_text(row: Any) -> str:
-    if row.verdict == NOT_REACHED:
-        return NOT_REACHED
-    return times(row.value) + (" ~" if row.verdict == WITHIN_NOISE else "")
+def _by_arm(frame: pd.DataFrame) -> dict[tuple[str, str, str], Any]:
+    return {(row.group, row.arm, row.baseline): row for row in tuples(frame)}
 
 
 def _table(name: str, title: str, columns: list[str], rows: list[list[str]], notes: Sequence[str] = ()) -> Table:

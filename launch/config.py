@@ -34,6 +34,9 @@ class SweepConfig:
 
     An arm is a list of overrides, or ``twin(ARM)``: that arm with its schedule replaced by the fixed-batch twin.
     ``exceptions`` are overrides of an arm in the cells of one grid value: ``{network=alexnet: {ARM: [...]}}``.
+    What results are judged by is declared before the runs: ``target`` is the test accuracy to reach, as a fraction
+    (null: derived from the baseline's results); ``margin`` is how many points worse are still acceptable;
+    ``smallest_effect`` is the smallest speedup worth naming, as a share.
     """
 
     name: str = MISSING
@@ -43,6 +46,9 @@ class SweepConfig:
     baseline: str = MISSING
     arms: dict[str, Any] = field(default_factory=dict)
     exceptions: dict[str, Any] = field(default_factory=dict)
+    target: float | None = None
+    margin: float = 1.0
+    smallest_effect: float = 0.02
 
     def __post_init__(self) -> None:
         require_safe_name("sweep.name", self.name)
@@ -52,6 +58,10 @@ class SweepConfig:
         for arm, overrides in self.arms.items():
             require_safe_name("sweep.arms' name", arm)
             self._check_arm(arm, overrides)
+        require(self.target is None or 0 < self.target <= 1, "sweep.target", self.target, "null or a fraction up to 1")
+        require(0 < self.margin < 100, "sweep.margin", self.margin, "between 0 and 100 percentage points")
+        effect = self.smallest_effect
+        require(0 <= effect < 1, "sweep.smallest_effect", effect, "a share of at least 0 and less than 1")
         known = ", ".join(self.arms)
         require(self.baseline in self.arms, "sweep.baseline", self.baseline, f"one of the arms {known}")
         for key, values in self.grid.items():

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import json
+import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from adabatch.config import (
@@ -18,7 +21,6 @@ from adabatch.config import (
 )
 from adabatch.config.hashing import config_hash
 from adabatch.errors import ConfigError
-from adabatch.measure.forecast import count_updates
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.meta import LaunchFacts, Meta, read_meta, update_meta
 from adabatch.rundir.outcome import clear_outcome
@@ -101,23 +103,42 @@ def with_threads(config: TrainConfig, cluster: ClusterConfig) -> TrainConfig:
     return dataclasses.replace(config, hardware=dataclasses.replace(config.hardware, num_threads=max(1, cores)))
 
 
-def starting_order(runs: Sequence[Run]) -> list[Run]:
-    """Return runs with the most updates first within each cell and seed, whose order stays as it is.
+def places_in_blocks(expansion: Expansion) -> dict[Path, int]:
+    """Return each run's place, from 0, among the arms of its block: the runs of one grid point and seed.
 
-    So no long run is left to train alone at the end, and arms that are compared still run close in time.
+    The order of the arms is random, so that drift of the machine is not taken for an effect of an arm, and the same at
+    every submission. Every second seed has the reverse of the order before it, which also balances drift that is large
+    against the noise.
     """
-    places: dict[tuple[str, int], int] = {}
-    updates: dict[str, int] = {}
+    seeds = {seed: number for number, seed in enumerate(expansion.sweep.seeds)}
+    blocks: dict[tuple[str, str, int], list[Run]] = {}
+    for run in expansion.runs:
+        blocks.setdefault(_block_of(run), []).append(run)
+    places: dict[Path, int] = {}
+    for (cell, point, seed), runs in blocks.items():
+        number = seeds[seed]
+        order = list(range(len(runs)))
+        random.Random(f"{expansion.sweep.name}/{cell}/{point}/{number // 2}").shuffle(order)
+        if number % 2:
+            order.reverse()
+        places |= {runs[index].run_dir: place for place, index in enumerate(order)}
+    return places
+
+
+def starting_order(runs: Sequence[Run], places: Mapping[Path, int]) -> list[Run]:
+    """Return runs block by block, in the order of their places.
+
+    Args:
+        places: of `places_in_blocks`.
+    """
+    blocks: dict[tuple[str, str, int], int] = {}
     for run in runs:
-        places.setdefault((run.cell, run.seed), len(places))
-        if _updates_key(run) not in updates:
-            updates[_updates_key(run)] = count_updates(run.config).total()
-    return sorted(runs, key=lambda run: (places[run.cell, run.seed], -updates[_updates_key(run)]))
+        blocks.setdefault(_block_of(run), len(blocks))
+    return sorted(runs, key=lambda run: (blocks[_block_of(run)], places[run.run_dir]))
 
 
-def _updates_key(run: Run) -> str:
-    """Return a text that is equal for runs with the same updates, so that those of many seeds are counted once."""
-    return f"{run.config.num_epochs} {run.config.schedule} {run.config.dataset}"
+def _block_of(run: Run) -> tuple[str, str, int]:
+    return run.cell, json.dumps(run.swept, sort_keys=True, default=str), run.seed
 
 
 def resolved(run: Run, cluster: ClusterConfig) -> TrainConfig:

@@ -13,6 +13,7 @@ import yaml
 from adabatch.files import SOURCE_DIR, write_text_atomic
 from adabatch.rundir.journal import Journal
 from adabatch.rundir.provenance import code_version
+from launch.config import SweepConfig
 from launch.expand import Expansion
 
 _LARGEST_DIFF_BYTES = 10_000_000
@@ -20,9 +21,13 @@ _LARGEST_DIFF_BYTES = 10_000_000
 
 def write_sweep(expansion: Expansion, call_overrides: list[str]) -> None:
     """Write ``sweep.yaml``: the sweep as it was resolved, the overrides of the call among its own."""
-    values = asdict(expansion.sweep)
-    values["overrides"] = [*values["overrides"], *call_overrides]
+    values = declaration(expansion.sweep, call_overrides)
     write_text_atomic(expansion.folder / "sweep.yaml", yaml.safe_dump(values, sort_keys=False))
+
+
+def declaration(sweep: SweepConfig, call_overrides: list[str]) -> dict[str, Any]:
+    """Return what a sweep declares before it runs: the runs, and what they are judged by."""
+    return {**asdict(sweep), "overrides": [*sweep.overrides, *call_overrides]}
 
 
 def snapshot_code(journal: Journal) -> dict[str, Any]:

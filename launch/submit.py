@@ -12,6 +12,7 @@ from pathlib import Path
 from adabatch.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, ConfigError
 from adabatch.rundir.journal import Journal
 from adabatch.rundir.meta import LaunchFacts
+from adabatch.rundir.preregistration import register
 from adabatch.rundir.process_identity import identity_of, this_process
 from adabatch.rundir.states import State
 from launch.config import ClusterConfig
@@ -19,11 +20,19 @@ from launch.expand import Expansion, Run
 from launch.forecast import forecast_runs
 from launch.lint import ERROR, Finding
 from launch.local_queue import Stopped, foreground_queue, start_detached
-from launch.prepare import Selection, concurrent_runs, resolved, select, starting_order, write_run
+from launch.prepare import (
+    Selection,
+    concurrent_runs,
+    places_in_blocks,
+    resolved,
+    select,
+    starting_order,
+    write_run,
+)
 from launch.probe import Prober
 from launch.slurm import Queue, SlurmError
 from launch.slurm_submit import Submission, check_shape, recover_lost_answers, require_programs, submit_to_slurm
-from launch.snapshot import snapshot_code, write_sweep
+from launch.snapshot import declaration, snapshot_code, write_sweep
 from launch.status import status_of
 
 
@@ -83,7 +92,7 @@ def submit(request: Request) -> int:
             return EXIT_DONE
         token = uuid.uuid4().hex[:8]
         logs = journal.logs / f"{datetime.datetime.now():%Y%m%d-%H%M%S}-{token}"
-        groups = _write(request, selection.chosen, journal)
+        groups = _write(request, selection.chosen, journal, selection.done)
         if request.cluster.kind == "slurm":
             return submit_to_slurm(Submission(expansion, journal, request.cluster, logs, token), groups)
         paths = [[run.run_dir for run in group] for group in groups]
@@ -113,15 +122,21 @@ def _selection_text(selection: Selection, folder: Path) -> str:
     return f"{folder}: submitting {len(selection.chosen)} runs" + (f" ({others})" if others else "")
 
 
-def _write(request: Request, chosen: Sequence[Run], journal: Journal) -> list[list[Run]]:
+def _write(request: Request, chosen: Sequence[Run], journal: Journal, num_done: int) -> list[list[Run]]:
     """Write what the jobs will read: the sweep, the code, and each run's config; return the runs by job."""
     cluster, sweep = request.cluster, request.expansion.sweep
     prober = Prober(request.expansion.runs, request.expansion.folder, cluster, request.measure_again)
     measured = prober.resolve_auto(chosen)
     configs = [resolved(run, cluster) for run in measured]
     forecasts = forecast_runs(measured, prober.measure_times(measured)) if request.forecast else {}
+    places = places_in_blocks(request.expansion)
     facts = LaunchFacts(
         sweep=sweep.name,
+        target=sweep.target,
+        margin=sweep.margin,
+        smallest_effect=sweep.smallest_effect,
+        num_planned_runs=len(request.expansion.runs),
+        registration=register(request.expansion.folder, declaration(sweep, request.overrides), num_done),
         varied=list(sweep.grid),
         lint_allowed=request.allowed,
         cluster=request.cluster_name,
@@ -133,9 +148,10 @@ def _write(request: Request, chosen: Sequence[Run], journal: Journal) -> list[li
     for run, config in zip(chosen, configs, strict=True):
         predicted = forecasts.get(run.run_dir)
         forecast = dataclasses.asdict(predicted) if predicted else None
-        write_run(run, config, dataclasses.replace(facts, forecast=forecast))
+        own = dataclasses.replace(facts, forecast=forecast, place_in_block=places[run.run_dir])
+        write_run(run, config, own)
     size = cluster.runs_per_job
-    runs = starting_order(chosen)
+    runs = starting_order(chosen, places)
     return [runs[start : start + size] for start in range(0, len(runs), size)]
 
 

@@ -37,6 +37,7 @@ class RunDir:
         self.checkpoint = self.path / "checkpoint.pt"
         self.previous_checkpoint = self.path / "checkpoint.previous.pt"
         self.attempts = self.path / "attempts.jsonl"
+        self.test_correct = self.path / "test_correct.npy"
         self.log = self.path / "log.txt"
         self.done = self.path / "DONE"
         self.failed = self.path / "FAILED"

@@ -64,6 +64,10 @@ class LaunchFacts:
         code: commit, version and uncommitted changes at submission.
         forecast: what was predicted before the run started.
         asked_hash: config hash before values that are measured or chosen at submission were filled in.
+        target, margin, smallest_effect: what the sweep declares to be judged by.
+        num_planned_runs: runs of the whole sweep.
+        place_in_block: place of the run among the arms of its cell and seed, from 0, in the order of their start.
+        registration: digest of what the sweep declared; see `adabatch.rundir.preregistration`.
         earlier: how many runs went side by side in earlier submissions, and up to which number of segments.
     """
 
@@ -80,6 +84,12 @@ class LaunchFacts:
     code: dict[str, Any] = fact(dict, in_frame=False, default={})
     forecast: dict[str, Any] | None = fact(dict, in_frame=False)
     asked_hash: str | None = fact(str, in_frame=False)
+    target: float | None = fact(int, float)
+    margin: float | None = fact(int, float)
+    smallest_effect: float | None = fact(int, float)
+    num_planned_runs: int | None = fact(int)
+    place_in_block: int | None = fact(int)
+    registration: str | None = fact(str)
     earlier: list[dict[str, Any]] = fact(list, in_frame=False, default=[])
 
 

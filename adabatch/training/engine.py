@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from adabatch.config import OptimizerConfig, TrainConfig
 from adabatch.networks import build_network
-from adabatch.networks.batch_norm import set_batch_norm_mode
+from adabatch.networks.batch_norm_mode import set_batch_norm_mode
 from adabatch.training.compiler import (
     CUDA_GRAPH_MODES,
     compile_network,

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
+from adabatch.files import write_bytes_atomic
 from adabatch.processes.ranks import Ranks
 from adabatch.training.engine import Engine
 
@@ -69,15 +73,32 @@ class MetricSums:
         self._sums.copy_(state if is_main else torch.zeros_like(state))
 
 
-def evaluate(engine: Engine, source: Source, num_classes: int, ranks: Ranks) -> Metrics:
-    """Return the metrics of the whole source, each rank computing its share of the micro-batches."""
+def evaluate(
+    engine: Engine, source: Source, num_classes: int, ranks: Ranks, correct: torch.Tensor | None = None
+) -> Metrics:
+    """Return the metrics of the whole source, each rank computing its share of the micro-batches.
+
+    Args:
+        correct: uint8 of shape (num_samples,) on the device, zeros; set to 1 for every sample classified correctly, on
+            this rank's share.
+    """
     ranks.broadcast_buffers(engine.network)
     sums = MetricSums(engine.device, num_classes)
     batches = torch.arange(source.num_samples).split(_TEST_MICRO_BATCH_SIZE)[ranks.rank :: ranks.world_size]
     engine.network.eval()
     with torch.inference_mode():
-        for images, labels in source.iterate(0, 0, batches):
+        for indices, (images, labels) in zip(batches, source.iterate(0, 0, batches), strict=True):
             loss, logits = engine.infer(images, labels)
             sums.add(loss, logits, labels)
+            if correct is not None:
+                correct[indices.to(correct.device)] = (logits.argmax(1) == labels).to(torch.uint8)
     engine.network.train()
     return sums.mean(ranks)
+
+
+def write_correctness(path: Path, correct: torch.Tensor) -> None:
+    """Write which test samples were classified correctly: a NumPy file of bits, behind the number of padding bits."""
+    bits = np.packbits(correct.numpy().astype(bool))
+    content = io.BytesIO()
+    np.save(content, np.concatenate([np.array([-len(correct) % 8], dtype=np.uint8), bits]))
+    write_bytes_atomic(path, content.getvalue())

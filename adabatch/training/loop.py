@@ -25,7 +25,7 @@ from adabatch.schedules import PlannedUpdate, Progress, Signals, plan_updates
 from adabatch.schedules.batching import UpdateSplit, split_update
 from adabatch.training.checkpoint import load_checkpoint, save_checkpoint
 from adabatch.training.engine import Engine, searches_kernels
-from adabatch.training.evaluation import Metrics, MetricSums, evaluate
+from adabatch.training.evaluation import Metrics, MetricSums, evaluate, write_correctness
 from adabatch.training.ledger import SampleLedger
 from adabatch.training.profiling import UpdateProfiler
 from adabatch.training.reporting import Reporter
@@ -226,7 +226,7 @@ class TrainingLoop:
         if not math.isfinite(train.loss):
             self._fail_non_finite()
         self._stopwatch.switch("test")
-        test = evaluate(self._engine, self._dataset.test, self.config.dataset.num_classes, self._ranks)
+        test = self._test()
         if not math.isfinite(test.loss):  # the last update's weights, or statistics, may be the first that are not
             self._fail_non_finite("test")
         self._stopwatch.switch("save")
@@ -242,6 +242,18 @@ class TrainingLoop:
         every = self.config.checkpoint.every_epochs
         if every is not None and len(self.rows) % every == 0:
             self._save()
+
+    def _test(self) -> Metrics:
+        """Return the test metrics; after the last epoch, keep which samples were classified correctly, too."""
+        source, num_classes = self._dataset.test, self.config.dataset.num_classes
+        if self.progress.epoch < self.config.num_epochs:
+            return evaluate(self._engine, source, num_classes, self._ranks)
+        correct = torch.zeros(source.num_samples, dtype=torch.uint8, device=self._engine.device)
+        metrics = evaluate(self._engine, source, num_classes, self._ranks, correct)
+        over_ranks = self._ranks.sum_over_ranks(correct.cpu())
+        if self._ranks.is_main:
+            write_correctness(self._run_dir.test_correct, over_ranks)
+        return metrics
 
     def _row(
         self, last: PlannedUpdate, train: Metrics, test: Metrics, dropped: int, total: dict[str, float]

@@ -80,7 +80,7 @@ def write_run(
     about = {"sweep": "hand", "arm": arm, "cell": cell, "baseline": baseline, "swept": {}, **(launch or {})}
     (path / "meta.json").write_text(json.dumps({**origin, **(meta or {}), "launch": about}))
     shares = spans or {"data": 0.25, "forward": 0.25, "backward": 0.25, "update": 0.25}
-    write_epochs(path / "epochs.csv", accuracies, seconds, sizes, rates, shares)
+    write_epochs(path / "epochs.csv", accuracies, seconds, sizes, rates, shares, test_loss=1.0 + seed / 128)
     (path / "summary.json").write_text(json.dumps({"state": state, "cause": cause}))
     if state == "done":
         (path / "DONE").write_text("done\n")
@@ -96,6 +96,7 @@ def write_epochs(
     sizes: Sequence[int],
     rates: Sequence[float],
     shares: Mapping[str, float],
+    test_loss: float = 1.0,
 ) -> None:
     elapsed, updates, rows = 0.0, 0, []
     for place, accuracy in enumerate(accuracies):
@@ -113,6 +114,7 @@ def write_epochs(
             "world_size": 1,
             "learning_rate": rates[place],
             "test_accuracy": accuracy,
+            "test_loss": test_loss,
             "train_seconds": training,
             "elapsed_seconds": elapsed,
             "test_seconds": 1.0,

@@ -7,7 +7,7 @@ import torch
 from torch import distributed, nn
 
 from adabatch.networks import build_network
-from adabatch.networks.batch_norm import set_batch_norm_mode
+from adabatch.networks.batch_norm_mode import set_batch_norm_mode
 
 
 def normalize(case: dict, rank: int) -> dict:

@@ -13,7 +13,8 @@ from torch.testing import assert_close
 
 from adabatch.errors import ConfigError
 from adabatch.networks import build_network
-from adabatch.networks.batch_norm import GhostBatchNorm2d, set_batch_norm_mode
+from adabatch.networks.batch_norm import GhostBatchNorm2d
+from adabatch.networks.batch_norm_mode import set_batch_norm_mode
 from adabatch.networks.sync_batch_norm import SyncBatchNorm2d
 
 SYNC_SPLITS = [(5, 3), (4, 4), (1, 7), (8, 0), (0, 8)]

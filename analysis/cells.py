@@ -1,0 +1,65 @@
+"""Numbers as table cells."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+
+#: Stands for a number that does not exist.
+NONE = "–"
+
+
+def percent(mean: float, deviation: float = math.nan) -> str:
+    """Return a fraction in percent with its spread."""
+    if math.isnan(mean):
+        return NONE
+    return f"{100 * mean:.2f}" + ("" if math.isnan(deviation) else f" ± {100 * deviation:.2f}")
+
+
+def signed(value: float) -> str:
+    """Return a number with its sign and two decimals; what rounds to nothing has no minus."""
+    return NONE if math.isnan(value) else f"{round(value, 2) + 0.0:+.2f}"
+
+
+def plain(value: float) -> str:
+    """Return a number with two decimals."""
+    return NONE if math.isnan(value) else f"{value:.2f}"
+
+
+def significant(value: float) -> str:
+    """Return a number with three significant digits; ``never`` for an infinite time."""
+    if math.isnan(value):
+        return NONE
+    return "never" if math.isinf(value) else f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def times(value: float) -> str:
+    """Return a speedup."""
+    return NONE if math.isnan(value) else f"{value:.2f}x"
+
+
+def interval(low: float, high: float, shown: Callable[[float], str] = plain) -> str:
+    """Return the ends of an interval."""
+    return NONE if math.isnan(low) else f"{shown(low)} to {shown(high)}"
+
+
+def noise_text(noise: float) -> str:
+    """Return a coefficient of variation in percent."""
+    return "unknown" if math.isnan(noise) else f"{100 * noise:.1f} %"
+
+
+def verdict_text(row: Any) -> str:
+    """Return a row's verdict, with what it rests on and what several comparisons make of it.
+
+    Args:
+        row: with ``verdict``, ``adjusted`` and, for speeds, ``is_paired``.
+    """
+    text = "" if pd.isna(row.verdict) else str(row.verdict)
+    if getattr(row, "is_paired", True) is False:
+        text += " (unpaired, assumes equal spread)"
+    if isinstance(row.adjusted, str) and row.adjusted != row.verdict:
+        text += f"; with Holm: {row.adjusted}"
+    return text

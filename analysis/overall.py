@@ -1,0 +1,117 @@
+"""What holds over all cells of a sweep, what it cost, and what a reader must know of the runs as a whole."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Iterator
+
+import numpy as np
+import pandas as pd
+
+from analysis.frames import Data, is_final
+from analysis.intervals import drift, outliers, overall
+from analysis.matching import Matching
+from analysis.quality import Measure
+from analysis.target import Targets, performance_profile
+
+OVERALL_COLUMNS = ["arm", "cells", "speedup", "low", "high", "interquartile_mean", "profile_score"]
+COST_COLUMNS = ["group", "arm", "runs", "device_hours", "unfinished_hours"]
+_LEVEL = 0.05
+
+
+def overall_speedup(data: Data, matching: Matching, targets: Targets, measure: Measure) -> pd.DataFrame:
+    """Return one row an arm against the sweeps' baselines, over all cells; empty if there is one cell.
+
+    ``speedup`` is the geometric mean over cells, each counting once, with Student's 95 % interval over the cells'
+    means; ``interquartile_mean`` that of the middle half of all pairs; ``profile_score`` see
+    `analysis.target.performance_profile`.
+    """
+    pairs = matching.pairs[matching.pairs.is_final & matching.pairs.is_timed]
+    pairs = pairs[
+        [matching.baselines.get(group) == base for group, base in zip(pairs.group, pairs.baseline, strict=True)]
+    ]
+    if pairs.group.nunique() < 2:
+        return pd.DataFrame(columns=OVERALL_COLUMNS)
+    seconds = data.runs.elapsed_seconds.astype(float)
+    ratios = np.log(seconds.reindex(pairs.baseline_run).to_numpy() / seconds.reindex(pairs.run).to_numpy())
+    pairs = pairs.assign(ratio=ratios, arm=[_plain_arm(arm) for arm in pairs.arm])
+    scores = performance_profile(data, matching, targets, measure).groupby("arm").score.first()
+    rows = []
+    for arm, table in pairs.groupby("arm", sort=False):
+        by_cell: dict[Hashable, np.ndarray] = {
+            str(group): cell.ratio.to_numpy() for group, cell in table.groupby("group")
+        }
+        found = overall(by_cell)
+        ends = (math.exp(part) for part in (found.mean.value, found.mean.low, found.mean.high))
+        score = scores[[_plain_arm(name) == arm for name in scores.index]].mean()
+        rows.append([arm, found.num_cells, *ends, math.exp(found.interquartile_mean), float(score)])
+    return pd.DataFrame(rows, columns=OVERALL_COLUMNS)
+
+
+def _plain_arm(arm: object) -> str:
+    """Return an arm's name without the swept values that its folder carries."""
+    return str(arm).partition(",")[0]
+
+
+def cost(data: Data) -> pd.DataFrame:
+    """Return device-hours by group and arm: of all runs, and of those that have no final number.
+
+    A run's hours are its wall-clock seconds, tests and saving included, and the work of killed segments that no
+    checkpoint held, times its ranks; of a run that recorded no wall-clock seconds, those of its finished epochs.
+    """
+    runs = data.runs
+    epochs_seconds = runs[["elapsed_seconds", "test_seconds", "save_seconds"]].astype(float).sum(axis=1)
+    wall = pd.to_numeric(runs.wall_seconds, errors="coerce").fillna(epochs_seconds)
+    lost = pd.to_numeric(runs.lost_seconds, errors="coerce").fillna(0.0)
+    ranks = pd.to_numeric(runs.world_size, errors="coerce").fillna(1.0)
+    hours = (wall + lost) * ranks / 3600
+    unfinished = hours.where(~is_final(runs), lost * ranks / 3600)
+    table = pd.DataFrame({"group": runs.group, "arm": runs.arm, "hours": hours, "unfinished": unfinished})
+    by_arm = table.groupby(["group", "arm"], sort=False)
+    frame = by_arm.agg(runs=("hours", "size"), device_hours=("hours", "sum"), unfinished_hours=("unfinished", "sum"))
+    return frame.reset_index()[COST_COLUMNS]
+
+
+def remarks(data: Data, matching: Matching) -> Iterator[str]:
+    """Yield sentences on drift, outliers and an unfinished sweep; nothing is removed for any of them."""
+    counted = data.runs[is_final(data.runs) & data.runs.index.isin(matching.counted - matching.untimed)]
+    for group, cell in counted.groupby("group", sort=False):
+        logs = np.log(cell.elapsed_seconds.astype(float).to_numpy())
+        yield from _drift_remark(str(group), cell, logs)
+        yield from _outlier_remark(str(group), cell, logs)
+    yield from _interim_remark(data)
+
+
+def _drift_remark(group: str, cell: pd.DataFrame, logs: np.ndarray) -> Iterator[str]:
+    starts = pd.to_datetime(cell.started_at, utc=True, errors="coerce", format="ISO8601")
+    times = (starts - pd.Timestamp(0, tz="UTC")).dt.total_seconds().to_numpy(dtype=float)
+    same_host = cell.host.nunique(dropna=False) == 1
+    found = drift(times, logs, cell.arm.tolist(), None if same_host else cell.host.astype(str).tolist())
+    if found.p_value < _LEVEL:
+        percent = 100 * math.expm1(found.change.value)
+        yield (
+            f"{group}: the seconds of equal work changed by {percent:+.1f} % within {found.hours:.2g} h "
+            f"(p = {found.p_value:.3f}): the machine drifted"
+        )
+
+
+def _outlier_remark(group: str, cell: pd.DataFrame, logs: np.ndarray) -> Iterator[str]:
+    medians = pd.Series(logs).groupby(cell.arm.to_numpy()).transform("median").to_numpy()
+    for run in cell.index[outliers(logs - medians)]:
+        yield f"{group}: the seconds of {cell.arm[run]}, seed {cell.seed[run]}, are an outlier; they are counted"
+
+
+def _interim_remark(data: Data) -> Iterator[str]:
+    """Yield that the seeds which a sweep declared are not all done."""
+    if "num_planned_runs" not in data.runs:
+        return
+    for sweep, runs in data.runs.groupby("sweep", sort=False):
+        planned = pd.to_numeric(runs.num_planned_runs, errors="coerce").max()
+        done = int(is_final(runs).sum())
+        ended = done + int(sum(map(_is_over, runs.state)))
+        if planned > ended:
+            yield f"{sweep}: interim, {done} of the {planned:.0f} declared runs are done; verdicts may change by chance"
+
+
+def _is_over(state: object) -> bool:
+    return state in ("failed", "out-of-memory", "timeout")

@@ -1,0 +1,45 @@
+"""Whether what a comparison is judged by was declared before the sweep ran."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from adabatch.rundir.journal import sweep_folder_of
+from adabatch.rundir.preregistration import Registration, read_registrations
+from analysis.frames import Data
+
+
+def registrations(
+    data: Data, baseline: str | None, target: float | None, margin: float, smallest_effect: float
+) -> Iterator[str]:
+    """Yield for each sweep folder what it declared at its first submission, and whether that still holds."""
+    folders = dict.fromkeys(folder for run in data.runs.index if (folder := sweep_folder_of(Path(str(run)))))
+    for folder in folders:
+        known = read_registrations(folder)
+        if known:
+            yield _sentence(folder.name, known, baseline, target, margin, smallest_effect)
+
+
+def _sentence(
+    name: str,
+    known: list[Registration],
+    baseline: str | None,
+    target: float | None,
+    margin: float,
+    smallest_effect: float,
+) -> str:
+    first, last = known[0], known[-1]
+    made_at = datetime.fromtimestamp(first.time, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    head = f"{name}: registered {made_at} as {first.digest}"
+    used = {"target": target, "margin": margin, "smallest_effect": smallest_effect}
+    if baseline is not None:
+        used["baseline"] = baseline  # type: ignore[assignment]
+    changed = [key for key, value in used.items() if last.content.get(key) != value]
+    if changed:
+        return f"{head}; this comparison uses another {', '.join(key.replace('_', ' ') for key in changed)}."
+    if last.digest != first.digest:
+        keys = [key for key in last.content if last.content.get(key) != first.content.get(key)]
+        return f"{head}; changed after {last.num_done} runs were done ({', '.join(keys)}), now {last.digest}."
+    return f"{head}; unchanged."

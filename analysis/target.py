@@ -1,0 +1,189 @@
+"""Time to the target: which runs reach it, when, and whether an arm reaches it sooner. What never does is censored."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.frames import Data, has_failed, is_final
+from analysis.intervals import Interval, coefficient_of_variation, paired_interval
+from analysis.matching import Matching
+from analysis.quality import Measure
+from analysis.time_to_target import Reached, log_rank, median_seconds, profile_score, share
+from analysis.verdicts import speed_verdict
+
+COLUMNS = [
+    "group", "arm", "baseline", "target", "is_declared", "reached", "n", "reached_low", "reached_high",
+    "baseline_reached", "baseline_n", "median_seconds", "baseline_median_seconds", "median_samples", "value", "low",
+    "high", "pairs", "noise", "p_value", "decision", "verdict", "runs",
+]  # fmt: skip
+#: Verdicts by the log-rank test, where not all runs reached the target.
+SOONER, LATER, UNDECIDED, NOT_REACHED = "sooner", "later", "undecided", "not reached"
+_LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class Targets:
+    """By group what counts as reached.
+
+    Attributes:
+        by_group: in the unit in which the quality is stored, such as a fraction.
+        is_declared: whether the sweep, or the caller, declared it; else it is derived from the baseline.
+    """
+
+    by_group: Mapping[str, float]
+    is_declared: bool
+
+
+def derived_targets(data: Data, matching: Matching, measure: Measure) -> Targets:
+    """Return by group the baseline's median final quality, made worse by the margin."""
+    found = {}
+    sign = 1 if measure.quality.higher_is_better else -1
+    for group, baseline in matching.baselines.items():
+        runs = data.done[(data.done.group == group) & (data.done.arm == baseline)]
+        runs = runs[runs.index.isin(matching.counted)]
+        if len(runs):
+            median = float(runs.groupby("seed")[f"final_{measure.column}"].mean().median())
+            found[group] = median - sign * measure.quality.margin / measure.scale
+    return Targets(found, is_declared=False)
+
+
+def to_target(data: Data, targets: Targets, measure: Measure) -> pd.DataFrame:
+    """Return ``seconds_to_target`` and ``samples_to_target`` by run; infinite where the target was not reached.
+
+    Seconds are those of training and growth until the end of the first epoch whose quality is at least as good. A run
+    that failed by itself did not reach it; of one that is still running, or was stopped from outside, it is NaN unless
+    it has reached the target already.
+    """
+    target = data.runs.group.map(dict(targets.by_group))
+    epochs = data.epochs[["run", "epoch", measure.column, "elapsed_seconds", "samples"]]
+    epochs = epochs.sort_values("epoch", kind="stable")
+    wanted = target.reindex(epochs.run.astype(object)).to_numpy(dtype=float)
+    sign = 1 if measure.quality.higher_is_better else -1
+    is_there = sign * epochs[measure.column].to_numpy(dtype=float) >= sign * wanted
+    first = epochs[is_there].drop_duplicates("run").set_index("run")
+    first.index = first.index.astype(object)
+    costs = first[["elapsed_seconds", "samples"]].reindex(data.runs.index).astype(float)
+    costs.columns = pd.Index(["seconds_to_target", "samples_to_target"])
+    failed = [has_failed(state, damage) for state, damage in zip(data.runs.state, data.runs.damage, strict=True)]
+    ended = is_final(data.runs) | pd.Series(failed, index=data.runs.index, dtype=bool)
+    costs.loc[ended & costs.samples_to_target.isna()] = math.inf
+    costs.loc[data.runs.damage.notna() | target.isna()] = math.nan
+    return costs
+
+
+def time_to_target(
+    data: Data, matching: Matching, targets: Targets, measure: Measure, smallest_effect: float
+) -> pd.DataFrame:
+    """Return one row an arm and baseline: how many runs reached the target, when, and whether sooner.
+
+    ``reached`` of ``n`` counted runs did, with Wilson's interval of the share; ``median_seconds`` is infinite if fewer
+    than half did. Where every run of at least two pairs reached it, ``value`` is the speedup to the target with its
+    interval, and the verdict is that of a speed. Else it follows from the log-rank test (``p_value``, by permutation,
+    within seeds where they are paired). ``noise`` is the coefficient of variation of just these times.
+    """
+    runs = data.runs.join(to_target(data, targets, measure))
+    counted = runs[runs.index.isin(matching.counted - matching.untimed) & runs.seconds_to_target.notna()]
+    rows = []
+    for (group, arm, baseline), pairs in matching.pairs.groupby(["group", "arm", "baseline"], sort=False):
+        if group in targets.by_group:
+            cell = counted[counted.group == group]
+            key = {"group": group, "arm": arm, "baseline": baseline, "target": targets.by_group[str(group)]}
+            rows.append({**key, "is_declared": targets.is_declared, **_compare(cell, pairs, str(arm), str(baseline),
+                                                                             smallest_effect)})  # fmt: skip
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _compare(
+    cell: pd.DataFrame, pairs: pd.DataFrame, arm: str, baseline: str, smallest_effect: float
+) -> dict[str, Any]:
+    own, base = cell[cell.arm == arm], cell[cell.arm == baseline]
+    mine, theirs = _reached(own), _reached(base)
+    row: dict[str, Any] = {
+        "reached": mine.k,
+        "n": mine.n,
+        "reached_low": mine.low,
+        "reached_high": mine.high,
+        "baseline_reached": theirs.k,
+        "baseline_n": theirs.n,
+        "median_seconds": median_seconds(own.seconds_to_target.to_numpy()),
+        "baseline_median_seconds": median_seconds(base.seconds_to_target.to_numpy()),
+        "median_samples": median_seconds(own.samples_to_target.to_numpy()),
+        "noise": _noise(cell),
+        "runs": sorted({*own.index, *base.index}),
+    }
+    used = pairs[pairs.run.isin(own.index) & pairs.baseline_run.isin(base.index) & pairs.is_timed]
+    test = _log_rank(own, base, used)
+    ratio = _paired_ratio(cell, used)
+    row |= {"value": math.exp(ratio.value), "low": math.exp(ratio.low), "high": math.exp(ratio.high), "pairs": ratio.n}
+    row["p_value"] = test.p_value
+    return {**row, **_verdict(row, ratio, test.excess, smallest_effect)}
+
+
+def _verdict(row: dict[str, Any], ratio: Interval[float], excess: float, smallest_effect: float) -> dict[str, str]:
+    if not row["reached"]:
+        return {"decision": NOT_REACHED, "verdict": NOT_REACHED}
+    if ratio.has_ends:
+        verdict = speed_verdict(ratio, smallest_effect)
+        return {"decision": verdict.decision, "verdict": verdict.text}
+    if row["p_value"] < _LEVEL:
+        word = SOONER if excess > 0 else LATER
+        return {"decision": word, "verdict": f"{word} (log-rank p = {row['p_value']:.3f})"}
+    p_text = "" if math.isnan(row["p_value"]) else f" (log-rank p = {row['p_value']:.2f})"
+    return {"decision": UNDECIDED, "verdict": f"{UNDECIDED}{p_text}"}
+
+
+def _reached(runs: pd.DataFrame) -> Reached:
+    return share(int(np.isfinite(runs.seconds_to_target).sum()), len(runs))
+
+
+def _noise(cell: pd.DataFrame) -> float:
+    times = cell[np.isfinite(cell.seconds_to_target)]
+    return coefficient_of_variation([np.log(group.to_numpy()) for _, group in times.groupby("arm").seconds_to_target])
+
+
+def _log_rank(own: pd.DataFrame, base: pd.DataFrame, pairs: pd.DataFrame) -> Any:
+    """Return the test within seeds if all runs are paired, else over all runs."""
+    is_paired = len(pairs) > 1 and set(pairs.run) == set(own.index) and set(pairs.baseline_run) == set(base.index)
+    blocks = (own.seed.tolist(), base.seed.tolist()) if is_paired else (None, None)
+    return log_rank(own.seconds_to_target.to_numpy(), base.seconds_to_target.to_numpy(), *blocks)
+
+
+def _paired_ratio(cell: pd.DataFrame, pairs: pd.DataFrame) -> Interval[float]:
+    """Return the interval of the log speedup to the target; NaN ends unless every run of the pairs reached it."""
+    times = cell.seconds_to_target
+    own, base = times.reindex(pairs.run).to_numpy(), times.reindex(pairs.baseline_run).to_numpy()
+    if not len(pairs) or not (np.isfinite(own).all() and np.isfinite(base).all()):
+        return paired_interval([])
+    ratios = pd.Series(np.log(base / own), index=pairs.seed.to_numpy()).groupby(level=0).mean()
+    return paired_interval(ratios.to_numpy())
+
+
+def performance_profile(data: Data, matching: Matching, targets: Targets, measure: Measure) -> pd.DataFrame:
+    """Return by arm how often it reached the target within a factor of the fastest arm's seconds.
+
+    The profile of Dolan and Moré (Mathematical Programming 91, 2002) over the groups and seeds of all pairs: columns
+    ``arm``, ``factor`` (1 is as fast as the fastest), ``share`` (of the arm's groups and seeds) and ``score`` (of the
+    arm; see `analysis.time_to_target.profile_score`). A target that was not reached took infinitely long and counts in
+    the share's denominator, so that an arm that never reached it has a row without a share.
+    """
+    seconds = data.runs[["group", "seed", "arm"]].join(to_target(data, targets, measure).seconds_to_target)
+    timed = matching.pairs[matching.pairs.is_timed]
+    seconds = seconds[seconds.index.isin({*timed.run, *timed.baseline_run})]
+    costs = seconds.dropna().groupby(["group", "seed", "arm"], sort=False).seconds_to_target.mean()
+    factors = (costs / costs.groupby(["group", "seed"]).transform("min")).rename("factor").reset_index()
+    factors["factor"] = factors.factor.fillna(math.inf)  # nobody reached it: infinity by infinity
+    rows = []
+    for arm, group in factors.groupby("arm", sort=False).factor:
+        score = profile_score(group.to_numpy())
+        finite = np.sort(group[np.isfinite(group)].to_numpy())
+        shares = np.arange(1, len(finite) + 1) / len(group)
+        rows += [(arm, factor, part, score) for factor, part in zip(finite, shares, strict=True)]
+        rows += [] if len(finite) else [(arm, math.nan, 0.0, score)]
+    profile = pd.DataFrame(rows, columns=["arm", "factor", "share", "score"])
+    return profile.drop_duplicates(["arm", "factor"], keep="last").reset_index(drop=True)
