@@ -26,14 +26,14 @@ Trains one network on one data set under one schedule of batch size and learning
   python -m adabatch network=tiny_cnn dataset=digits num_epochs=20 schedule.batch_size=16
   python -m adabatch -m seed=1,2,3            several runs, one after another
 
-The same command again resumes an interrupted run and recognises a finished one.
+Repeating the command resumes an interrupted run and leaves a finished one as it is.
 
 Choose an option of a group with group=option:
 
 {options}
 
-Set a value with key=value. A key marked (time) can change only how long a run takes, one marked (-)
-nothing about its results; brackets hold what is allowed:
+Set a value with key=value. A key marked (time) affects only how long a run takes, one marked (-)
+does not affect its results; brackets hold the allowed values:
 
 {keys}
 
@@ -41,7 +41,7 @@ nothing about its results; brackets hold what is allowed:
   --config-dir DIR   add your own options: DIR/dataset/NAME.yaml and so on
   --help             this page
 
-Exit status: 0 done, 1 failed, 2 wrong call or config, 75 stopped by a signal with its state saved, 130 by Ctrl-C.
+Exit status: 0 done, 1 failed, 2 invalid call or config, 75 stopped by a signal with its state saved, 130 by Ctrl-C.
 """
 _MARKS = {Changes.RESULT: "", Changes.TIME: "time", Changes.NOTHING: "-"}
 _WIDTH = 100

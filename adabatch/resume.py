@@ -1,4 +1,4 @@
-"""``python -m adabatch.resume RUN_DIR``: trains, or continues, the run of a directory that holds a ``config.yaml``."""
+"""``python -m adabatch.resume RUN_DIR``: trains or resumes the run in a directory that holds a ``config.yaml``."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ def _prepare(config: TrainConfig, run_dir: RunDir) -> None:
         if not run_dir.config.exists():
             save_config(config, run_dir.config)
     except OSError as error:
-        raise ConfigError(f"run_dir is {run_dir.path}; it must be a folder that can be written ({error}).") from error
+        raise ConfigError(f"run_dir is {run_dir.path}; it must be a writable folder ({error}).") from error
 
 
 def _execute(config: TrainConfig, run_dir: RunDir, place: RankPlace | None) -> int:
@@ -170,7 +170,7 @@ def describe_failure(error: Exception, *, distributed: bool = False) -> Failure:
     if is_out_of_memory(error):
         return Failure("OutOfMemory", f"{text}. Lower max_micro_batch_size, or set it to auto", trace)
     if distributed and any(word in str(error) for word in ("Connection closed", "Connection reset", "NCCL", "gloo")):
-        return Failure("RankFailed", f"another rank is gone ({text})", trace)
+        return Failure("RankFailed", f"lost the connection to another rank ({text})", trace)
     return Failure("Exception", f"{type(error).__name__}: {text}", trace)
 
 

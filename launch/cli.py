@@ -29,7 +29,7 @@ from launch.status_text import status_text
 from launch.submit import Request, refuse_errors, submit
 
 _PROGRAM = "python -m launch"
-_WORDS_HELP = "sweep=NAME, sweep.KEY=VALUE, and overrides of training keys, which hold for all runs"
+_WORDS_HELP = "sweep=NAME, sweep.KEY=VALUE, and overrides of training keys, which apply to all runs"
 
 
 @dataclass(frozen=True)
@@ -60,15 +60,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _no_command(given: list[str]) -> int:
     usage = (
         f"usage: {_PROGRAM} COMMAND ...\n\n"
-        "  plan sweep=NAME [KEY=VALUE ...]     show the runs, their stages and what lint finds; nothing runs\n"
+        "  plan sweep=NAME [KEY=VALUE ...]     show the runs, their stages and what lint finds; starts nothing\n"
         "  submit sweep=NAME cluster=NAME ...  submit what is missing or failed\n"
         "  status DIR                          state, cause and progress of every run\n"
-        "  cancel DIR                          stop what is left\n\n"
-        f"{_PROGRAM} COMMAND --help tells more."
+        "  cancel DIR                          stop what is queued or running\n\n"
+        f"For details: {_PROGRAM} COMMAND --help"
     )
     wants_help = bool(given) and given[0] in ("-h", "--help", "help")
     if given and not wants_help:
-        print(f"{given[0]} is no command; it must be one of plan, submit, status, cancel.\n", file=sys.stderr)
+        print(f"unknown command {given[0]}; expected one of plan, submit, status, cancel.\n", file=sys.stderr)
     print(usage, file=sys.stdout if wants_help else sys.stderr)
     return EXIT_DONE if wants_help else EXIT_USAGE
 
@@ -79,16 +79,16 @@ def _parser(command: str, description: str) -> argparse.ArgumentParser:
 
 def _add_sweep_arguments(parser: argparse.ArgumentParser, words_help: str) -> None:
     parser.add_argument("words", nargs="*", metavar="KEY=VALUE", help=words_help)
-    parser.add_argument("--config-dir", type=Path, help="a folder of your own options, sweeps and clusters")
+    parser.add_argument("--config-dir", type=Path, help="a folder with your own options, sweeps and clusters")
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="the folder that holds the sweeps' folders")
     parser.add_argument(
-        "--allow", action="append", default=[], metavar="CODE", help="a lint code that may pass; recorded in every run"
+        "--allow", action="append", default=[], metavar="CODE", help="a lint code to allow; recorded in every run"
     )
 
 
 def _add_forecast_arguments(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--forecast", action="store_true", help=what)
-    parser.add_argument("--again", action="store_true", help="with --forecast: measure anew, whatever is cached")
+    parser.add_argument("--again", action="store_true", help="with --forecast: ignore cached measurements")
 
 
 def _split_words(words: Sequence[str], groups: Sequence[str]) -> _Words:
@@ -96,10 +96,10 @@ def _split_words(words: Sequence[str], groups: Sequence[str]) -> _Words:
     for word in words:
         key, equals, value = word.partition("=")
         if not equals and not word.startswith("~"):
-            raise ConfigError(f"{word} is not a key=value word; name a sweep with sweep=NAME.")
+            raise ConfigError(f"{word} does not have the form key=value; name a sweep with sweep=NAME.")
         group, _, rest = key.partition(".")
         if key in ("sweep", "cluster") and key not in groups:
-            raise ConfigError(f"{word} has no meaning here; plan takes a sweep alone, unless it has --forecast.")
+            raise ConfigError(f"{word} cannot be used here; plan takes cluster=NAME only with --forecast.")
         if key in groups:
             split.names[key] = value
         elif group == "sweep" and rest:
@@ -151,14 +151,14 @@ def _submit(arguments: list[str]) -> int:
         "submit", "Submits the runs of a sweep that are missing or failed; never one that is done or queued."
     )
     _add_sweep_arguments(parser, _WORDS_HELP + "; cluster=NAME, cluster.KEY=VALUE")
-    parser.add_argument("--jobs", type=int, metavar="N", help="cluster=local: so many jobs side by side")
-    parser.add_argument("--detach", action="store_true", help="cluster=local: return at once")
+    parser.add_argument("--jobs", type=int, metavar="N", help="cluster=local: number of concurrent jobs")
+    parser.add_argument("--detach", action="store_true", help="cluster=local: return immediately")
     parser.add_argument(
         "--retry",
         metavar="STATES",
-        help=f"besides missing runs start those in these states only: {','.join(RETRY_STATES)}",
+        help=f"besides missing runs, start only runs in these states: {','.join(RETRY_STATES)}",
     )
-    _add_forecast_arguments(parser, "measure the device first, and put what it predicts beside what comes out")
+    _add_forecast_arguments(parser, "measure the device first, and record each run's predicted times")
     options = parser.parse_intermixed_args(arguments)
     words = _split_words(options.words, ("sweep", "cluster"))
     cluster_name = words.names.get("cluster", "local")
@@ -187,7 +187,7 @@ def _cluster(options: argparse.Namespace, name: str, words: _Words) -> ClusterCo
     cluster = load_cluster(name, words.cluster, options.config_dir)
     if cluster.kind == "slurm" and (options.jobs is not None or options.detach):
         raise ConfigError(
-            "--jobs and --detach are for cluster=local; SLURM has cluster.max_concurrent_jobs, and never waits."
+            "--jobs and --detach need cluster=local; SLURM has cluster.max_concurrent_jobs, and submit never waits."
         )
     return cluster if options.jobs is None else replace(cluster, jobs=options.jobs)
 
@@ -228,7 +228,7 @@ def _watch(folder: Path, seconds: float) -> int:
 
 
 def _cancel(arguments: list[str]) -> int:
-    parser = _parser("cancel", "Stops what is queued or running; repeating the submission continues it.")
+    parser = _parser("cancel", "Stops what is queued or running; repeating the submission resumes it.")
     parser.add_argument("folder", type=Path, metavar="DIR", help="the folder of a submitted sweep")
     stopped = cancel(parser.parse_args(arguments).folder)
     print(f"{stopped} queued or running runs are being stopped")

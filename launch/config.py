@@ -53,8 +53,8 @@ class SweepConfig:
     def __post_init__(self) -> None:
         require_safe_name("sweep.name", self.name)
         require(len(self.seeds) > 0, "sweep.seeds", self.seeds, "a list of at least one seed")
-        require(len(set(self.seeds)) == len(self.seeds), "sweep.seeds", self.seeds, "a list without repetitions")
-        require(len(self.arms) > 0, "sweep.arms", "empty", "a mapping of at least one arm to its overrides")
+        require(len(set(self.seeds)) == len(self.seeds), "sweep.seeds", self.seeds, "a list without duplicates")
+        require(len(self.arms) > 0, "sweep.arms", "empty", "a mapping from at least one arm to its overrides")
         for arm, overrides in self.arms.items():
             require_safe_name("sweep.arms' name", arm)
             self._check_arm(arm, overrides)
@@ -72,7 +72,7 @@ class SweepConfig:
                 "a list of at least one value",
             )
             require(
-                len({str(value) for value in values}) == len(values), f"sweep.grid.{key}", values, "without repetitions"
+                len({str(value) for value in values}) == len(values), f"sweep.grid.{key}", values, "without duplicates"
             )
 
         for condition, exceptions in self.exceptions.items():
@@ -80,7 +80,7 @@ class SweepConfig:
 
     def _check_exceptions(self, key: str, exceptions: object) -> None:
         own = [arm for arm, overrides in self.arms.items() if twin_source(overrides) is None]
-        allowed = f"a mapping of arms with overrides of their own ({', '.join(own)}) to lists of overrides"
+        allowed = f"a mapping from arms with their own overrides ({', '.join(own)}) to lists of overrides"
         require(isinstance(exceptions, dict) and set(exceptions) <= set(own), key, exceptions, allowed)
         if isinstance(exceptions, dict):
             for arm, overrides in exceptions.items():
@@ -92,9 +92,7 @@ class SweepConfig:
         if source is not None:
             arms = ", ".join(name for name, other in self.arms.items() if twin_source(other) is None)
             is_arm = source in self.arms and twin_source(self.arms[source]) is None
-            require(
-                is_arm, f"sweep.arms.{arm}", overrides, f"the twin of an arm that has overrides of its own ({arms})"
-            )
+            require(is_arm, f"sweep.arms.{arm}", overrides, f"the twin of an arm with its own overrides ({arms})")
             return
         is_list = isinstance(overrides, list) and all(isinstance(word, str) for word in overrides)
         require(is_list, f"sweep.arms.{arm}", overrides, "a list of overrides such as [schedule=fixed], or twin(ARM)")
@@ -187,7 +185,7 @@ class ClusterConfig:
                 self.jobs == 1,
                 "cluster.jobs",
                 self.jobs,
-                "1 on SLURM, where cluster.max_concurrent_jobs caps the jobs at once",
+                "1 on SLURM, where cluster.max_concurrent_jobs limits concurrent jobs",
             )
             require(self.timeout_min is not None, "cluster.timeout_min", None, "a number of minutes on SLURM")
             return

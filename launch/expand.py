@@ -81,7 +81,7 @@ def expand(sweep: SweepConfig, overrides: Sequence[str], runs_dir: Path, config_
     if len(shared) < len(runs):
         twice = next(run for run in runs if shared[run.run_dir] is not run)
         raise ConfigError(
-            f"two runs of the sweep share the folder {twice.run_dir}; the grid must tell them apart by its keys."
+            f"two runs of the sweep share the folder {twice.run_dir}; the grid must give them different folders."
         )
     runs.sort(key=lambda run: (run.cell, sweep.seeds.index(run.seed)))
     return Expansion(sweep, folder, runs)
@@ -99,7 +99,7 @@ def _check_keys(sweep: SweepConfig, overrides: Sequence[str]) -> None:
             if "=" not in word and not word.startswith("~"):
                 raise ConfigError(f"{where} holds {word}; an override must have the form key=value.")
             if key_of(word) in _RESERVED:
-                raise ConfigError(f"{where} sets {key_of(word)}; it must not, for {_RESERVED[key_of(word)]}.")
+                raise ConfigError(f"{where} sets {key_of(word)}; it must not, because {_RESERVED[key_of(word)]}.")
             if where not in ("sweep.grid", "sweep.overrides") and key_of(word) in sweep.grid:
                 raise ConfigError(
                     f"{where} sets {key_of(word)}, which the grid sweeps; set sweep.grid.{key_of(word)}=[...] instead."
@@ -177,7 +177,7 @@ def _option(group: str, words: Sequence[str], config: TrainConfig) -> str:
 def _safe_level(name: str) -> str:
     if not _SAFE_LEVEL.fullmatch(name):
         raise ConfigError(
-            f"the folder name {name} is not allowed; swept values must be of letters, digits and _ . , = + - [ ], "
+            f"the folder name {name} is not allowed; swept values must consist of letters, digits and _ . , = + - [ ], "
             "so that each run's folder stays within the runs folder."
         )
     return name

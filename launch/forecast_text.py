@@ -47,8 +47,8 @@ def _sentences(cell: CellForecast) -> list[str]:
         beyond = " or any larger ones" if cell.fit_is_trusted else ""
         sentences.append(
             f"No schedule over the same samples, with the micro-batches measured{beyond}, can be more than "
-            f"{cell.largest_speedup:.2f}x as fast here as {cell.baseline}, whatever its accuracy."
+            f"{cell.largest_speedup:.2f}x as fast here as {cell.baseline}, regardless of accuracy."
         )
     if cell.world_size > 1:
-        sentences.append("Measured on one device: the time that ranks need to average their gradients is not in it.")
+        sentences.append("Measured on one device: the time that ranks need to average their gradients is not included.")
     return sentences

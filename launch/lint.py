@@ -53,13 +53,13 @@ CODES = {
         NOTE,
         "arms that start at different batch sizes differ in the learning rate per sample",
     ),
-    "growth-never-happens": (NOTE, "no boundary lies within the training, so that the batch never grows"),
-    "growth-capped": (NOTE, "a cap refuses growth, which turns into decay"),
-    "growth-not-physical": (NOTE, "growth never reaches the micro-batch, so that nothing can get faster"),
-    "many-shapes": (NOTE, "a ramp has so many micro-batch sizes that tuning for each of them takes over"),
+    "growth-never-happens": (NOTE, "no boundary falls within the training, so the batch never grows"),
+    "growth-capped": (NOTE, "a cap prevents growth, which becomes learning-rate decay"),
+    "growth-not-physical": (NOTE, "the micro-batch never grows, so nothing gets faster"),
+    "many-shapes": (NOTE, "a ramp has so many micro-batch sizes that tuning takes most of the time"),
     "no-large-fixed": (NOTE, "no fixed arm has the adaptive arm's largest batch"),
     "no-equal-start": (NOTE, "no fixed arm has the adaptive arm's first batch"),
-    "one-seed": (NOTE, "one seed shows no spread"),
+    "one-seed": (NOTE, "a single seed shows no spread"),
 }
 _SMALLEST_TOTAL_DECAY = 1e-6
 _SMALLEST_DECAY = 0.05
@@ -151,7 +151,7 @@ def lint(expansion: Expansion) -> list[Finding]:
     if len(expansion.sweep.seeds) == 1:
         found = _Found(
             "one-seed",
-            f"Every arm has one seed ({expansion.sweep.seeds[0]}): the spread between runs stays unknown.",
+            f"Every arm has one seed ({expansion.sweep.seeds[0]}), so the spread between runs is unknown.",
             "List at least three in sweep.seeds.",
         )
         merged[found.code, None, found.sentence, found.remedy] = []
@@ -220,8 +220,8 @@ def _lint_rates(config: TrainConfig, plan: _Plan) -> Iterator[_Found]:
     if rates[-1] / rates[0] < _SMALLEST_TOTAL_DECAY or steepest < _SMALLEST_DECAY:
         yield _Found(
             "rate-vanishes",
-            f"The learning rate per sample falls to {rates[-1] / rates[0]:.2g} of its start, to {steepest:.3g} at "
-            "one boundary.",
+            f"The learning rate per sample falls to {rates[-1] / rates[0]:.2g} of its first value, by a "
+            f"factor of {steepest:.3g} at one boundary.",
             "Look for a typo in schedule.learning_rate_decay, such as 0.0375 for 0.375.",
         )
 
@@ -237,16 +237,16 @@ def _lint_growth(config: TrainConfig, plan: _Plan) -> Iterator[_Found]:
         if refused and first <= plan.num_samples:
             yield _Found(
                 "growth-capped",
-                f"From epoch {refused[0]} on the batch stays at {plan.batches[refused[0] - 1]} instead of growing to "
+                f"From epoch {refused[0]} on, the batch stays at {plan.batches[refused[0] - 1]} instead of growing to "
                 f"{wanted[refused[0] - 1]:.0f}; the learning rate decays by the same factor instead.",
-                "Intended for a cap; else start smaller, or raise schedule.max_batch_size.",
+                "Expected with a cap; otherwise start smaller, or raise schedule.max_batch_size.",
             )
     settings = config.schedule
     wants_growth = isinstance(settings, StepwiseScheduleConfig) and settings.batch_growth != 1
     if wants_growth and len(set(plan.batches)) == 1 and plan.batches[0] == settings.batch_size:
         yield _Found(
             "growth-never-happens",
-            f"The batch never changes: no boundary lies before the last of {config.num_epochs} epochs.",
+            f"The batch never changes: no boundary falls before the last of {config.num_epochs} epochs.",
             "Lower schedule.every_epochs or schedule.milestones, or train for longer.",
         )
     cap = config.max_micro_batch_size
@@ -268,7 +268,7 @@ def _lint_shapes(config: TrainConfig) -> Iterator[_Found]:
         if num_shapes > _MANY_SHAPES:
             yield _Found(
                 "many-shapes",
-                f"Its micro-batches have {num_shapes} sizes, and the device is tuned for each: growth that costs time.",
+                f"Its micro-batches have {num_shapes} sizes, and the device is tuned for each, which takes time.",
                 "Set schedule.batch_size_multiple, such as to 64, or cap the micro-batch.",
             )
 
@@ -305,7 +305,7 @@ def _compare_trajectories(own: Trajectory, base: Trajectory) -> Iterator[_Found]
         yield _Found(
             "start-rate-differs",
             f"{sentence[0].upper()}{sentence[1:]}.",
-            "Intended for an unscaled learning rate; else scale optimizer.learning_rate, or use a warm-up.",
+            "Expected with an unscaled learning rate; otherwise scale optimizer.learning_rate, or use a warm-up.",
         )
 
 
@@ -319,13 +319,13 @@ def _missing_arms(planned: dict[str, _Plan]) -> Iterator[_Found]:
     if largest not in fixed and not any(batch > largest for batch in fixed):
         yield _Found(
             "no-large-fixed",
-            f"No arm has a fixed batch of {largest}, the largest of the growing ones.",
-            "Add one: it shows what the large batch alone would do.",
+            f"No arm has a fixed batch of {largest}, the largest batch of the growing arms.",
+            "Add one: it shows what the large batch alone does.",
         )
     starts = sorted({plan.batches[0] for plan in growing} - set(fixed))
     if starts:
         yield _Found(
             "no-equal-start",
-            f"No arm has a fixed batch of {', '.join(map(str, starts))}, at which a growing one starts.",
-            "Add one: else the speedup may come from the start and not from the growth.",
+            f"No arm has a fixed batch of {', '.join(map(str, starts))}, the first batch of a growing arm.",
+            "Add one: otherwise the speedup may come from the start rather than the growth.",
         )

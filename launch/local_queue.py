@@ -220,7 +220,7 @@ def main(order_file: Path) -> None:
     try:
         queue.run()
     except Stopped as signal_name:
-        print(f"stopped by {signal_name}; repeating the submission continues the runs", flush=True)
+        print(f"stopped by {signal_name}; repeating the submission resumes the runs", flush=True)
 
 
 def foreground_queue(root: Path, groups: Sequence[Sequence[Path]], cluster: ClusterConfig, logs: Path) -> LocalQueue:

@@ -46,7 +46,7 @@ def _stage_table(stages: Sequence[Stage]) -> Table:
         "batch",
         "micro x\nacc x ranks",
         "learning\nrate",
-        "rate per\nsample",
+        "learning\nrate per\nsample",
         "updates\nper epoch",
         "dropped\nper epoch",
     )
@@ -85,7 +85,7 @@ def _estimate_text(estimate: Estimate) -> str:
         return f"{estimate.device}-hours are unknown until every cell has a finished run."
     return (
         f"About {estimate.total_hours:.3g} {estimate.device}-hours, {estimate.left_hours:.3g} of them left, "
-        f"judging by {estimate.finished_runs} finished runs."
+        f"based on {estimate.finished_runs} finished runs."
     )
 
 

@@ -85,11 +85,11 @@ class Prober:
 
     def _measure_auto(self, cell: str, siblings: Sequence[Run]) -> TrainConfig:
         largest = max((run.config for run in siblings), key=lambda config: max(count_updates(config)))
-        print(f"measuring what is auto for {cell}", file=sys.stderr, flush=True)
+        print(f"measuring auto values for {cell}", file=sys.stderr, flush=True)
         alike = [run.config for run in siblings if _timed_alike(run.config) == _timed_alike(largest)]
         answer = self._ask(alike, cell, "auto", [])
         for reason in answer["reasons"]:
-            print(f"for {cell} {reason}", file=sys.stderr, flush=True)
+            print(f"{cell}: {reason}", file=sys.stderr, flush=True)
         hardware = dataclasses.replace(largest.hardware, compile=answer["compile"])
         return dataclasses.replace(largest, max_micro_batch_size=answer["max_micro_batch_size"], hardware=hardware)
 

@@ -59,12 +59,10 @@ def call(command: Sequence[str]) -> str:
         environment = {**os.environ, "SLURM_BITSTR_LEN": "0"}
         answer = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, env=environment)
     except FileNotFoundError as error:
-        raise SlurmError(
-            f"{command[0]} is missing; run this on a machine from which SLURM jobs can be submitted."
-        ) from error
+        raise SlurmError(f"{command[0]} is missing; run this on a machine that can submit SLURM jobs.") from error
     except subprocess.TimeoutExpired as error:
         raise SlurmError(
-            f"{command[0]} did not answer within {_TIMEOUT_SECONDS} seconds; the controller may be down."
+            f"{command[0]} did not respond within {_TIMEOUT_SECONDS} seconds; the controller may be down."
         ) from error
     if answer.returncode != 0:
         words = " ".join((answer.stderr or answer.stdout).split())

@@ -59,9 +59,7 @@ def require_programs() -> None:
     """Raise SlurmError unless SLURM's programs are there."""
     for program in ("sbatch", "srun", "squeue", "scontrol"):
         if shutil.which(program) is None:
-            raise SlurmError(
-                f"{program} is missing; cluster.kind=slurm needs a machine from which SLURM jobs can be submitted."
-            )
+            raise SlurmError(f"{program} is missing; cluster.kind=slurm needs a machine that can submit SLURM jobs.")
 
 
 def max_array_size() -> int:
@@ -73,12 +71,12 @@ def max_array_size() -> int:
 def check_shape(cluster: ClusterConfig, config: TrainConfig) -> None:
     """Raise ConfigError if a run's ranks do not go with the cluster's keys."""
     if cluster.runs_per_job > 1 and config.hardware.world_size > 1:
-        raise ConfigError(f"cluster.runs_per_job is {cluster.runs_per_job}; it must be 1 for runs of several ranks.")
+        raise ConfigError(f"cluster.runs_per_job is {cluster.runs_per_job}; it must be 1 for runs with several ranks.")
     gpus = cluster.gpus_per_node
     if gpus and cluster.runs_per_job > 1 and cluster.runs_per_job % gpus:
         raise ConfigError(
             f"cluster.runs_per_job is {cluster.runs_per_job}; it must be 1 or a multiple of "
-            f"cluster.gpus_per_node={gpus}, so that all runs share their GPUs alike."
+            f"cluster.gpus_per_node={gpus}, so that all runs share the GPUs evenly."
         )
     if config.hardware.device == "cuda" and gpus is not None and gpus < config.hardware.num_devices:
         raise ConfigError(
@@ -106,7 +104,7 @@ def submit_to_slurm(submission: Submission, groups: Sequence[Sequence[Run]]) -> 
             job_id = _submit_array(submission, f"{submission.token}{number:02d}", chunk, before)
         except SlurmError as error:
             raise SlurmError(
-                f"{error} {accepted} of {len(groups)} jobs had been accepted before; "
+                f"{error} {accepted} of {len(groups)} jobs were accepted before; "
                 "repeating the command submits the others."
             ) from error
         accepted += len(chunk)
@@ -259,7 +257,7 @@ def _wait_for_end(job_id: str) -> str:
             return queue.state(job_id).state
         if not (queue.reached or was_told):
             was_told = True
-            print(f"squeue does not answer; still waiting for SLURM job {job_id}", file=sys.stderr, flush=True)
+            print(f"squeue is not responding; still waiting for SLURM job {job_id}", file=sys.stderr, flush=True)
         time.sleep(_POLL_SECONDS)
 
 
@@ -267,4 +265,4 @@ def _cancel(job_id: str) -> None:
     try:
         call(["scancel", job_id])
     except SlurmError as error:
-        print(f"{str(error).rstrip('.')}; SLURM job {job_id} may be left in the queue", file=sys.stderr, flush=True)
+        print(f"{str(error).rstrip('.')}; SLURM job {job_id} may still be in the queue", file=sys.stderr, flush=True)

@@ -65,8 +65,8 @@ def refuse_errors(findings: Sequence[Finding], allowed: Sequence[str]) -> None:
     codes = sorted({finding.code for finding in findings if finding.level == ERROR} - set(allowed))
     if codes:
         raise ConfigError(
-            f"the sweep is not submitted, for lint found {', '.join(codes)} (see above); "
-            f"change the sweep, or let it pass with --allow {','.join(codes)}, which every result will show."
+            f"the sweep was not submitted because lint found {', '.join(codes)} (see above); "
+            f"change the sweep, or pass --allow {','.join(codes)}, which every result will show."
         )
 
 
@@ -100,7 +100,7 @@ def submit(request: Request) -> int:
         if request.detach:
             pid = start_detached(journal.sweep_folder, paths, request.cluster, logs)
             journal.record_queue(names, logs.name, identity_of(pid))
-            print(f"process {pid} works on them; see: python -m launch status {journal.sweep_folder} --watch")
+            print(f"process {pid} runs them; see: python -m launch status {journal.sweep_folder} --watch")
             return EXIT_DONE
         journal.record_queue(names, logs.name, this_process())
     # The lock covers the decision, not the hours of training.
@@ -161,7 +161,7 @@ def _work(request: Request, groups: Sequence[Sequence[Path]], logs: Path) -> int
     try:
         foreground_queue(root, groups, request.cluster, logs).run()
     except Stopped as signal_name:
-        print(f"stopped by {signal_name}; repeating the command continues the runs", flush=True)
+        print(f"stopped by {signal_name}; repeating the command resumes the runs", flush=True)
         return EXIT_INTERRUPTED
     finally:
         Journal(root).record_queue_end(logs.name)

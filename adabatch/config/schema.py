@@ -64,17 +64,17 @@ class OptimizerConfig(KeyGroup):
 
     kind: str = key(doc="the optimizer", allowed=one_of("sgd", "adamw"))
     learning_rate: float = key(
-        doc="for a batch of schedule.batch_size",
+        doc="learning rate for a batch of schedule.batch_size",
         allowed=POSITIVE,
         judged_by=JudgedBy.TRAJECTORY,
         shapes_micro_batch=False,
     )
     weight_decay: float = key(0.0, doc="weight decay", allowed=at_least(0), shapes_micro_batch=False)
-    momentum: float = key(0.0, doc="of sgd", allowed=BELOW_ONE)
-    nesterov: bool = key(False, doc="Nesterov's momentum, of sgd")
-    beta1: float = key(0.9, doc="of adamw", allowed=BELOW_ONE, shapes_micro_batch=False)
-    beta2: float = key(0.999, doc="of adamw", allowed=BELOW_ONE, shapes_micro_batch=False)
-    epsilon: float = key(1e-8, doc="of adamw", allowed=POSITIVE, shapes_micro_batch=False)
+    momentum: float = key(0.0, doc="momentum of sgd", allowed=BELOW_ONE)
+    nesterov: bool = key(False, doc="Nesterov momentum, for sgd")
+    beta1: float = key(0.9, doc="beta1 of adamw", allowed=BELOW_ONE, shapes_micro_batch=False)
+    beta2: float = key(0.999, doc="beta2 of adamw", allowed=BELOW_ONE, shapes_micro_batch=False)
+    epsilon: float = key(1e-8, doc="epsilon of adamw", allowed=POSITIVE, shapes_micro_batch=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -91,24 +91,24 @@ class HardwareConfig(KeyGroup):
     device: str = key(doc="the kind of device", allowed=one_of("cpu", "cuda"))
     precision: str = key(
         "fp32",
-        doc="of convolutions and matrix products: tf32 lets a GPU round their inputs, bf16 is autocast",
+        doc="precision of convolutions and matrix products: tf32 rounds their inputs on a GPU, bf16 is autocast",
         allowed=one_of("fp32", "tf32", "bf16", "fp64"),
     )
     compile: Any = key(
         False,
-        doc="torch.compile: a mode of it, or auto for the fastest by measurement",
+        doc="torch.compile: on, off, one of its modes, or auto for the fastest as measured",
         allowed=Range(f"false, true, auto, {' or '.join(COMPILE_MODES)}", _is_compile),
         changes=Changes.TIME,
     )
-    channels_last: bool = key(True, doc="lay images in memory as (n, H, W, C)")
+    channels_last: bool = key(True, doc="store images in memory as (n, H, W, C)")
     deterministic: bool = key(False, doc="on a GPU: equal runs give equal weights, at some cost in speed")
     num_threads: int | None = key(
         None,
-        doc="of one rank; null: the cores this process may use, shared by the node's ranks",
+        doc="threads of one rank; null: the cores this process may use, shared by the node's ranks",
         allowed=null_or(at_least(1)),
         changes=Changes.TIME,
     )
-    num_nodes: int = key(1, doc="nodes", allowed=at_least(1))
+    num_nodes: int = key(1, doc="number of nodes", allowed=at_least(1))
     num_devices: int = key(1, doc="ranks per node, one GPU each", allowed=at_least(1))
     profile: bool = key(
         False,
@@ -136,9 +136,9 @@ class TrackerConfig(KeyGroup):
     PREFIX: ClassVar[str] = "tracker."
 
     kind: str = key("none", doc="the tracker", allowed=one_of("none", "wandb"), changes=Changes.NOTHING)
-    mode: str = key("offline", doc="of wandb", allowed=one_of("online", "offline"), changes=Changes.NOTHING)
-    project: str = key("adabatch", doc="of wandb", changes=Changes.NOTHING)
-    entity: str | None = key(None, doc="of wandb; null: the account's default", changes=Changes.NOTHING)
+    mode: str = key("offline", doc="wandb mode", allowed=one_of("online", "offline"), changes=Changes.NOTHING)
+    project: str = key("adabatch", doc="wandb project", changes=Changes.NOTHING)
+    entity: str | None = key(None, doc="wandb entity; null: the account's default", changes=Changes.NOTHING)
 
 
 @dataclass
@@ -155,7 +155,7 @@ class CheckpointConfig(KeyGroup):
     )
     every_seconds: float | None = key(
         None,
-        doc="save after so many seconds; at most that much work is lost to a kill",
+        doc="seconds between saves; at most this much work is lost if the run is killed",
         allowed=Range("null or more than 0", lambda value: value is None or value > 0),
         changes=Changes.NOTHING,
     )
@@ -167,18 +167,18 @@ class TrainConfig(KeyGroup):
 
     seed: int = key(
         0,
-        doc="of weights, order and augmentation",
+        doc="seed of weights, sample order and augmentation",
         allowed=between(0, 2**31 - 1),
         judged_by=JudgedBy.PAIRING,
         shapes_micro_batch=False,
     )
-    num_epochs: int = key(doc="epochs", allowed=at_least(1), shapes_micro_batch=False)
+    num_epochs: int = key(doc="number of epochs", allowed=at_least(1), shapes_micro_batch=False)
     run_dir: str | None = key(
         None, doc="the run's folder; null: a readable one below runs/single", changes=Changes.NOTHING
     )
     max_micro_batch_size: Any = key(
         None,
-        doc="cap on the samples of one forward and backward on one device; null: none; auto: by measurement",
+        doc="cap on the samples of one forward and backward on one device; null: none; auto: measured",
         allowed=Range("null, auto or at least 1", _is_count_or_auto),
     )
     batch_norm: str = key(
@@ -202,7 +202,7 @@ class TrainConfig(KeyGroup):
             channels == 3 or not self.network.name.startswith("torchvision."),
             "network.name",
             self.network.name,
-            f"one of ours where images have {channels} channel(s)",
+            f"one of adabatch's own networks where images have {channels} channel(s)",
         )
 
     def build_schedule(self, num_samples: int | None = None) -> Schedule:

@@ -69,11 +69,11 @@ def verify_sizes(config: DatasetConfig, place: str, **found: int) -> None:
     for key, value in found.items():
         declared = getattr(config, key)
         if declared != value:
-            raise ConfigError(f"dataset.{key} is {declared}; it must be {value}, as {place} has it.")
+            raise ConfigError(f"dataset.{key} is {declared}; it must be {value}, as found in {place}.")
 
 
 def verify_labels(labels: list[int], num_classes: int, place: str) -> None:
     """Raise DataError unless every label is one of the ``num_classes`` classes, which count from 0."""
     wrong = next((label for label in labels if not 0 <= label < num_classes), None)
     if wrong is not None:
-        raise DataError(f"{place} is corrupt: it holds the label {wrong}, and labels go from 0 to {num_classes - 1}.")
+        raise DataError(f"{place} is corrupt: it holds the label {wrong}; labels must be 0 to {num_classes - 1}.")

@@ -46,7 +46,7 @@ def load(config: DatasetConfig, image_format: ImageFormat) -> Dataset:
     """List the files; they are read while training. See `adabatch.data.load_dataset`."""
     if config.crop_padding:
         raise ConfigError(
-            f"dataset.crop_padding is {config.crop_padding}; it must be 0 for imagenet, which crops at random anyway."
+            f"dataset.crop_padding is {config.crop_padding}; it must be 0 for imagenet: its crops are random anyway."
         )
     roots = search_folders(config)
     if config.root is None:
@@ -56,7 +56,9 @@ def load(config: DatasetConfig, image_format: ImageFormat) -> Dataset:
     train, test = _list_folder(root / "train"), _list_folder(root / "val")
     if train.classes != test.classes:
         odd = sorted(set(train.classes) ^ set(test.classes))[0]
-        raise ConfigError(f"dataset.root is {root}; its train/ and val/ must hold the same classes, unlike {odd}.")
+        raise ConfigError(
+            f"dataset.root is {root}; train/ and val/ must hold the same classes, but only one has {odd}."
+        )
     verify_sizes(
         config,
         str(root),

@@ -1,4 +1,4 @@
-"""Measures what runs that differ in their schedules alone need on this device: ``python -m adabatch.measure``."""
+"""Resolves ``auto`` and times micro-batches for runs that differ only in schedule: ``python -m adabatch.measure``."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m adabatch.measure", description=__doc__)
     parser.add_argument("configs", type=Path, nargs="+", metavar="CONFIG", help="the config.yaml of a run")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="a JSON file; stdout if not given")
-    parser.add_argument("--times", action="store_true", help="also of the micro-batches that the runs will compute")
-    parser.add_argument("--again", action="store_true", help="whatever was measured before")
+    parser.add_argument("--times", action="store_true", help="also time the micro-batches that the runs will compute")
+    parser.add_argument("--again", action="store_true", help="ignore cached measurements")
     options = parser.parse_args(arguments)
     try:
         answer = _measure([load_config(path) for path in options.configs], options)

@@ -62,7 +62,7 @@ def measured_once(
         file.parent.mkdir(parents=True, exist_ok=True)
         write_json_atomic(file, encode(found))
     except OSError as error:
-        _log.warning("the measurement is not kept for other runs: %s", error)
+        _log.warning("the measurement could not be cached: %s", error)
     return found
 
 

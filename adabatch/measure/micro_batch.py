@@ -52,8 +52,8 @@ def choose_micro_batch(measurement: Measurement, largest: int) -> MicroBatchChoi
     best = max(row.samples_per_second for row in rows)
     chosen = [row for row in rows if row.samples_per_second >= (1 - TOLERANCE) * best][-1]
     reason = (
-        f"{chosen.samples_per_second:.0f} samples/s against at best {best:.0f} over "
-        f"{rows[0].micro_batch_size}..{rows[-1].micro_batch_size}"
+        f"{chosen.samples_per_second:.0f} samples/s; the best of sizes "
+        f"{rows[0].micro_batch_size}..{rows[-1].micro_batch_size} is {best:.0f}"
     )
     if measurement.out_of_memory_at is not None:
         reason += f"; {measurement.out_of_memory_at} would fill the memory"

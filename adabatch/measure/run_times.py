@@ -33,7 +33,7 @@ def measure_sizes(configs: Sequence[TrainConfig], device: torch.device, *, again
         if measurement.out_of_memory_at is not None:
             raise OutOfMemory(
                 f"a micro-batch of {measurement.out_of_memory_at} does not fit on {device}; "
-                "set max_micro_batch_size to less, or to auto"
+                "lower max_micro_batch_size, or set it to auto"
             )
         return measurement
 

@@ -53,5 +53,5 @@ def _check_image_size(name: str, arguments: dict[str, Any], image_size: int) -> 
         reason = str(error).splitlines()[0].rstrip(".") or type(error).__name__
         raise ConfigError(
             f"network.name is torchvision.{name}, which cannot take images of dataset.image_size={image_size} pixels"
-            f" ({reason}); it must be a network for that size."
+            f" ({reason}); it must be a network that accepts that size."
         ) from error

@@ -63,7 +63,7 @@ def run_local_ranks(config: HardwareConfig, run_dir: RunDir) -> int:
     killed = [rank for rank, status in enumerate(statuses) if status < 0]
     if killed and not run_dir.done.exists() and not run_dir.failed.exists():
         name = signal.Signals(-statuses[killed[0]]).name
-        failure = Failure("RankFailed", f"rank {killed[0]} was ended by {name}")
+        failure = Failure("RankFailed", f"rank {killed[0]} was killed by {name}")
         mark_failed(run_dir, failure)
         write_summary(run_dir, State.FAILED, str(failure))
     return EXIT_FAILED if killed else max(statuses)

@@ -181,7 +181,7 @@ class _RankMonitor:
         except (RuntimeError, dist.DistStoreError) as error:
             if not self._stopped.is_set():
                 _log.debug("the ranks' store is gone: %s", error)
-                self._on_failure(RankFailed("rank 0 does not answer any more"))
+                self._on_failure(RankFailed("rank 0 stopped responding"))
 
     def _listen(self, beats: list[int], heard: list[float]) -> None:
         self._store.add(f"beat-{self._rank}", 1)

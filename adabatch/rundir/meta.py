@@ -209,7 +209,7 @@ def update_meta(run_dir: RunDir, **facts: Any) -> dict[str, Any]:
     """
     unknown = facts.keys() - {entry.name for entry in dataclasses.fields(Meta)}
     if unknown:
-        raise TypeError(f"{', '.join(sorted(unknown))} is no fact of meta.json")
+        raise TypeError(f"meta.json has no fact named {', '.join(sorted(unknown))}")
     plain = {name: dataclasses.asdict(value) if isinstance(value, LaunchFacts) else value
              for name, value in facts.items()}  # fmt: skip
     meta = read_json(run_dir.meta) | plain

@@ -234,7 +234,7 @@ def _state(evidence: Evidence) -> tuple[State, str | None]:
     if evidence.waits_in_local_queue:
         return State.PENDING, None
     if evidence.waits_in_batch_system:
-        return State.PENDING, f"submitted as job {evidence.job_id}; the batch system was not asked"
+        return State.PENDING, f"submitted as job {evidence.job_id}; the batch system was not queried"
     return state_of_ended(evidence)
 
 
@@ -248,12 +248,15 @@ def state_of_ended(evidence: Evidence) -> tuple[State, str | None]:
     if evidence.was_preempted:
         return State.PREEMPTED, _text(evidence.summary.get("cause"))
     if last is not None:
-        return State.LOST, f"the job on {last.job.host} (process {last.job.pid}) is gone and recorded no end"
+        return (
+            State.LOST,
+            f"the job on {last.job.host} (process {last.job.pid}) is gone and did not record its end",
+        )
     if evidence.last_sign is not None:
         return State.LOST, f"no sign of life for {time.time() - evidence.last_sign.time:.0f} s"
     files = evidence.run_dir
     if any(evidence.has(file) for file in (files.progress, files.epochs, files.checkpoint)):
-        return State.LOST, "training began and recorded no end"
+        return State.LOST, "training began and did not record its end"
     return State.MISSING, None
 
 
@@ -275,7 +278,7 @@ def _attempt_end(evidence: Evidence, last: Attempt) -> tuple[State, str | None]:
     if end.exit_status in STOPPED_STATUSES:
         return State.PREEMPTED, _text(evidence.summary.get("cause")) or "stopped by a signal"
     if end.exit_status is not None and end.exit_status < 0:
-        return State.FAILED, f"the trainer was ended by {_signal_name(-end.exit_status)}"
+        return State.FAILED, f"the trainer was killed by {_signal_name(-end.exit_status)}"
     log = evidence.job_log
     return State.FAILED, (last_line(log) if log else None) or f"the trainer exited with {end.exit_status}"
 

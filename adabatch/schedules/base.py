@@ -73,13 +73,13 @@ class ScheduleConfig(KeyGroup):
 
     kind: str = schedule_key(doc="the kind of schedule; set by the option, not by hand")
     batch_size: int = schedule_key(doc="samples of the first updates, over all devices", allowed=at_least(1, "sample"))
-    max_batch_size: int | None = schedule_key(None, doc="cap; growth that it refuses turns into decay; null: none")
+    max_batch_size: int | None = schedule_key(None, doc="cap; growth beyond it becomes learning-rate decay; null: none")
     learning_rate_decay: float = schedule_key(
-        1.0, doc="what the learning rate is multiplied by at each boundary, or over the whole ramp", allowed=POSITIVE
+        1.0, doc="factor on the learning rate at each boundary, or over the whole ramp", allowed=POSITIVE
     )
     learning_rate_exponent: float = schedule_key(
         1.0,
-        doc="p: a batch n times as large goes with n**p times the learning rate; 1 for SGD, 0.5 for Adam-like",
+        doc="p: a batch n times as large gets n**p times the learning rate; 1 for SGD, 0.5 for Adam-like",
         allowed=between(0, 1),
     )
     warmup_epochs: int = schedule_key(

@@ -54,7 +54,9 @@ def split_update(num_samples: int, world_size: int, max_micro_batch_size: int | 
         ValueError: for a count below 1.
     """
     if num_samples < 1 or world_size < 1 or (max_micro_batch_size is not None and max_micro_batch_size < 1):
-        raise ValueError(f"cannot split {num_samples} samples over {world_size} ranks under {max_micro_batch_size}")
+        raise ValueError(
+            f"cannot split {num_samples} samples over {world_size} ranks, capped at {max_micro_batch_size}"
+        )
     shares = _even_parts(num_samples, world_size)
     accumulation_steps = -(-shares[0] // (max_micro_batch_size or shares[0]))
     return UpdateSplit(num_samples, tuple(_even_parts(share, accumulation_steps) for share in shares))

@@ -27,13 +27,13 @@ class RampScheduleConfig(ScheduleConfig):
 
     kind: str = schedule_key("ramp", doc="changes with the samples seen", allowed=one_of("ramp"))
     final_batch_size: int = schedule_key(doc="batch size at the end of the ramp", allowed=at_least(1, "sample"))
-    shape: str = schedule_key("linear", doc="of the ramp", allowed=one_of("linear", "polynomial", "cosine"))
+    shape: str = schedule_key("linear", doc="shape of the ramp", allowed=one_of("linear", "polynomial", "cosine"))
     power: float = schedule_key(1.0, doc="degree of shape=polynomial", allowed=POSITIVE)
     ramp_epochs: int | None = schedule_key(
         None, doc="length of the ramp; null with ramp_samples=null: the whole run", allowed=null_or(at_least(1))
     )
     ramp_samples: int | None = schedule_key(None, doc="length of the ramp in samples", allowed=null_or(at_least(1)))
-    batch_size_multiple: int = schedule_key(1, doc="the batch is rounded to a multiple of so many samples")
+    batch_size_multiple: int = schedule_key(1, doc="batch sizes are rounded to multiples of this")
     hold_batch_size: bool = schedule_key(
         False, doc="keep the first batch size with the same learning rate per sample: the fixed-batch twin"
     )

@@ -29,15 +29,15 @@ class StepwiseScheduleConfig(ScheduleConfig):
         "stepwise", doc="stepwise: changes at boundaries between epochs", allowed=one_of("stepwise")
     )
     batch_growth: float = schedule_key(
-        1.0, doc="what the batch is multiplied by at each boundary; 1 for a fixed batch", allowed=POSITIVE
+        1.0, doc="factor on the batch size at each boundary; 1 for a fixed batch", allowed=POSITIVE
     )
     every_epochs: int | None = schedule_key(
         None, doc="epochs between two boundaries; null where milestones are given", allowed=null_or(at_least(1))
     )
     milestones: list[int] | None = schedule_key(
         None,
-        doc="epochs after which a boundary lies; null where every_epochs is given",
-        allowed=null_or(Range("a list of rising epoch numbers, each at least 1", _are_milestones)),
+        doc="epochs after which there is a boundary; null where every_epochs is given",
+        allowed=null_or(Range("a list of increasing epoch numbers, each at least 1", _are_milestones)),
     )
 
     def __post_init__(self) -> None:

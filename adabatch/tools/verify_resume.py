@@ -1,8 +1,8 @@
-"""``python -m adabatch.tools.verify_resume [overrides]``: kills and resumes a run at random moments and compares.
+"""``python -m adabatch.tools.verify_resume [overrides]``: kills and resumes a run at random moments, and compares.
 
-One run goes undisturbed. A second one with the same config is killed (SIGKILL) again and again, each time started
-anew with the same command, until it is done. Both must end with the same rows but for seconds, and on a CPU with
-the same weights bit for bit.
+One run is left undisturbed. A second one with the same config is killed (SIGKILL) repeatedly and restarted with the
+same command each time, until it is done. Both must end with the same rows, except for seconds, and on a CPU with
+bit-identical weights.
 """
 
 from __future__ import annotations
@@ -149,10 +149,10 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawTextHelpFormatter,
     )
-    parser.add_argument("--kills", type=int, default=5, help="how often the second run is killed (default 5)")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments (default 0)")
+    parser.add_argument("--kills", type=int, default=5, help="how many times the second run is killed (default 5)")
+    parser.add_argument("--seed", type=int, default=0, help="seed for the moments of the kills (default 0)")
     parser.add_argument("--config-dir", type=Path, help="a folder with your own options")
-    parser.add_argument("overrides", nargs="*", help="key=value, as for python -m adabatch; take a short run")
+    parser.add_argument("overrides", nargs="*", help="key=value, as for python -m adabatch; choose a short run")
     options = parser.parse_args(arguments)
     try:
         config = compose(options.overrides, options.config_dir)

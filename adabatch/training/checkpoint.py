@@ -53,7 +53,7 @@ def load_checkpoint(run_dir: RunDir, config: TrainConfig) -> dict[str, Any] | No
             return state
     if existing:
         names = " and ".join(path.name for path in existing)
-        raise CheckpointUnreadable(f"{names} in {run_dir.path} cannot be read; remove them to start the run anew")
+        raise CheckpointUnreadable(f"{names} in {run_dir.path} cannot be read; delete them to start from scratch")
     return None
 
 
@@ -64,7 +64,7 @@ def _read(path: Path) -> dict[str, Any] | None:
         _log.warning("%s cannot be read (%s)", path, str(error).splitlines()[0] if str(error) else type(error).__name__)
         return None
     if not isinstance(checkpoint, dict) or not {"format_version", "config_hash", "state"} <= checkpoint.keys():
-        _log.warning("%s is no checkpoint of this program", path)
+        _log.warning("%s is not an adabatch checkpoint", path)
         return None
     return checkpoint
 
@@ -72,17 +72,17 @@ def _read(path: Path) -> dict[str, Any] | None:
 def _check(path: Path, checkpoint: dict[str, Any], config: TrainConfig) -> None:
     if checkpoint["format_version"] > FORMAT_VERSION:
         raise CheckpointMismatch(
-            f"{path} has format {checkpoint['format_version']}, this version reads up to {FORMAT_VERSION}; "
+            f"{path} has format {checkpoint['format_version']}; this version reads up to {FORMAT_VERSION}: "
             "use the version that wrote it"
         )
     recorded = str(checkpoint["config_hash"])
     is_of_config = matches_hash(config, recorded)
     if is_of_config is None:
         raise CheckpointMismatch(
-            f"{path} has the config hash {recorded}, by a rule that this version does not know; "
+            f"{path} has the config hash {recorded}, made by a rule unknown to this version: "
             "use the version that wrote it"
         )
     if not is_of_config:
         raise CheckpointMismatch(
-            f"{path} belongs to a run with config hash {recorded}, this run's is {config_hash(config)}"
+            f"{path} belongs to a run with config hash {recorded}; this run's is {config_hash(config)}"
         )

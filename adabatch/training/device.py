@@ -69,4 +69,4 @@ def _keep_freed_memory() -> None:
         return
     mallopt = ctypes.CDLL(None).mallopt
     if not (mallopt(_M_MMAP_MAX, 0) and mallopt(_M_TRIM_THRESHOLD, _NEVER)):
-        _log.debug("mallopt refused; freed memory goes back to the system")
+        _log.debug("mallopt refused; freed memory is returned to the system")

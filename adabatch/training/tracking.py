@@ -82,7 +82,9 @@ class WandbTracker(Tracker):
         self._calls.put(None)
         self._thread.join(_FAREWELL_SECONDS)
         if self._thread.is_alive():
-            _log.warning("wandb did not take everything within %.0f s; the run directory has it", _FAREWELL_SECONDS)
+            _log.warning(
+                "wandb did not finish uploading within %.0f s; the run directory has it all", _FAREWELL_SECONDS
+            )
 
     def _serve(self) -> None:
         try:
@@ -93,7 +95,7 @@ class WandbTracker(Tracker):
             while (call := self._calls.get()) is not None:
                 call()
         except Exception as error:  # whatever a tracker raises must not reach the training
-            _log.warning("wandb is given up for this run: %s", str(error).splitlines()[0] if str(error) else error)
+            _log.warning("wandb is disabled for this run: %s", str(error).splitlines()[0] if str(error) else error)
 
 
 def make_tracker(config: TrackerConfig, run_config: dict[str, Any], meta: dict[str, Any], folder: Path) -> Tracker:

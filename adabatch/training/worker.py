@@ -106,7 +106,7 @@ class Worker:
             first = config.schedule.batch_size
             if first > dataset.train.num_samples:
                 _log.warning(
-                    "schedule.batch_size is %d; capped to the data set's %d samples, and the learning rate with it",
+                    "schedule.batch_size is %d; capped at the data set's %d samples, and the learning rate with it",
                     first,
                     dataset.train.num_samples,
                 )

@@ -153,7 +153,7 @@ def test_option_that_reaches_outside_its_group_is_composed_by_hydra(conf):
     [
         ({"seedz": "3"}, "unknown key sweep.seedz.*Did you mean sweep.seeds"),
         ({"seeds": "[]"}, r"sweep.seeds is \[\]; it must be a list of at least one seed"),
-        ({"seeds": "[1,1]"}, "without repetitions"),
+        ({"seeds": "[1,1]"}, "without duplicates"),
         ({"seeds": "[a]"}, "could not be converted to Integer"),
         ({"name": "../x"}, "sweep.name is ../x; .* stays within the runs folder"),
         ({"name": ".."}, "sweep.name is .."),
@@ -161,7 +161,7 @@ def test_option_that_reaches_outside_its_group_is_composed_by_hydra(conf):
         ({"baseline": "none"}, "sweep.baseline is none; it must be one of the arms fixed, adaptive"),
         ({"grid.network": "[]"}, "sweep.grid.network is .* a list of at least one value"),
         ({"grid.network": "tiny_cnn"}, "sweep.grid.network is tiny_cnn"),
-        ({"grid.num_epochs": "[2,2]"}, "without repetitions"),
+        ({"grid.num_epochs": "[2,2]"}, "without duplicates"),
         ({"grid.dataset.root": "[../a, ../b]"}, "folder name .* is not allowed"),
         ({"grid.seed": "[1]"}, "sets seed; it must not"),
         ({"arms.x": "twin(nobody)"}, r"sweep.arms.x is twin\(nobody\)"),
@@ -177,7 +177,7 @@ def test_option_that_reaches_outside_its_group_is_composed_by_hydra(conf):
         ({"arms.x": "[nonsense]"}, "must have the form key=value"),
         ({"arms.../x": "[num_epochs=3]"}, "stays within the runs folder"),
         ({"exceptions.network=alexnet": "{}"}, "must be key=value of a value in the grid"),
-        ({"exceptions.network=alexnet": "{nobody: []}"}, "arms with overrides of their own"),
+        ({"exceptions.network=alexnet": "{nobody: []}"}, "arms with their own overrides"),
         ({"overrides": "[num_epochs=0]"}, "num_epochs is 0; it must be at least 1"),
     ],
 )

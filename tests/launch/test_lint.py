@@ -105,7 +105,7 @@ def test_decay_typo_is_found_in_the_baseline_too(findings):
     found = findings(arms__small="[schedule=fixed, schedule.batch_size=128, schedule.learning_rate_decay=0.0375]")
     assert "rate-vanishes" in codes(found, "small")
     sentence = next(finding.sentence for finding in found if finding.code == "rate-vanishes")
-    assert "2e-06 of its start, to 0.0375 at one boundary" in sentence
+    assert "2e-06 of its first value, by a factor of 0.0375 at one boundary" in sentence
 
 
 def test_rate_difference_names_the_first_epoch_and_both_rates(findings):

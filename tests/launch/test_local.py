@@ -101,7 +101,7 @@ def test_ctrl_c_stops_gently_and_repeating_goes_on(launch):
     os.killpg(shell.pid, signal.SIGINT)
     output, _ = shell.communicate(timeout=60)
     assert shell.returncode == 130
-    assert "repeating the command continues the runs" in output
+    assert "repeating the command resumes the runs" in output
     run = launch.only("long")
     assert run["state"] == "preempted"
     assert [record["event"] for record in attempts(run["run_dir"])] == ["start", "end"]
@@ -137,7 +137,7 @@ def test_killed_trainer_and_killed_queue_are_told_and_repaired(launch):
     os.kill(beat["pid"], signal.SIGKILL)
     output, _ = shell.communicate(timeout=60)
     assert shell.returncode == 1
-    assert "the trainer was ended by SIGKILL" in output
+    assert "the trainer was killed by SIGKILL" in output
 
     endless = ("submit", "sweep=long", "sweep.name=endless", LOCAL, *NEVER_ENDING)
     shell = launch.process(*endless)
@@ -206,7 +206,7 @@ class _NoQueue:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["sweep=one", "cluster=slurm", "--jobs", "2"], "--jobs and --detach are for cluster=local"),
+        (["sweep=one", "cluster=slurm", "--jobs", "2"], "--jobs and --detach need cluster=local"),
         (["sweep=one", "--retry", "sometimes"], "--retry is sometimes; it must be a list of failed"),
         (["sweep=one", "--allow", "everything"], "--allow is everything; it must be one of rate-differs"),
         (["sweep=one", "cluster.jobs=0"], "cluster.jobs is 0"),

@@ -141,8 +141,8 @@ def test_text_fits_a_terminal(launch, plan, width):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["sweep=golden", "cluster=local"], "cluster=local has no meaning here"),
-        (["sweep=golden", "schedule"], "schedule is not a key=value word"),
+        (["sweep=golden", "cluster=local"], "cluster=local cannot be used here"),
+        (["sweep=golden", "schedule"], "schedule does not have the form key=value"),
         ([], "sweep is .*it must be one of"),
         (["sweep=golden", "num_epochs=0"], "num_epochs is 0"),
         (["sweep=golden", "--config-dir", "/nowhere"], "--config-dir is /nowhere"),

@@ -283,7 +283,7 @@ def test_refusals_are_sentences(cluster, launch, monkeypatch, tmp_path):
     wrong_partition = launch("submit", "sweep=two", *QUICK, "cluster.partition=nowhere")
     assert wrong_partition.status == 2
     assert "invalid partition" in wrong_partition.err.lower()
-    assert "0 of 4 jobs had been accepted" in wrong_partition.err
+    assert "0 of 4 jobs were accepted" in wrong_partition.err
     too_much = launch("submit", "sweep=two", *QUICK, "cluster.gpus_per_node=9")
     assert too_much.status == 2
     assert "sbatch refused" in too_much.err
@@ -333,7 +333,7 @@ def test_measuring_outlasts_a_controller_that_is_silent_for_a_while(cluster, lau
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     answer = launch(*forecast)
     assert answer.status == 0, answer.err
-    assert answer.err.count("squeue does not answer; still waiting for SLURM job") == 1
+    assert answer.err.count("squeue is not responding; still waiting for SLURM job") == 1
 
 
 def test_an_answer_that_the_file_system_shows_late_is_waited_for(cluster, launch, forecast, tmp_path):

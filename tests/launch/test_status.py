@@ -88,7 +88,7 @@ def test_attempt_without_end_is_running_or_lost(run_dir):
     ("end", "state", "cause"),
     [
         ({"exit_status": 75}, State.PREEMPTED, "stopped by a signal"),
-        ({"exit_status": -9}, State.FAILED, "the trainer was ended by SIGKILL"),
+        ({"exit_status": -9}, State.FAILED, "the trainer was killed by SIGKILL"),
         ({"exit_status": 3}, State.FAILED, "the trainer exited with 3"),
         ({"exit_status": 75, "stopped_by": "time limit", "gave_up": True}, State.TIMEOUT, "0 retries used up"),
         ({"exit_status": 75, "stopped_by": "preemption"}, State.PREEMPTED, "stopped by a preemption"),

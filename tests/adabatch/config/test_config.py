@@ -95,7 +95,10 @@ def test_a_saved_config_that_is_none(content, sentence, tmp_path):
 
 def test_torchvision_networks_want_three_channels():
     assert compose(["network=torchvision", "dataset=imagenet"]).network.name == "torchvision.resnet50"
-    with pytest.raises(ConfigError, match=r"torchvision.resnet50; it must be one of ours where images have 1 channel"):
+    with pytest.raises(
+        ConfigError,
+        match=r"torchvision.resnet50; it must be one of adabatch's own networks",
+    ):
         compose(["network=torchvision", "dataset=fashion_mnist"])
 
 

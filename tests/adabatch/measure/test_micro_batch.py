@@ -50,14 +50,14 @@ def test_the_largest_size_that_is_nearly_the_best_is_chosen():
     # 10 ms + 1 ms a sample: 500, 667, 800, 889, 941, 970 samples/s; the last but one is within 5 % of the last
     choice = choose_micro_batch(line([10, 20, 40, 80, 160, 320], fixed=0.010, per_sample=0.001), 320)
     assert choice.max_micro_batch_size == 320
-    assert choice.reason == "970 samples/s against at best 970 over 10..320"
+    assert choice.reason == "970 samples/s; the best of sizes 10..320 is 970"
     # beyond the caches 2 ms a sample
     rows = line([10, 20, 40], fixed=0.010, per_sample=0.001).rows + line([80], fixed=0.0, per_sample=0.002).rows
     choice = choose_micro_batch(Measurement(rows, 0.0, None, "a device", "now"), 500)
     assert choice.max_micro_batch_size == 40
-    assert choice.reason.endswith("over 10..80; sizes up to 500 would have taken too long to measure")
+    assert choice.reason.endswith("of sizes 10..80 is 800; sizes up to 500 would have taken too long to measure")
     choice = choose_micro_batch(Measurement(rows, 0.0, 160, "a device", "now"), 500)
-    assert choice.reason.endswith("over 10..80; 160 would fill the memory")
+    assert choice.reason.endswith("of sizes 10..80 is 800; 160 would fill the memory")
 
 
 def test_a_measurement_has_a_row_per_size_and_is_remembered():

@@ -132,7 +132,7 @@ def test_a_rank_that_fails_before_the_stop_is_a_failure(start, run_dir):
     process.send_signal(signal.SIGTERM)
     os.kill(ranks[0], signal.SIGKILL)
     assert process.wait(SOON_SECONDS) == 1
-    assert run_dir.failed.read_text().startswith("RankFailed: rank 0 was ended by SIGKILL")
+    assert run_dir.failed.read_text().startswith("RankFailed: rank 0 was killed by SIGKILL")
 
 
 def test_one_ctrl_c_in_a_terminal_saves(training, run_dir):

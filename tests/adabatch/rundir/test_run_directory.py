@@ -126,7 +126,7 @@ def test_a_batch_larger_than_the_data_is_capped_and_said(train):
     row = read_rows(run_dir)[0]
     assert (row["batch_size"], row["updates"]) == ("60", "1")
     assert float(row["learning_rate"]) == pytest.approx(0.01 * 60 / 240)
-    assert "capped to the data set's 60 samples" in run_dir.log.read_text()
+    assert "capped at the data set's 60 samples" in run_dir.log.read_text()
 
 
 def test_default_run_directories_are_readable_and_not_shared():
@@ -139,5 +139,5 @@ def test_default_run_directories_are_readable_and_not_shared():
 
 def test_a_run_directory_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match="run_dir is .*file/run; it must be a folder"):
+    with pytest.raises(ConfigError, match="run_dir is .*file/run; it must be a writable folder"):
         run_config(compose([*TINY, f"run_dir={tmp_path / 'file' / 'run'}"]))

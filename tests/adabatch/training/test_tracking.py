@@ -51,4 +51,4 @@ def test_no_login_harms_nothing(train, monkeypatch):
     monkeypatch.setenv("HOME", "/nonexistent")
     run_dir = train("tracker=wandb", "tracker.mode=online")
     assert run_dir.done.exists()
-    assert "wandb is given up for this run" in run_dir.log.read_text()
+    assert "wandb is disabled for this run" in run_dir.log.read_text()
