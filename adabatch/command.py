@@ -1,4 +1,4 @@
-"""The trainer's entry, a Hydra app over ``conf/``: ``python -m adabatch [key=value ...]``."""
+"""The trainer's entry point, a Hydra app over ``conf/``: ``python -m adabatch [key=value ...]``."""
 
 from __future__ import annotations
 
@@ -70,9 +70,9 @@ def _wrapped(label: str, text: str) -> list[str]:
 
 
 def main() -> int:
-    """Compose the config of the command line, train, and return the exit status (the worst of a multirun)."""
+    """Compose the config of the command line, train, and return the exit status (the highest one of a multirun)."""
     register_schemas()
-    # Without it Hydra prints and exits by itself; its exceptions become our sentences here.
+    # Otherwise Hydra prints its exceptions and exits; here they become ConfigError.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     scratch = tempfile.TemporaryDirectory(prefix="adabatch-")
     OmegaConf.register_new_resolver("adabatch.scratch", lambda: scratch.name, replace=True)
@@ -85,7 +85,7 @@ def main() -> int:
         try:
             with translated_errors(words):
                 statuses.append(run_config(to_config(composed)))
-        except ConfigError as error:  # Hydra would print a line of its own before it
+        except ConfigError as error:  # Hydra would print a line before it
             print(error, file=sys.stderr)
             statuses.append(EXIT_USAGE)
 

@@ -1,13 +1,13 @@
-"""What can go wrong, and the exit status by which a command says so."""
+"""Exceptions and exit statuses."""
 
 from __future__ import annotations
 
 EXIT_DONE = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
-#: sysexits' EX_TEMPFAIL: the run saved its state and asks to be started again.
+#: EX_TEMPFAIL of sysexits.h: the run saved its state; start it again.
 EXIT_PREEMPTED = 75
-#: The shell's convention for a process that SIGINT ended.
+#: The shell's convention for a process ended by SIGINT.
 EXIT_INTERRUPTED = 130
 
 
@@ -16,7 +16,7 @@ class ConfigError(ValueError):
 
 
 class RunFailure(Exception):
-    """A run cannot go on. The class name is the cause that is recorded in ``FAILED`` and ``summary.json``."""
+    """A run cannot continue. The class name is the cause recorded in ``FAILED`` and ``summary.json``."""
 
 
 class DataError(RunFailure):
@@ -32,7 +32,7 @@ class OutOfMemory(RunFailure):
 
 
 class DiskFull(RunFailure):
-    """A file of the run directory could not be written for want of space."""
+    """No space was left to write a file of the run directory."""
 
 
 class CheckpointUnreadable(RunFailure):
@@ -47,8 +47,8 @@ class RankFailed(RunFailure):
     """Another rank of a distributed run died or stopped answering."""
 
 
-#: Substrings of out-of-memory errors from CUDA, cuDNN, cuBLAS and the host. cuDNN finds no algorithm that fits.
-_MEMORY_WORDS = (
+#: Substrings of out-of-memory errors from CUDA, cuDNN, cuBLAS and the host; cuDNN finds no algorithm that fits.
+_MEMORY_MESSAGES = (
     "out of memory",
     "can't allocate memory",
     "unable to find an engine to execute this computation",
@@ -58,13 +58,13 @@ _MEMORY_WORDS = (
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error of a computation says that memory did not suffice."""
-    is_told = isinstance(error, RuntimeError) and any(words in str(error) for words in _MEMORY_WORDS)
-    return is_told or isinstance(error, MemoryError)
+    """Return whether an error means that memory ran out."""
+    is_reported = isinstance(error, RuntimeError) and any(text in str(error) for text in _MEMORY_MESSAGES)
+    return is_reported or isinstance(error, MemoryError)
 
 
 class Preempted(Exception):
-    """A signal asked the run to stop; its state is saved and the same command continues it."""
+    """A signal asked the run to stop; its state is saved, and the same command resumes it."""
 
     def __init__(self, signal_name: str) -> None:
         super().__init__(f"stopped by {signal_name} after saving a checkpoint")

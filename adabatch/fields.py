@@ -1,7 +1,7 @@
-"""What a config dataclass says of each key: range, documentation, and what a change of the key may change.
+"""What a config dataclass declares for each key: range, documentation, and what changing the key affects.
 
-Everything that treats keys differently (the config hash, the refusal to resume, lint, matching, ``--help``) reads it
-from here through `adabatch.config.keys`; nobody keeps a list of keys.
+Everything that distinguishes keys (the config hash, the refusal to resume, lint, matching, ``--help``) gets these facts
+through `adabatch.config.keys`; there is no other list of keys.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from adabatch.errors import ConfigError
 
 
 class Changes(StrEnum):
-    """What a change of a key, or of a fact about a run, may change."""
+    """What changing a key, or a fact about a run, can affect."""
 
     NOTHING = "nothing"
     TIME = "time"
@@ -42,7 +42,7 @@ class Difference:
     """A key, or a rule, in which two runs differ.
 
     Attributes:
-        changes: what the difference may change; one of time leaves the qualities comparable.
+        changes: what the difference can affect; with ``TIME`` the qualities stay comparable.
     """
 
     key: str
@@ -51,7 +51,7 @@ class Difference:
     changes: Changes = Changes.RESULT
 
     def sentence(self, owner: str = "the baseline's") -> str:
-        """Return the difference as a sentence, the same before a run and after it."""
+        """Return the difference as a sentence; lint and the tables use the same one."""
         return f"{self.key} is {shown(self.value)}, {owner} is {shown(self.other)}."
 
 
@@ -64,7 +64,7 @@ class Range:
 
 
 def at_least(least: float, unit: str = "") -> Range:
-    """Return the range of numbers from ``least`` on."""
+    """Return the range of numbers that are at least ``least``."""
     return Range(f"at least {least:g}" + (f" {unit}" if unit else ""), lambda value: isfinite(value) and value >= least)
 
 
@@ -74,7 +74,7 @@ def between(least: float, most: float) -> Range:
 
 
 def one_of(*choices: str) -> Range:
-    """Return the range of the given words."""
+    """Return the range that consists of the given words."""
     return Range("one of " + ", ".join(choices), lambda value: value in choices)
 
 
@@ -89,14 +89,14 @@ BELOW_ONE = Range("at least 0 and less than 1", lambda value: 0 <= value < 1)
 
 @dataclass(frozen=True, slots=True)
 class KeyFacts:
-    """What the schema says of one key besides its type and default.
+    """What the schema declares for one key besides its type and default.
 
     Attributes:
         doc: one line for ``--help``.
-        changes: what a change of the key may change.
+        changes: what changing the key can affect.
         judged_by: how two arms must agree in it.
-        shapes_micro_batch: whether it may change how long one micro-batch takes.
-        hash_rule: the version of the hash rule that the key came with; see `adabatch.config.hashing`.
+        shapes_micro_batch: whether it can affect how long one micro-batch takes.
+        hash_rule: the version of the hash rule that introduced the key; see `adabatch.config.hashing`.
         unhashed_by: older versions of the rule that leave the key out.
     """
 
@@ -125,7 +125,7 @@ def key(
 ) -> Any:
     """Return a dataclass field for a config key; see `KeyFacts`.
 
-    ``shapes_micro_batch`` defaults to whether the key changes anything at all.
+    ``shapes_micro_batch`` defaults to True unless ``changes`` is ``NOTHING``.
     """
     shapes = changes is not Changes.NOTHING if shapes_micro_batch is None else shapes_micro_batch
     facts = KeyFacts(doc, allowed, changes, judged_by, shapes, hash_rule, unhashed_by)
@@ -133,14 +133,14 @@ def key(
 
 
 def facts_of(entry: dataclasses.Field[Any]) -> KeyFacts | None:
-    """Return what the schema says of a dataclass's field; None for a group of keys."""
+    """Return the facts of a dataclass field; None for a group of keys."""
     facts: KeyFacts | None = entry.metadata.get(_FACTS)
     return facts
 
 
 @dataclass
 class KeyGroup:
-    """Base of the config dataclasses: checks the range of every key when an object is made.
+    """Base of the config dataclasses: checks the range of every key on construction.
 
     Raises:
         ConfigError: for a value out of range.
@@ -176,7 +176,7 @@ def require_choice(name: str, value: object, choices: Sequence[str]) -> None:
 
 
 def shown(value: object) -> object:
-    """Return a value as sentences show it: null, true and false in YAML's spelling, and whole numbers without .0."""
+    """Return a value as messages show it: null, true and false as in YAML, and whole numbers without .0."""
     if value is None:
         return "null"
     if isinstance(value, float) and value.is_integer():

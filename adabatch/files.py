@@ -1,4 +1,4 @@
-"""Writing files so that a reader never sees half of one, and a power cut never leaves half of one behind."""
+"""Atomic, durable file writes: neither a reader nor a power cut ever sees half a file."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def write_bytes_atomic(path: Path, content: bytes, *, durable: bool = True) -> N
     """Replace ``path`` by ``content``: temporary file, fsync, rename.
 
     Args:
-        durable: False skips the fsync, for files whose loss in a power cut costs nothing (a heartbeat).
+        durable: False skips the fsync, for files that may be lost in a power cut (a heartbeat).
 
     Raises:
-        OSError: if the disk is full or the folder cannot be written; ``path`` then still holds what it held.
+        OSError: if the disk is full or the folder cannot be written; ``path`` is then unchanged.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -56,7 +56,7 @@ def write_json_atomic(path: Path, values: dict[str, Any], *, durable: bool = Tru
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return a JSON file's mapping; empty where there is no file, or it is damaged."""
+    """Return a JSON file's mapping; empty if the file is missing or damaged."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""One run from its config to its end: the run directory, the ranks, the worker, the recorded outcome."""
+"""One run from config to recorded outcome: the run directory, the ranks, the worker."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ if TYPE_CHECKING:
     from adabatch.training.worker import Worker
 
 _log = logging.getLogger("adabatch")
-#: Of the config hash, in the name of a folder.
+#: Digits of the config hash in a folder's name.
 _HASH_DIGITS = 8
 
 
 def default_run_dir(config: TrainConfig) -> Path:
-    """Return a readable folder under ``runs/single`` that no config with other results shares.
+    """Return a readable folder under ``runs/single`` that no config with different results shares.
 
-    A run that an earlier version began in the folder of its own config hash keeps that folder.
+    A run that an earlier version started in a folder named by the first hash rule keeps that folder.
     """
     folder = Path("runs", "single", f"{config.dataset.name}-{config.network.name}")
     name = f"{config.schedule.kind}_{config.schedule.batch_size}-seed_{config.seed}"
@@ -54,10 +54,10 @@ def default_run_dir(config: TrainConfig) -> Path:
 
 
 def run_config(config: TrainConfig) -> int:
-    """Train, resume or recognise as finished the run of a config; return the exit status.
+    """Train or resume the run of a config, unless it is finished; return the exit status.
 
     Raises:
-        ConfigError: if the run directory holds another config, or another process trains in it.
+        ConfigError: if the run directory holds another config, or another process is training in it.
     """
     run_dir = RunDir(config.run_dir or default_run_dir(config))
     saved = _matching_saved_config(config, run_dir)
@@ -71,7 +71,7 @@ def resume_run(path: Path | str) -> int:
 
 
 def _matching_saved_config(config: TrainConfig, run_dir: RunDir) -> TrainConfig | None:
-    """Return the directory's config if it has one. What was asked for as ``auto`` has become a value there."""
+    """Return the directory's config if it has one; ``auto`` is resolved to a value there."""
     if not run_dir.config.exists():
         return None
     saved = load_config(run_dir.config)
@@ -137,12 +137,12 @@ def _execute(config: TrainConfig, run_dir: RunDir, place: RankPlace | None) -> i
 
 
 def _record_failure(error: Exception, worker: Worker | None, run_dir: RunDir, is_main: bool) -> int:
-    """Write down why a run ended. If a full disk refuses even that, the log says it."""
+    """Record why a run failed; if the disk is too full even for that, log it."""
     failure = describe_failure(error, distributed=worker is not None and worker.world_size > 1)
     status = EXIT_USAGE if failure.cause == "ConfigError" else EXIT_FAILED
     _log.error("%s", failure)
     try:
-        # The first rank to fail knows the cause; the others only see that it is gone.
+        # The first rank to fail knows the cause; the others only see that they lost it.
         if failure.cause != "RankFailed" or not run_dir.failed.exists():
             mark_failed(run_dir, failure)
         if worker is not None:
@@ -155,10 +155,10 @@ def _record_failure(error: Exception, worker: Worker | None, run_dir: RunDir, is
 
 
 def describe_failure(error: Exception, *, distributed: bool = False) -> Failure:
-    """Return a failure's cause, its sentence and the traceback.
+    """Return the cause, message and traceback of an error.
 
     Args:
-        distributed: whether a broken connection means that another rank is gone.
+        distributed: whether a broken connection means that another rank died.
     """
     trace = "".join(traceback.format_exception(error))
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -176,7 +176,7 @@ def describe_failure(error: Exception, *, distributed: bool = False) -> Failure:
 
 @contextmanager
 def _logging(run_dir: RunDir | None) -> Iterator[None]:
-    """Send the program's log lines to the run's ``log.txt`` and, where no progress bar stands, to stderr."""
+    """Send log lines to the run's ``log.txt`` and, where there is no progress bar, to stderr."""
     handlers: list[logging.Handler] = []
     if run_dir is not None:
         file: logging.Handler = logging.FileHandler(run_dir.log, encoding="utf-8")

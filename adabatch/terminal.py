@@ -1,4 +1,4 @@
-"""What commands share: printing rich content, durations in words, and exit statuses of what went wrong."""
+"""Shared by all commands: printing rich content, formatting durations, and exit statuses for errors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from adabatch.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE, ConfigError
 
 
 def run_command(command: Callable[[], int]) -> int:
-    """Run a command and return its exit status; a wrong call or config costs a sentence, a closed pipe nothing."""
+    """Run a command and return its exit status; print a ConfigError as one sentence, ignore a closed pipe."""
     try:
         return command()
     except ConfigError as error:
@@ -25,7 +25,7 @@ def run_command(command: Callable[[], int]) -> int:
 
 
 def print_renderable(content: RenderableType) -> None:
-    """Print to stdout; without colour, and as wide as the content needs, where that is no terminal."""
+    """Print to stdout; if that is not a terminal, without colour and as wide as the content needs."""
     console = Console(highlight=False)
     if not console.is_terminal:
         needed = console.measure(content, options=console.options.update(width=2000)).maximum
@@ -34,7 +34,7 @@ def print_renderable(content: RenderableType) -> None:
 
 
 def duration(seconds: float | None) -> str:
-    """Return a duration as ``2 h 05 min``, ``3 min 20 s`` or ``12 s``; nothing for an unknown one."""
+    """Return a duration as ``2 h 05 min``, ``3 min 20 s`` or ``12 s``; empty if unknown."""
     if seconds is None:
         return ""
     minutes, rest = divmod(round(seconds), 60)

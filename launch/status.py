@@ -127,7 +127,7 @@ def _state_with_job(item: Evidence, job: JobState) -> tuple[State, str | None]:
         return (State.PENDING if job.waits else State.RUNNING), job.reason
     if job.has_ended:
         item.ended_job_id = item.job_id
-    if item.is_at_work:
+    if item.is_running:
         return State.RUNNING, None
     last = item.last_attempt
     recorded_its_end = last is not None and last.end is not None and job.state in ("COMPLETED", "FAILED")

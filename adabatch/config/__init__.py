@@ -1,4 +1,4 @@
-"""Configs: the schema, what its keys may change, the hash, saved configs, and composing them from ``conf/``."""
+"""Configs: the schema, what its keys affect, the hash, saved configs, and composing configs from ``conf/``."""
 
 from adabatch.config.hashing import config_hash, matches_hash
 from adabatch.config.keys import differences

@@ -1,4 +1,4 @@
-"""From ``conf/`` and overrides to a checked TrainConfig; what Hydra refuses becomes one sentence."""
+"""From ``conf/`` and overrides to a checked TrainConfig; Hydra's errors become one sentence."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from adabatch.errors import ConfigError
 from adabatch.files import CONF_DIR
 from adabatch.schedules import SCHEDULE_KINDS
 
-#: Schemas by the path under which ``conf/`` lists them as defaults.
+#: Schemas by the path that the defaults lists in ``conf/`` use.
 _SCHEMAS: dict[str, type[Any]] = {
     **{f"{group}/base_{group}": schema for group, schema in GROUPS.items() if group != "schedule"},
     **{f"schedule/base_{kind}": schema for kind, schema in SCHEDULE_KINDS.items()},
@@ -38,7 +38,7 @@ _SCHEMAS: dict[str, type[Any]] = {
 
 @functools.cache
 def register_schemas() -> None:
-    """Make the dataclasses known to Hydra under the names that ``conf/`` lists as defaults."""
+    """Register the dataclasses with Hydra under the names that the defaults lists in ``conf/`` use."""
     store = ConfigStore.instance()
     store.store(name="base_train", node=TrainConfig)
     for path, schema in _SCHEMAS.items():
@@ -53,7 +53,7 @@ def option_names(group: str, config_dir: Path | None = None) -> list[str]:
 
 
 def to_config(composed: DictConfig) -> TrainConfig:
-    """Turn what Hydra composed into plain dataclasses, checked.
+    """Turn what Hydra composed into checked plain dataclasses.
 
     Raises:
         ConfigError: if a value is missing, of the wrong type or out of range.
@@ -67,7 +67,7 @@ def to_config(composed: DictConfig) -> TrainConfig:
 
 
 def _added_keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
-    """Yield the keys that ``+key=value`` added: Hydra lets them pass even where a schema refuses unknown ones."""
+    """Yield keys added by ``+key=value``; Hydra accepts them even if the schema does not."""
     known = _known_keys(OmegaConf.get_type(node))
     for name in map(str, node):
         key = f"{prefix}{name}"
@@ -79,7 +79,7 @@ def _added_keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
 
 @contextmanager
 def composer(config_dir: Path | None = None) -> Iterator[None]:
-    """Keep Hydra initialized for many calls of `compose`, as a sweep makes them."""
+    """Keep Hydra initialized for many calls of `compose`, as in a sweep."""
     register_schemas()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
@@ -104,7 +104,7 @@ def compose(overrides: Sequence[str], config_dir: Path | None = None) -> TrainCo
 
 @contextmanager
 def translated_errors(overrides: Sequence[str] = (), config_dir: Path | None = None) -> Iterator[None]:
-    """Turn the exceptions by which Hydra and OmegaConf refuse a config into ConfigError."""
+    """Turn exceptions of Hydra and OmegaConf into ConfigError."""
     try:
         yield
     except MissingConfigException as error:
@@ -130,7 +130,7 @@ def _missing_option(error: MissingConfigException, overrides: Sequence[str], con
 
 
 def unknown_key(key: str, known: Sequence[str], prefix: str = "") -> str:
-    """Return the sentence that refuses a key; ``prefix`` stands before the known names."""
+    """Return the error sentence for an unknown key; ``prefix`` precedes a suggested name."""
     name = key.rpartition(".")[2]
     return f"unknown key {key}; expected one of {', '.join(sorted(known))}.{suggestion(name, known, prefix)}"
 

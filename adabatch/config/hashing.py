@@ -1,8 +1,8 @@
-"""The config hash: equal exactly if two configs must give the same result in the same time.
+"""The config hash: equal if and only if two configs must give the same result in the same time.
 
-A hash carries the version of the rule that made it, as in ``2-1f0c53aa81d4``; those of version 1 have none. It is
-checked by its own version's rule, so that old runs keep theirs. A key that a rule does not know yet counts only where
-it is not at its default: then the config is one that the rule's time did not have.
+A hash starts with the version of its rule, as in ``2-1f0c53aa81d4``; hashes of version 1 have no prefix. A hash is
+checked by the rule of its version, so old runs keep theirs. A key newer than a rule counts only if it is not at its
+default, since configs of that time could not have other values.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from adabatch.config.keys import KEYS, changes
 from adabatch.config.schema import TrainConfig
 from adabatch.fields import Changes
 
-#: The rule by which new hashes are made.
+#: The rule for new hashes.
 RULE = 2
 _NUM_DIGITS = 12
 
@@ -26,8 +26,8 @@ def config_hash(config: TrainConfig | Mapping[str, Any], rule: int = RULE) -> st
     """Return a config's hash: the rule's version and 12 hexadecimal digits.
 
     Args:
-        config: a config, or its values as nested plain ones.
-        rule: version of the rule; 1 is that of adabatch 0.1.0.
+        config: a config, or its nested plain values.
+        rule: version of the rule; 1 is the one of adabatch 0.1.0.
     """
     values = dataclasses.asdict(config) if isinstance(config, TrainConfig) else config
     canonical = json.dumps(_hashed(values, rule), sort_keys=True, separators=(",", ":"))
@@ -36,7 +36,7 @@ def config_hash(config: TrainConfig | Mapping[str, Any], rule: int = RULE) -> st
 
 
 def hash_rule(recorded: str) -> int | None:
-    """Return the version of the rule that made a hash; None if this version of adabatch does not know it."""
+    """Return the version of a hash's rule; None if it is unknown to this version of adabatch."""
     version, dash, _ = recorded.rpartition("-")
     rule = 1 if not dash else int(version) if version.isdecimal() else None
     return rule if rule is not None and 1 <= rule <= RULE else None
@@ -49,7 +49,7 @@ def matches_hash(config: TrainConfig | Mapping[str, Any], recorded: str) -> bool
 
 
 def _hashed(values: Mapping[str, Any], rule: int, prefix: str = "") -> dict[str, Any]:
-    """Return the nested values without those that do not count. A group that is left out as a whole is not named."""
+    """Return the nested values that count; groups without any are left out."""
     counted: dict[str, Any] = {}
     for name, value in values.items():
         key = f"{prefix}{name}"

@@ -1,4 +1,4 @@
-"""Every config key by its full name, and the questions that others ask about keys."""
+"""Every config key by its full name, and functions that answer questions about keys."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Key:
     """One config key.
 
     Attributes:
-        name: with its group, such as ``dataset.root``.
-        default: None too where there is none.
+        name: including its group, such as ``dataset.root``.
+        default: ``MISSING`` if a value must be given.
     """
 
     name: str
@@ -47,23 +47,23 @@ def _all_keys() -> dict[str, Key]:
     return keys
 
 
-#: By full name, those of all kinds of schedules among them.
+#: All keys by full name, including those of every kind of schedule.
 KEYS: dict[str, Key] = _all_keys()
 
 
 def is_key(name: str) -> bool:
-    """Return whether a column of a frame or a file is a config key: one of the schema, or one of its groups' own."""
+    """Return whether a column of a frame or a file is a config key: in the schema, or in one of its groups."""
     group, dot, _ = name.partition(".")
     return name in KEYS or (bool(dot) and group in GROUPS)
 
 
 def changes(name: str) -> Changes:
-    """Return what a change of a key may change; a key that the schema does not know may change the result."""
+    """Return what changing a key can affect; for a key unknown to the schema, the result."""
     return KEYS[name].facts.changes if name in KEYS else Changes.RESULT
 
 
 def judged_by_equality(names: Iterable[str]) -> list[str]:
-    """Return those of some keys in which the runs of two arms must be equal, and that can change anything at all."""
+    """Return the keys, among some, that must be equal in two compared arms and that affect time or result."""
     return [
         name
         for name in names
@@ -84,10 +84,10 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def differences(own: Mapping[str, Any], other: Mapping[str, Any], *, arms: bool = False) -> Iterator[Difference]:
-    """Yield the keys in which two configs, nested, differ and which may change a run's time or result.
+    """Yield the differences between two nested configs in keys that can affect a run's time or result.
 
     Args:
-        arms: whether the two belong to arms that are compared: only keys that must be equal then count.
+        arms: whether the two are compared arms; then only keys that must be equal count.
     """
     mine, theirs = flatten(own), flatten(other)
     names = list(mine | theirs)
@@ -98,14 +98,14 @@ def differences(own: Mapping[str, Any], other: Mapping[str, Any], *, arms: bool 
 
 
 def micro_batch_keys(config: TrainConfig) -> dict[str, Any]:
-    """Return the values that may change how long one micro-batch takes, by full key."""
+    """Return, by full key, the values that can affect how long one micro-batch takes."""
     flat = flatten(dataclasses.asdict(config))
     shaping = {name: value for name, value in flat.items() if name not in KEYS or KEYS[name].facts.shapes_micro_batch}
-    # Any momentum costs the same.
+    # All momenta above 0 take the same time.
     return {**shaping, "optimizer.momentum": config.optimizer.momentum > 0}
 
 
 def suggestion(name: str, known: Sequence[str], prefix: str = "") -> str:
-    """Return a sentence that names the nearest known name; empty if none is near."""
+    """Return a sentence that suggests the closest known name; empty if none is close."""
     close = difflib.get_close_matches(name, known, n=1)
     return f" Did you mean {prefix}{close[0]}?" if close else ""

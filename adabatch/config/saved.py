@@ -1,4 +1,4 @@
-"""A run's ``config.yaml``: the resolved config, written once and loaded back equal."""
+"""A run's ``config.yaml``: the resolved config, written once; it loads back equal."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def to_dict(config: TrainConfig) -> dict[str, Any]:
 
 
 def from_dict(values: dict[str, Any]) -> TrainConfig:
-    """Build a config from what `to_dict` returned; the schedule's class follows from its ``kind``.
+    """Build a config from what `to_dict` returned; the schedule's ``kind`` selects its class.
 
-    A key that came after the config was saved gets its default.
+    A key added after the config was saved gets its default.
 
     Raises:
         ConfigError: for an unknown or missing key, or a value out of range.
@@ -57,7 +57,7 @@ def _build(schema: type[Any], values: object, group: str) -> Any:
 
 
 def _is_newer(entry: dataclasses.Field[Any]) -> bool:
-    """Return whether a key came after the first version, so that old configs lack it."""
+    """Return whether a key was added after the first version, so old configs lack it."""
     facts = facts_of(entry)
     return facts is not None and facts.hash_rule > 1
 
@@ -68,10 +68,10 @@ def save_config(config: TrainConfig, path: Path) -> None:
 
 
 def load_config(path: Path) -> TrainConfig:
-    """Read a saved config; equal to the one that was saved.
+    """Read a saved config.
 
     Raises:
-        ConfigError: if the file is missing, is no YAML mapping, or fails a check.
+        ConfigError: if the file is missing, is not a YAML mapping, or fails a check.
     """
     try:
         values = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_LOADER)

@@ -1,6 +1,6 @@
-"""The dataclasses behind ``conf/``: each key once, with its type, range, documentation and what a change may change.
+"""The dataclasses behind ``conf/``: each key once, with its type, range, documentation and what it affects.
 
-Values live in YAML. Nothing in this package imports torch, so that a thousand configs can be composed, checked and
+The values are in YAML. Nothing in this package imports torch, so a thousand configs can be composed, checked and
 compared in seconds.
 """
 
@@ -84,7 +84,7 @@ class OptimizerConfig(KeyGroup):
 
 @dataclass
 class HardwareConfig(KeyGroup):
-    """Where and how a run computes."""
+    """The hardware of a run and how it is used."""
 
     PREFIX: ClassVar[str] = "hardware."
 
@@ -131,7 +131,7 @@ class HardwareConfig(KeyGroup):
 
 @dataclass
 class TrackerConfig(KeyGroup):
-    """A mirror of the run's numbers; the run directory stays the truth."""
+    """A mirror of the run's numbers; the run directory stays authoritative."""
 
     PREFIX: ClassVar[str] = "tracker."
 
@@ -209,7 +209,7 @@ class TrainConfig(KeyGroup):
         """Return the run's schedule.
 
         Args:
-            num_samples: size of the training set; by default what the config declares.
+            num_samples: size of the training set; by default the declared one.
         """
         samples = self.dataset.num_train_samples if num_samples is None else num_samples
         return self.schedule.build(self.optimizer.learning_rate, samples, self.num_epochs)
@@ -228,12 +228,12 @@ GROUPS: dict[str, type[KeyGroup]] = {
 
 
 def is_auto(config: TrainConfig) -> bool:
-    """Return whether a value of the config is still to be measured."""
+    """Return whether any value of the config is still ``auto``."""
     return "auto" in (config.max_micro_batch_size, config.hardware.compile)
 
 
 def with_measured(config: TrainConfig, measured: TrainConfig) -> TrainConfig:
-    """Return the config with each ``auto`` replaced by the value that another config has there."""
+    """Return the config with each ``auto`` replaced by another config's value."""
     if config.max_micro_batch_size == "auto":
         config = dataclasses.replace(config, max_micro_batch_size=measured.max_micro_batch_size)
     if config.hardware.compile == "auto":

@@ -21,14 +21,14 @@ def load_dataset(
     """Load a data set and check it against the sizes that the config declares.
 
     Args:
-        config: which set, where it lies, and how its images are changed for training.
-        device: where the images and labels of `Source.iterate` will be.
-        channels_last: whether those images lie in memory as (n, H, W, C).
+        config: which set, where it is, and how its images are augmented.
+        device: of the images and labels that `Source.iterate` yields.
+        channels_last: whether those images are stored in memory as (n, H, W, C).
         dtype: of the images; None for float32.
 
     Raises:
         ConfigError: if the data are missing or differ from the declared sizes.
-        DataError: if a file of them is truncated or corrupt.
+        DataError: if one of the files is truncated or corrupt.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""Random crops and mirroring of whole batches by one gather."""
+"""Random crops and mirroring of whole batches with one gather."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Augmentation:
     """How each of N samples is cropped out of its padded image, and whether it is mirrored.
 
     ``top`` and ``left`` are int64 of shape (N,), from 0 to twice the padding; ``is_mirrored`` is bool of shape
-    (N,), None where nothing is mirrored.
+    (N,), None if nothing is mirrored.
     """
 
     top: torch.Tensor
@@ -22,7 +22,7 @@ class Augmentation:
     is_mirrored: torch.Tensor | None
 
     def of(self, indices: torch.Tensor, device: torch.device) -> Augmentation:
-        """Return the part for some samples, in their order, on a device."""
+        """Return the augmentation of the samples ``indices``, in that order, on a device."""
         mirrored = self.is_mirrored
         return Augmentation(
             to_device(self.top[indices], device),
@@ -38,7 +38,7 @@ class Augmentation:
 def draw_augmentation(
     num_samples: int, seed: int, epoch: int, crop_padding: int, horizontal_flip: bool
 ) -> Augmentation:
-    """Draw for all samples at once, so that a sample's part depends on nothing but seed and epoch."""
+    """Draw for all samples at once, so that a sample's augmentation depends only on seed and epoch."""
     source = generator("augmentation", seed, epoch)
     offsets = torch.randint(0, 2 * crop_padding + 1, (2, num_samples), generator=source)
     mirrored = torch.randint(0, 2, (num_samples,), generator=source).bool() if horizontal_flip else None
@@ -66,7 +66,7 @@ class CropGather:
         height, width = images.shape[self._first_space : self._first_space + 2]
         channel_padding = (0, 0) if channels_last else ()
         padded = torch.nn.functional.pad(images, (*channel_padding, padding, padding, padding, padding))
-        # Every crop there can be, as a view: (N, top, left, H, W, C) or (N, top, left, C, H, W). Indexing it copies
+        # All possible crops, as a view: (N, top, left, H, W, C) or (N, top, left, C, H, W). Indexing it copies
         # whole rows of pixels.
         space = self._first_space
         windows = padded.unfold(space, height, 1).unfold(space + 1, width, 1)

@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 (Krizhevsky 2009), read and fetched by torchvision."""
+"""CIFAR-10 and CIFAR-100 (Krizhevsky 2009), read and downloaded with torchvision."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CLASSES: dict[str, type[CIFAR10]] = {"cifar10": CIFAR10, "cifar100": CIFAR100}
 
 
 def load(config: DatasetConfig, image_format: ImageFormat) -> Dataset:
-    """Load the set from the first folder that holds it. See `adabatch.data.load_dataset`."""
+    """Load the data set from the first folder that has it. See `adabatch.data.load_dataset`."""
     cifar = _CLASSES[config.name]
     roots = search_folders(config)
     if config.download and not any(_is_complete(cifar, root) for root in roots):
@@ -39,7 +39,7 @@ def load(config: DatasetConfig, image_format: ImageFormat) -> Dataset:
 
 
 def _files(cifar: type[CIFAR10], root: Path) -> dict[Path, str]:
-    """Return the MD5 sum that each file of the set must have."""
+    """Return the expected MD5 sum of each file."""
     sums = [*cifar.train_list, *cifar.test_list, [cifar.meta["filename"], cifar.meta["md5"]]]
     return {root / cifar.base_folder / name: md5 for name, md5 in sums}
 

@@ -12,7 +12,7 @@ from adabatch.fields import Changes, KeyGroup, at_least, key, one_of, require
 
 @dataclass
 class DatasetConfig(KeyGroup):
-    """A data set by name. Its sizes are declared, so that a plan needs no data; loading verifies them."""
+    """A data set by name. Its sizes are declared, so planning needs no data; loading verifies them."""
 
     PREFIX: ClassVar[str] = "dataset."
 

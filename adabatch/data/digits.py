@@ -41,7 +41,7 @@ def load(config: DatasetConfig, image_format: ImageFormat) -> Dataset:
 def _read_table() -> np.ndarray:
     """Return scikit-learn's own file, float64 of shape (1797, 65): 64 pixels and the label.
 
-    Importing scikit-learn for it would take as long as a short run.
+    Importing scikit-learn would take as long as a short run.
     """
     spec = find_spec("sklearn")
     folders = spec.submodule_search_locations if spec is not None else None

@@ -28,7 +28,7 @@ _FILES = {
 
 
 def load(config: DatasetConfig, image_format: ImageFormat) -> Dataset:
-    """Load the images and labels of the first folder that holds them. See `adabatch.data.load_dataset`."""
+    """Load images and labels from the first folder that has them. See `adabatch.data.load_dataset`."""
     folder = _find(config)
     train, test = (_read_split(folder, *names) for names in _FILES.values())
     verify_sizes(
@@ -75,7 +75,7 @@ def read_idx(path: Path, num_dimensions: int) -> torch.Tensor:
     """Read an IDX file of bytes, gzipped if its name ends in .gz, as uint8.
 
     Raises:
-        DataError: if the file is truncated, or is no such file; the message names it.
+        DataError: if the file is truncated or not an IDX file of bytes; the message names it.
     """
     try:
         if path.suffix == ".gz":

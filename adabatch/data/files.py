@@ -1,4 +1,4 @@
-"""The files of data sets: where they are looked for, how they are fetched, and whether they are what is declared."""
+"""The files of data sets: finding them, downloading them, and verifying them against the config."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ENVIRONMENT_VARIABLE = "ADABATCH_DATA"
 
 
 def search_folders(config: DatasetConfig, extra: Sequence[str] = ()) -> list[Path]:
-    """Return ``dataset.root`` if given; else ``data/``, the folder in ADABATCH_DATA if set, and ``extra``."""
+    """Return ``dataset.root`` if given, else ``data/``, the folder in ADABATCH_DATA if set, and ``extra``."""
     if config.root is not None:
         return [Path(config.root).expanduser()]
     named = os.environ.get(ENVIRONMENT_VARIABLE)
@@ -23,16 +23,16 @@ def search_folders(config: DatasetConfig, extra: Sequence[str] = ()) -> list[Pat
 
 
 def locate(config: DatasetConfig, folders: Sequence[Path], is_there: Callable[[Path], bool], remedy: str) -> Path:
-    """Return the first folder for which ``is_there``.
+    """Return the first folder for which ``is_there`` is true.
 
     Args:
         config: of the data set.
         folders: from `search_folders`.
-        is_there: tells whether a folder holds the data set.
-        remedy: how to get the data, the end of the sentence that says they are missing.
+        is_there: returns whether a folder holds the data set.
+        remedy: how to get the data; ends the error sentence.
 
     Raises:
-        ConfigError: if no folder does.
+        ConfigError: if there is no such folder.
     """
     for folder in folders:
         if is_there(folder):
@@ -43,10 +43,10 @@ def locate(config: DatasetConfig, folders: Sequence[Path], is_there: Callable[[P
 
 
 def download_once(name: str, folder: Path, fetch: Callable[[], object]) -> None:
-    """Call ``fetch``, which puts the data set below ``folder`` and does nothing if it is there already.
+    """Call ``fetch``, which puts the data set below ``folder`` unless it is already there, under a file lock.
 
     Raises:
-        ConfigError: if it could not be fetched.
+        ConfigError: if the download fails.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -64,7 +64,7 @@ def verify_sizes(config: DatasetConfig, place: str, **found: int) -> None:
     """Compare keys of ``config``, such as ``num_train_samples``, with what was found at ``place``.
 
     Raises:
-        ConfigError: naming the first key that differs, its value, and what the data have.
+        ConfigError: for the first key that differs; names the key, its value, and the value found.
     """
     for key, value in found.items():
         declared = getattr(config, key)
@@ -73,7 +73,7 @@ def verify_sizes(config: DatasetConfig, place: str, **found: int) -> None:
 
 
 def verify_labels(labels: list[int], num_classes: int, place: str) -> None:
-    """Raise DataError unless every label is one of the ``num_classes`` classes, which count from 0."""
+    """Raise DataError unless every label is between 0 and ``num_classes - 1``."""
     wrong = next((label for label in labels if not 0 <= label < num_classes), None)
     if wrong is not None:
         raise DataError(f"{place} is corrupt: it holds the label {wrong}; labels must be 0 to {num_classes - 1}.")

@@ -1,4 +1,4 @@
-"""Folders of JPEGs in the form of ImageNet: ``root/train/CLASS/*`` and ``root/val/CLASS/*``, decoded by workers."""
+"""Folders of JPEGs laid out like ImageNet: ``root/train/CLASS/*`` and ``root/val/CLASS/*``, decoded by workers."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from adabatch.errors import EXIT_FAILED, ConfigError, DataError
 _FOLDER = "imagenet"
 #: Test images are scaled to this times the crop's side, as is usual since Krizhevsky et al. 2012.
 _TEST_SCALE = 256 / 224
-#: Images that a worker decodes in one go, so that neither its memory nor the wait for it grows with the batch.
+#: Images that a worker decodes at a time, so that neither its memory nor its latency grows with the batch.
 _PIECE_SIZE = 64
-#: How often a worker looks whether the trainer is still there.
+#: How often a worker checks whether the trainer is still running.
 _WATCH_SECONDS = 2.0
 
-#: What a worker is asked for: a sample's index and the seed of its augmentation.
+#: A request to a worker: a sample's index and the seed of its augmentation.
 _Key = tuple[int, int]
 _Piece = tuple[torch.Tensor, torch.Tensor]
 
@@ -82,13 +82,13 @@ def _list_folder(folder: Path) -> ImageFolder:
 
 
 class DecodedSource:
-    """Images read from their files as they are needed; see `adabatch.data.source.Source`.
+    """Images read from files on demand; see `adabatch.data.source.Source`.
 
     Args:
         folder: the files and their classes.
         config: image size, mean, std and number of workers.
-        image_format: of the images handed out.
-        augment: random resized crops, mirrored if the config says so; else the centre.
+        image_format: of the images that `iterate` yields.
+        augment: random resized crops, mirrored if the config says so; otherwise the centre crop.
     """
 
     def __init__(self, folder: ImageFolder, config: DatasetConfig, image_format: ImageFormat, augment: bool) -> None:
@@ -100,26 +100,26 @@ class DecodedSource:
         self._files = _ImageFiles(folder, _transform(config, augment))
         self._pieces: list[list[_Key]] = []
         workers = config.num_workers
-        # One loader for all epochs: workers are started once, and asked for other pieces each time.
+        # One loader for all epochs: workers are started once and asked for different pieces in each epoch.
         self._loader: DataLoader[_Piece] = DataLoader(
             self._files,
             batch_sampler=_Pieces(self._pieces),
-            collate_fn=_as_it_is,
+            collate_fn=_identity_collate,
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=device.type == "cuda",
-            generator=torch.Generator(),  # else it would draw from the global one, on which dropout depends
+            generator=torch.Generator(),  # otherwise it would draw from the global one, which dropout uses
             multiprocessing_context=_worker_context() if workers else None,
             worker_init_fn=functools.partial(_start_worker, os.getpid()) if workers else None,
         )
-        # Collected in one cycle with its queues, a loader could no longer tell its workers to leave, and would wait ten
-        # seconds for each. Held by this finalizer, it outlives the cycle and then ends by itself.
+        # If garbage-collected in a cycle with its queues, a loader cannot stop its workers, and waits ten seconds for
+        # each. The finalizer keeps it alive beyond that cycle, after which it shuts down normally.
         weakref.finalize(self, lambda _: None, self._loader)
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
     @property
     def num_samples(self) -> int:
-        """The images there are."""
+        """The number of images."""
         return len(self._files)
 
     def iterate(
@@ -138,7 +138,7 @@ class DecodedSource:
         return [(index, derived_seed("augmentation", seed, epoch, index)) for index in indices.tolist()]
 
     def _assemble(self, pieces: list[_Piece]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return one batch on the device. The copies run beside what the device computes meanwhile."""
+        """Return one batch on the device; copies overlap with the device's computation."""
         if self._stream is None:
             return self._join(pieces)
         with torch.cuda.stream(self._stream):
@@ -158,7 +158,7 @@ class DecodedSource:
 
 
 class _Pieces:
-    """A batch sampler over a list that its owner changes between epochs."""
+    """A batch sampler over a list that changes between epochs."""
 
     def __init__(self, pieces: list[list[_Key]]) -> None:
         self._pieces = pieces
@@ -171,7 +171,7 @@ class _Pieces:
 
 
 class _ImageFiles(TorchDataset[_Piece]):
-    """The files of a split. Paths lie in one array, which is a tenth of the size of a list of strings."""
+    """The files of a split. Paths are stored in one array, a tenth of the size of a list of strings."""
 
     def __init__(self, folder: ImageFolder, transform: v2.Transform) -> None:
         self._paths = np.array([path.encode() for path, _ in folder.samples])
@@ -182,9 +182,9 @@ class _ImageFiles(TorchDataset[_Piece]):
         return len(self._paths)
 
     def __getitems__(self, keys: Sequence[_Key]) -> _Piece | str:
-        """Return pixels, uint8 of shape (n, H, W, C), and labels, or what is wrong with a file.
+        """Return pixels, uint8 of shape (n, H, W, C), and labels, or an error message about a file.
 
-        That is returned, not raised, because raising in a worker would bury the sentence in a traceback.
+        The message is returned, not raised, because raising in a worker would bury it in a traceback.
         """
         try:
             images = [self._read(index, seed) for index, seed in keys]
@@ -212,7 +212,7 @@ def _transform(config: DatasetConfig, augment: bool) -> v2.Transform:
     return v2.Compose([v2.RandomResizedCrop(size), *flip])
 
 
-def _as_it_is(piece: Any) -> Any:
+def _identity_collate(piece: Any) -> Any:
     return piece
 
 
@@ -223,7 +223,7 @@ def _checked(piece: _Piece | str) -> _Piece:
 
 
 def _worker_context() -> BaseContext:
-    """Return a way to start workers that does not fork this process, which has threads and maybe a GPU."""
+    """Return a multiprocessing context that does not fork this process, which has threads and maybe a GPU."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
@@ -232,14 +232,14 @@ def _worker_context() -> BaseContext:
 
 
 def _start_worker(trainer_pid: int, worker: int) -> None:
-    _leave_stopping_to_the_trainer()
-    threading.Thread(target=_end_after, args=(trainer_pid,), daemon=True).start()
+    _ignore_stop_signals()
+    threading.Thread(target=_exit_after, args=(trainer_pid,), daemon=True).start()
 
 
-def _end_after(trainer_pid: int) -> None:
-    """End this worker once the trainer is gone, however it went.
+def _exit_after(trainer_pid: int) -> None:
+    """End this worker once the trainer is gone.
 
-    Nobody else would: the worker's parent is a server that lives as long as its workers do.
+    The worker's parent, the fork server, would not: it lives as long as its workers.
     """
     while True:
         try:
@@ -249,10 +249,10 @@ def _end_after(trainer_pid: int) -> None:
         time.sleep(_WATCH_SECONDS)
 
 
-def _leave_stopping_to_the_trainer() -> None:
-    """Ignore the signals by which a scheduler stops every process at once: the trainer's save needs its workers.
+def _ignore_stop_signals() -> None:
+    """Ignore the signals that a scheduler sends to all processes: the trainer needs its workers until it has saved.
 
-    A second SIGTERM ends the worker; the loader sends it to those that do not leave by themselves.
+    A second SIGTERM ends the worker; the loader sends it to workers that do not exit on their own.
     """
     for name in ("SIGINT", "SIGUSR1", "SIGUSR2"):
         if hasattr(signal, name):

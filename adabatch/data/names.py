@@ -1,8 +1,8 @@
-"""The names of the data sets. Free of torch, because names are checked where thousands of configs are composed."""
+"""The names of the data sets. Does not import torch, since names are checked for thousands of configs at a time."""
 
 from __future__ import annotations
 
-#: Each name's module; its ``load(config, ImageFormat)`` does the work of `adabatch.data.load_dataset`.
+#: Each name's module; its ``load(config, ImageFormat)`` implements `adabatch.data.load_dataset`.
 DATASET_MODULES = {
     "cifar10": "adabatch.data.cifar",
     "cifar100": "adabatch.data.cifar",
@@ -14,5 +14,5 @@ DATASET_MODULES = {
 
 
 def dataset_names() -> list[str]:
-    """Return the names that `adabatch.data.load_dataset` knows."""
+    """Return the names that `adabatch.data.load_dataset` accepts."""
     return list(DATASET_MODULES)

@@ -1,4 +1,4 @@
-"""Randomness that depends on nothing but the run's seed and what is drawn for."""
+"""Random numbers that depend only on the run's seed and their purpose."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 
 def derived_seed(*parts: int | str) -> int:
-    """Return a seed of 63 bits that differs, for all practical purposes, wherever the parts do."""
+    """Return a 63-bit seed; different parts give different seeds, for all practical purposes."""
     text = "/".join(map(str, parts))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 

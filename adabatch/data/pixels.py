@@ -1,4 +1,4 @@
-"""From stored pixels to what a network takes."""
+"""Converts stored pixels to network inputs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class PixelNormalizer:
 
     Args:
         config: gives mean and std, one number each or one per channel.
-        white: the pixel value that stands for 1.0.
+        white: the pixel value that corresponds to 1.0.
         image_format: of the result; the pixels are on its device, as (n, H, W, C) if channels_last, else (n, C, H, W).
     """
 
@@ -24,7 +24,7 @@ class PixelNormalizer:
         shape = (1, 1, 1, -1) if self._channels_last else (1, -1, 1, 1)
         mean = torch.tensor(config.mean, dtype=torch.float64).view(shape)
         std = torch.tensor(config.std, dtype=torch.float64).view(shape)
-        # As one multiplication and one addition.
+        # (pixel / white - mean) / std as one multiplication and one addition.
         self._scale = (1.0 / (white * std)).to(device=device, dtype=dtype)
         self._shift = (-mean / std).to(device=device, dtype=dtype)
 

@@ -1,4 +1,4 @@
-"""Data sets small enough to lie on the device as a whole."""
+"""Data sets small enough to be kept on the device."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from adabatch.data.config import DatasetConfig
 from adabatch.data.pixels import PixelNormalizer
 from adabatch.data.source import Dataset, ImageFormat
 
-#: Samples prepared in one go. Small micro-batches share the cost of the calls; more would leave the CPU's caches.
+#: Samples prepared at a time: small micro-batches share the call overhead, and larger chunks would leave CPU caches.
 _CHUNK_SIZE = {"cpu": 1024, "cuda": 8192}
-#: What a chunk of large images may have at most, on every device.
+#: Cap on the pixel values of a chunk, on every device.
 _CHUNK_VALUES = 1 << 26
 
 
@@ -24,8 +24,8 @@ class ResidentSource:
         images: uint8 of shape (N, H, W, C).
         labels: integers of shape (N,).
         config: gives mean, std, and with ``augment`` the padding and mirroring.
-        image_format: of what is handed out; no copy is made for it. Everything is kept on its device.
-        white: the pixel value that stands for 1.0, before the mean is subtracted.
+        image_format: of the images that `iterate` yields; the stored images are on its device.
+        white: the pixel value that corresponds to 1.0, before the mean is subtracted.
         augment: whether images are cropped and mirrored at random.
     """
 
@@ -54,7 +54,7 @@ class ResidentSource:
 
     @property
     def num_samples(self) -> int:
-        """The images there are."""
+        """The number of images."""
         return len(self._labels)
 
     def iterate(
@@ -88,7 +88,7 @@ def resident_dataset(
     image_format: ImageFormat,
     white: float = 255.0,
 ) -> Dataset:
-    """Return the data set of two pairs of images (N, H, W, C), uint8, and labels (N,)."""
+    """Return a data set made of two pairs of images (N, H, W, C), uint8, and labels (N,)."""
     return Dataset(
         ResidentSource(*train, config, image_format, white, augment=True),
         ResidentSource(*test, config, image_format, white, augment=False),
@@ -96,7 +96,7 @@ def resident_dataset(
 
 
 def _grouped(sizes: Sequence[int], chunk_size: int) -> Iterator[list[int]]:
-    """Yield consecutive sizes in groups that reach ``chunk_size`` in sum; one may exceed it, none is split."""
+    """Yield consecutive sizes in groups of at most ``chunk_size`` in sum; a larger size forms its own group."""
     group: list[int] = []
     total = 0
     for size in sizes:

@@ -1,4 +1,4 @@
-"""What a data set is to the trainer."""
+"""The interface between data sets and the trainer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ImageFormat:
-    """Where and how images are handed out: ``channels_last`` lays them in memory as (n, H, W, C)."""
+    """Device, memory layout and dtype of images; ``channels_last`` stores them as (n, H, W, C)."""
 
     device: torch.device
     channels_last: bool
@@ -20,11 +20,11 @@ class ImageFormat:
 
 
 class Source(Protocol):
-    """Labelled images, handed out in the order and in the micro-batches that are asked for."""
+    """Labelled images, yielded in the requested order and micro-batches."""
 
     @property
     def num_samples(self) -> int:
-        """The images there are."""
+        """The number of images."""
 
     def iterate(
         self, epoch: int, seed: int, batches: Sequence[torch.Tensor]
@@ -32,10 +32,10 @@ class Source(Protocol):
         """Yield images (n, C, H, W), floating-point, and labels (n,), int64, on the device, for each batch.
 
         Args:
-            epoch: any number; with ``seed`` and the sample's index it fixes how a training image is cropped and
-                mirrored, whatever the batches and their order. The trainer counts from 1.
+            epoch: any number; with ``seed`` and the sample's index it determines how a training image is cropped and
+                mirrored, independent of the batches. The trainer counts from 1.
             seed: of the run.
-            batches: the sample indices, int64 of shape (n,) on the CPU, of each micro-batch; n may differ.
+            batches: the sample indices of each micro-batch, int64 of shape (n,) on the CPU; n may vary.
 
         Raises:
             DataError: if an image cannot be read.
@@ -44,7 +44,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Dataset:
-    """Training images, changed at random where the config says so, and test images, never changed."""
+    """Training images, augmented if the config says so, and test images, never augmented."""
 
     train: Source
     test: Source

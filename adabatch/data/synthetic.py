@@ -1,4 +1,4 @@
-"""Random images of any shape, each a coarse pattern of its class under noise, so that labels can be learnt."""
+"""Random images of any shape, each a coarse pattern of its class under noise, so labels can be learned."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _CONTRAST = 24.0
 _NOISE = 128
 #: Pixels per side of a pattern before it is enlarged.
 _COARSE_SIZE = 4
-#: Bytes of noise drawn in one go.
+#: Bytes of noise drawn at a time.
 _CHUNK_BYTES = 1 << 26
 
 
 def load(config: DatasetConfig, image_format: ImageFormat) -> Dataset:
-    """Draw the images; the same for the same sizes, whatever the run's seed. See `adabatch.data.load_dataset`."""
+    """Draw the images; they depend on the sizes, not on the run's seed. See `adabatch.data.load_dataset`."""
     patterns = _patterns(config)
     train = _draw(config, patterns, config.num_train_samples, "train")
     test = _draw(config, patterns, config.num_test_samples, "test")

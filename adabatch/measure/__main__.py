@@ -32,7 +32,7 @@ def _measure(configs: Sequence[TrainConfig], options: argparse.Namespace) -> dic
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure for the configs of some files, print or write the result as JSON, and return the exit status."""
+    """Measure for the given config files, print or write the result as JSON, and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m adabatch.measure", description=__doc__)
     parser.add_argument("configs", type=Path, nargs="+", metavar="CONFIG", help="the config.yaml of a run")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="a JSON file; stdout if not given")

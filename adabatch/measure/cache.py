@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 def cache_key(config: TrainConfig, device: torch.device, **more: Any) -> dict[str, Any]:
-    """Return all that a measurement's times depend on, with what the caller adds."""
+    """Return everything that a measurement's times depend on, plus ``more``."""
     return {
         **micro_batch_keys(config),
         "device_model": device_model(device),
@@ -44,14 +44,14 @@ def measured_once(
     *,
     again: bool,
 ) -> Measured:
-    """Return what is kept under a key; else measure it and keep it.
+    """Return the cached value for a key; if there is none, measure and cache it.
 
-    It lies in ``$XDG_CACHE_HOME/adabatch`` or ``~/.cache/adabatch``. What cannot be read, or was written by a version
-    that kept something else, is measured anew; a full disk is no failure.
+    The cache is ``$XDG_CACHE_HOME/adabatch`` or ``~/.cache/adabatch``. Entries that are unreadable or in another
+    version's format are measured again; a full disk is not an error.
 
     Args:
         encode, decode: to plain values for JSON, and back.
-        again: whether to measure although something is kept.
+        again: measure even if there is a cached value.
     """
     file = _file(key)
     if not again:

@@ -20,27 +20,27 @@ from adabatch.measure.times import MicroBatchTime
 from adabatch.training.compiler import shielded_compiling
 from adabatch.training.engine import Engine
 
-#: What is tried: CUDA graphs exist on a GPU alone, and a search for kernels takes longer than most runs.
+#: Modes to try. CUDA graphs need a GPU; max-autotune is left out, since its kernel search takes longer than most runs.
 _MODES: dict[str, tuple[bool | str, ...]] = {"cpu": (True,), "cuda": (True, "reduce-overhead")}
-#: How far a compiled gradient may be from the uncompiled one, as a share of its norm, in float64: there rounding moves
-#: that of the deepest network by less. In the run's own precision it can move it by more than all of it.
+#: How far a compiled gradient may be from the uncompiled one, relative to its norm, in float64, where rounding changes
+#: the deepest network's gradient by less. In the run's own precision, rounding can change it by more than its norm.
 _TOLERANCE = 1e-3
 #: float64 needs at most 4x the memory, so a quarter of the micro-batch is checked.
 _CHECKED_SIZE, _CHECKED_SHARE = 64, 4
-#: A CUDA graph is run once as it is, recorded, and only then replayed.
+#: A CUDA graph runs once uncaptured, is then recorded, and only then replayed.
 _CHECKED_MICRO_BATCHES = 4
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class CompileChoice:
-    """What was chosen, and why.
+    """The chosen mode, and why.
 
     Attributes:
         mode: a value of ``hardware.compile``, never ``auto``.
         reason: one sentence for people.
-        forecast_seconds: by mode, of all the runs that were asked for, compiling included; a mode that failed, or
-            whose gradient was another, is not there.
+        forecast_seconds: of all requested runs, including compiling, by mode; without modes that failed or gave a
+            different gradient.
     """
 
     mode: bool | str
@@ -49,12 +49,12 @@ class CompileChoice:
 
 
 def choose_compile(configs: Sequence[TrainConfig], device: torch.device, *, again: bool = False) -> CompileChoice:
-    """Time the micro-batch that holds most samples, uncompiled and compiled, and choose what ends the runs first.
+    """Time the micro-batch size with most samples, uncompiled and compiled, and choose the fastest mode for the runs.
 
     Args:
-        configs: equal but for their schedules, with the micro-batch cap resolved.
+        configs: equal except for their schedules, with the micro-batch cap resolved.
         device: set up by `adabatch.training.device.make_device`.
-        again: whether to measure although an earlier measurement is in the cache.
+        again: measure even if the cache has an earlier measurement.
     """
     counts = [micro_batch_counts(config) for config in configs]
     size = max((size for count in counts for size in count), key=lambda size: sum(size * c[size] for c in counts))
@@ -66,12 +66,12 @@ def choose_compile(configs: Sequence[TrainConfig], device: torch.device, *, agai
         setup = compiled_shapes * row.growth_seconds + len(configs) * row.first_seconds
         forecasts[name] = samples * row.seconds / size + setup
     best = min(forecasts, key=lambda name: forecasts[name])
-    told = ", ".join(f"{seconds:.3g} s with {name}" for name, seconds in forecasts.items())
-    return CompileChoice(_value_of(best), f"the runs would take {told}", forecasts)
+    listed = ", ".join(f"{seconds:.3g} s with {name}" for name, seconds in forecasts.items())
+    return CompileChoice(_value_of(best), f"the runs would take {listed}", forecasts)
 
 
 def _times(config: TrainConfig, size: int, device: torch.device, again: bool) -> dict[str, MicroBatchTime]:
-    """Return the times of one size by the mode's name, from the cache if it has them."""
+    """Return the times of one size by mode name, from the cache if possible."""
     return measured_once(
         cache_key(config, device, modes_at=size),
         lambda: _measure_modes(config, size, device),
@@ -83,17 +83,17 @@ def _times(config: TrainConfig, size: int, device: torch.device, again: bool) ->
 
 def _measure_modes(config: TrainConfig, size: int, device: torch.device) -> dict[str, MicroBatchTime]:
     small = max(2, min(_CHECKED_SIZE, size // _CHECKED_SHARE))
-    # The device's own start would otherwise be charged to what is measured first.
+    # Otherwise starting the device would be charged to the first measurement.
     _gradient(_with_mode(config, False), small, device)
     rows = {}
-    start_seconds = 0.0  # of the compiler, which every run has to start, and here the first mode alone
+    start_seconds = 0.0  # of the compiler's startup, which every run pays, but here only the first mode
     for mode in (False, *_MODES[device.type]):
         try:
             check_seconds = _check_gradient(config, mode, small, device) if mode is not False else 0.0
             row = Probe(_with_mode(config, mode), device).measure([size]).rows[0]
             start_seconds = max(start_seconds, check_seconds - row.growth_seconds)
             rows[_name_of(mode)] = dataclasses.replace(row, first_seconds=row.first_seconds + start_seconds)
-        except Exception as error:  # whatever a compiler throws, there is always the uncompiled network
+        except Exception as error:  # on any compiler error, the uncompiled network remains
             if mode is False:
                 raise
             _log.warning("hardware.compile=%s is left out: %s", _name_of(mode), str(error).splitlines()[0])
@@ -101,10 +101,10 @@ def _measure_modes(config: TrainConfig, size: int, device: torch.device) -> dict
 
 
 def _check_gradient(config: TrainConfig, mode: bool | str, size: int, device: torch.device) -> float:
-    """Return the seconds that compiling for the check took, with the compiler's start if it is the process's first.
+    """Return the seconds of compiling for the check, including the compiler's startup if it is the process's first use.
 
     Raises:
-        ValueError: unless accumulated micro-batches give the compiled network the uncompiled one's gradient.
+        ValueError: if accumulated micro-batches give the compiled network a different gradient.
     """
     precise: Any = dataclasses.replace(config, hardware=dataclasses.replace(config.hardware, precision="fp64"))
     expected = _gradient(_with_mode(precise, False), size, device)
@@ -118,11 +118,11 @@ def _check_gradient(config: TrainConfig, mode: bool | str, size: int, device: to
 
 
 def _gradient(config: TrainConfig, size: int, device: torch.device) -> torch.Tensor:
-    """Return the gradient, in float64, of some accumulated micro-batches that are the same for all configs."""
+    """Return the gradient, in float64, of accumulated micro-batches that are the same for all configs."""
     engine = Engine(config, device)
     for module in engine.network.modules():
         if isinstance(module, nn.Dropout):
-            module.p = 0.0  # a compiler draws other random numbers
+            module.p = 0.0  # a compiled network draws other random numbers
     data = config.dataset
     layout = torch.channels_last if config.hardware.channels_last else torch.contiguous_format
     source = torch.Generator().manual_seed(0)

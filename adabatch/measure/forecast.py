@@ -1,4 +1,4 @@
-"""How long a run will take, from what the device was measured to need; nothing here imports torch."""
+"""How long a run will take, based on measurements of the device; nothing here imports torch."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from adabatch.schedules import plan_updates, tabulate
 from adabatch.schedules.batching import split_update
 from adabatch.schedules.progress import Progress
 
-#: Sizes that hold less of a run's samples than this are not worth a measurement of their own, ...
+#: Sizes with a smaller share of a run's samples than this are not measured separately, ...
 _MIN_SHARE = 0.05
-#: ... unless the others hold less than this of them, as on a ramp; then powers of two stand for all.
+#: ... unless the other sizes have less than this share, as on a ramp; then powers of two represent all.
 _MIN_COVERED_SHARE = 0.75
 
 
@@ -29,12 +29,12 @@ class Forecast:
 
     @property
     def elapsed_seconds(self) -> float:
-        """Training and growth: what speedups are made of."""
+        """Training and growth, the basis of speedups."""
         return self.train_seconds + self.growth_seconds
 
 
 def count_updates(config: TrainConfig) -> Counter[int]:
-    """Return how many updates of the run have how many samples."""
+    """Return the number of the run's updates by their number of samples."""
     data = config.dataset
     samples = data.num_train_samples
     schedule = config.build_schedule()
@@ -53,7 +53,7 @@ def count_updates(config: TrainConfig) -> Counter[int]:
 
 
 def micro_batch_counts(config: TrainConfig) -> Counter[int]:
-    """Return how many micro-batches of each size the first rank, which has the most, will compute."""
+    """Return the number of micro-batches by size on the first rank, which computes the most."""
     counts: Counter[int] = Counter()
     for num_samples, updates in count_updates(config).items():
         split = split_update(num_samples, config.hardware.world_size, config.max_micro_batch_size)
@@ -63,19 +63,19 @@ def micro_batch_counts(config: TrainConfig) -> Counter[int]:
 
 
 def sizes_to_measure(configs: Sequence[TrainConfig]) -> list[int]:
-    """Return the micro-batch sizes that decide how long these runs take, in rising order."""
+    """Return the micro-batch sizes that determine how long these runs take, in increasing order."""
     sizes: set[int] = set()
     for config in configs:
         samples = Counter({size: size * count for size, count in micro_batch_counts(config).items()})
         common = {size for size in samples if samples[size] >= _MIN_SHARE * samples.total()}
         if sum(samples[size] for size in common) < _MIN_COVERED_SHARE * samples.total():
-            smallest = _size_below_which_few_samples_are(samples)
+            smallest = _smallest_common_size(samples)
             common = {1 << power for power in range(smallest.bit_length() - 1, max(samples).bit_length())}
         sizes |= {*common, max(samples)}
     return sorted(sizes)
 
 
-def _size_below_which_few_samples_are(samples: Counter[int]) -> int:
+def _smallest_common_size(samples: Counter[int]) -> int:
     so_far = 0
     for size in sorted(samples):
         so_far += samples[size]
@@ -87,7 +87,7 @@ def _size_below_which_few_samples_are(samples: Counter[int]) -> int:
 def forecast(config: TrainConfig, measurement: Measurement) -> Forecast:
     """Predict a run's seconds per device.
 
-    The time that ranks need to average their gradients, and that a loader needs which decodes files, is not in it.
+    It excludes the time to average gradients over ranks and to decode files in a loader.
     """
     counts = micro_batch_counts(config)
     computing = sum(count * measurement.micro_batch_seconds(size) for size, count in counts.items())

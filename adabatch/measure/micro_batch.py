@@ -1,8 +1,8 @@
-"""Chooses from a measurement how large a micro-batch pays on this device: ``max_micro_batch_size=auto``.
+"""Chooses the largest worthwhile micro-batch for this device by measurement: ``max_micro_batch_size=auto``.
 
-A larger micro-batch is faster a sample on a GPU until it is saturated or its memory full, and on a CPU often
-slower, because the activations leave the caches. Nobody knows without measuring, so it is measured once; the
-number then stands in the run's config, or in every config of a sweep.
+On a GPU, a larger micro-batch is faster per sample until the GPU is saturated or its memory full; on a CPU it is often
+slower, because the activations leave the caches. So it is measured once; the number is then saved in the run's config,
+or in every config of a sweep.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from adabatch.measure.forecast import count_updates
 from adabatch.measure.probe import Probe
 from adabatch.measure.times import Measurement
 
-#: The largest micro-batch whose rate is within this of the best is taken: growth should stay physical.
+#: The largest micro-batch whose samples per second are within this of the best is chosen, to keep growth physical.
 TOLERANCE = 0.05
 
 
 @dataclass(frozen=True)
 class MicroBatchChoice:
-    """What was chosen, in samples on one device, and why: one sentence for people."""
+    """The chosen cap, in samples on one device, and why: one sentence for people."""
 
     max_micro_batch_size: int
     reason: str
@@ -38,15 +38,15 @@ class MicroBatchChoice:
 
 
 def largest_rank_share(configs: Sequence[TrainConfig]) -> int:
-    """Return the most samples that one rank gets in any update of the configs' schedules."""
+    """Return the largest number of samples that one rank gets in any update of the configs' schedules."""
     return max(-(-max(count_updates(config)) // config.hardware.world_size) for config in configs)
 
 
 def choose_micro_batch(measurement: Measurement, largest: int) -> MicroBatchChoice:
-    """Return the largest size whose best rate is nearly the best of all.
+    """Return the largest size whose best samples per second are nearly the best of all.
 
     Args:
-        largest: that a run could use; the reason says if larger ones than those measured were left out.
+        largest: the largest size that a run could use; the reason mentions unmeasured larger sizes.
     """
     rows = measurement.rows
     best = max(row.samples_per_second for row in rows)
@@ -65,12 +65,12 @@ def choose_micro_batch(measurement: Measurement, largest: int) -> MicroBatchChoi
 def explore_micro_batch(
     configs: Sequence[TrainConfig], device: torch.device, *, again: bool = False
 ) -> MicroBatchChoice:
-    """Measure on ``device``, for at most some seconds, which micro-batch pays for runs that shall have the same.
+    """Measure on ``device``, for a few seconds, which micro-batch cap suits runs that will share it.
 
     Args:
-        configs: equal but for their schedules.
+        configs: equal except for their schedules.
         device: set up by `adabatch.training.device.make_device`.
-        again: whether to measure although an earlier measurement is in the cache.
+        again: measure even if the cache has an earlier measurement.
 
     Raises:
         OutOfMemory: if not even the smallest micro-batch fits.

@@ -1,8 +1,7 @@
-"""Measures what one device needs for a micro-batch: the real trainer, for moments, on random pixels.
+"""Measures how long a micro-batch takes on one device: the real training loop, briefly, on random pixels.
 
-What is timed is `TrainingLoop.train_epoch` itself, so that the preparation of data, the metrics and the loop's own work
-are in the numbers as they are in a run's. Sizes take turns, so that what disturbs the machine for a while disturbs
-all of them.
+`TrainingLoop.train_epoch` itself is timed, so the numbers include data preparation, metrics and the loop's overhead, as
+in a run. Sizes take turns, so that a temporary disturbance affects all of them.
 """
 
 from __future__ import annotations
@@ -37,27 +36,27 @@ from adabatch.training.stopwatch import Stopwatch, train_seconds
 _SMALLEST = 8
 _MAX_IMAGES = 1024
 _NUM_TEST_SAMPLES = 512
-#: So small that the weights stay where they are, and every repetition computes the same.
+#: So small that the weights do not change, and every repetition computes the same.
 _LEARNING_RATE = 1e-12
 _REPETITION_SECONDS = 0.1
 _MAX_UPDATES = 512
-#: A size whose best rate is below this share of the best of all is not measured again while exploring.
+#: While exploring, a size whose best samples per second are below this share of the best is not measured again.
 _CONTENDER_SHARE = 0.75
 _EXPLORING_SECONDS = 6.0
 _SECONDS_PER_SIZE = 1.0
 _MIN_ROUNDS = 2
-#: Of a GPU's memory, at most, for a micro-batch that is to be chosen.
+#: The largest share of a GPU's memory that a chosen micro-batch may use.
 _MEMORY_SHARE = 0.9
 _log = logging.getLogger(__name__)
 
 
 def device_model(device: torch.device) -> str:
-    """Return the name of the GPU, or of the processor."""
+    """Return the name of the GPU or CPU."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_model()
 
 
 def release_memory(device: torch.device) -> None:
-    """Give a GPU's memory that is not in use back to the driver, and begin to watch its peak anew."""
+    """Return a GPU's unused memory to the driver, and reset the peak statistics."""
     if device.type == "cuda":
         gc.collect()
         torch.cuda.empty_cache()
@@ -65,7 +64,7 @@ def release_memory(device: torch.device) -> None:
 
 
 class _Repeated:
-    """A source of any length, made of another one's samples again and again; see `Source`."""
+    """A source of any length that repeats another one's samples; see `Source`."""
 
     def __init__(self, source: ResidentSource, num_samples: int) -> None:
         self._source = source
@@ -103,18 +102,18 @@ class Probe:
         self._seconds: dict[int, list[dict[str, float]]] = {}
         self._first: dict[int, dict[str, float]] = {}
         self._out_of_memory_at: int | None = None
-        # Of training alone: starting a GPU and tuning for a size would leave nothing for the sizes themselves.
+        # Training only: starting a GPU and tuning for a size would use up the time for the sizes themselves.
         self._spent_seconds = 0.0
 
     def explore(self, largest: int) -> Measurement:
-        """Time powers of two up to ``largest``, which is the last, as far as a few seconds of training go.
+        """Time powers of two up to ``largest``, and ``largest`` itself, within a few seconds of training.
 
         Raises:
             OutOfMemory: if not even the smallest size fits.
         """
         powers = [1 << power for power in range(_SMALLEST.bit_length() - 1, largest.bit_length())]
         for size in sorted({min(size, largest) for size in [*powers, largest]}):
-            # A size is computed twice at first, and takes at most about twice as long as the one before.
+            # Each size is first computed twice, and takes at most about twice as long as the one before.
             expected = 4 * self._fastest(max(self._seconds)) if self._seconds else 0.0
             if self._spent_seconds + expected > _EXPLORING_SECONDS or not self._try(size):
                 break
@@ -129,10 +128,10 @@ class Probe:
         return self._measurement()
 
     def measure(self, sizes: Sequence[int]) -> Measurement:
-        """Time the given sizes, about a second each; large ones a few times at least.
+        """Time the given sizes for about a second each, and at least a few times.
 
         Raises:
-            OutOfMemory: if none fits; if some do not, the measurement says so.
+            OutOfMemory: if none fits; if only some fit, the measurement says so.
         """
         fitting = [size for size in sorted(sizes) if self._out_of_memory_at is None and self._try(size)]
         deadline = time.perf_counter() + _SECONDS_PER_SIZE * len(fitting)
@@ -144,7 +143,7 @@ class Probe:
         return self._measurement()
 
     def _try(self, size: int) -> bool:
-        """Compute a size for the first time; return False if it does not fit into the memory."""
+        """Compute a size for the first time; return False if it does not fit into memory."""
         release_memory(self._device)
         refusal = self._compute_first(size)
         if refusal is None:
@@ -157,10 +156,10 @@ class Probe:
         return False
 
     def _compute_first(self, size: int) -> str | None:
-        """Return the words of an error of memory; its frames would keep the memory for as long as the error lives."""
+        """Return the message of an out-of-memory error, whose frames would keep the memory, or None."""
         try:
             first = self._train(size, 1)
-            release_memory(self._device)  # the search for kernels took more than is needed from now on
+            release_memory(self._device)  # the kernel search used more than is needed from now on
             second = self._train(size, 1)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
@@ -170,7 +169,7 @@ class Probe:
         return None
 
     def _memory_is_nearly_full(self) -> bool:
-        """Return whether the size tried last leaves too little for what a run keeps besides it, such as its data."""
+        """Return whether the size tried last leaves too little memory for the rest of a run, such as its data."""
         if self._device.type != "cuda":
             return False
         total = torch.cuda.get_device_properties(self._device).total_memory
@@ -188,12 +187,12 @@ class Probe:
         return min(train_seconds(seconds) for seconds in self._seconds[size])
 
     def _train(self, size: int, num_updates: int) -> dict[str, float]:
-        """Train updates of one micro-batch each; return the seconds of one by span."""
+        """Make updates of one micro-batch each; return the seconds per update by span."""
         config = dataclasses.replace(self._config, schedule=StepwiseScheduleConfig(batch_size=size, every_epochs=1))
         stopwatch = Stopwatch(use_device_events=self._device.type == "cuda")
         dataset = Dataset(_Repeated(self._source, size * num_updates), self._source)
-        nowhere = RunDir(Path())  # nothing is written without a reporter or a checkpoint
-        trainer = TrainingLoop(config, dataset, self._engine, Ranks(), nowhere, Reporter(), StopRequest(), stopwatch)
+        unused = RunDir(Path())  # nothing is written without a reporter or a checkpoint
+        trainer = TrainingLoop(config, dataset, self._engine, Ranks(), unused, Reporter(), StopRequest(), stopwatch)
         trainer.train_epoch()
         seconds = trainer.seconds()
         self._spent_seconds += train_seconds(seconds)
@@ -209,7 +208,7 @@ class Probe:
         )
 
     def _row(self, size: int) -> MicroBatchTime:
-        # The first one carries an epoch's beginning on a single update.
+        # In the first repetition, a single update carries the whole epoch's overhead.
         taken = self._seconds[size][1:] or self._seconds[size]
         return MicroBatchTime(
             micro_batch_size=size,

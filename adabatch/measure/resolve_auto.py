@@ -1,4 +1,4 @@
-"""Replaces ``auto`` in configs by what the device is measured to do best."""
+"""Replaces ``auto`` in configs by the values measured to be best on the device."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Resolved:
     """Configs without ``auto``.
 
     Attributes:
-        configs: in the order asked for.
-        reasons: a sentence for each value that was measured.
-        measured: by key what was measured, plain values for JSON.
+        configs: in the given order.
+        reasons: a sentence for each measured value.
+        measured: the measurements by key, as plain values for JSON.
     """
 
     configs: tuple[TrainConfig, ...]
@@ -31,13 +31,13 @@ class Resolved:
 
 
 def resolve_auto(configs: Sequence[TrainConfig], device: torch.device, *, again: bool = False) -> Resolved:
-    """Give configs that differ in their schedules alone one value for each ``auto``.
+    """Resolve each ``auto`` to one value for all configs, which differ only in their schedules.
 
-    The micro-batch cap is measured on the uncompiled network, since every size would have to be compiled.
+    The micro-batch cap is measured on the uncompiled network, since otherwise every size would have to be compiled.
 
     Args:
         device: set up by `adabatch.training.device.make_device`.
-        again: whether to measure although an earlier measurement is in the cache.
+        again: measure even if the cache has an earlier measurement.
 
     Raises:
         OutOfMemory: if not even the smallest micro-batch fits.
@@ -45,7 +45,7 @@ def resolve_auto(configs: Sequence[TrainConfig], device: torch.device, *, again:
     try:
         return _resolve(configs, device, again)
     finally:
-        release_memory(device)  # of which other libraries than torch need some
+        release_memory(device)  # libraries other than torch need some
 
 
 def _resolve(configs: Sequence[TrainConfig], device: torch.device, again: bool) -> Resolved:

@@ -1,4 +1,4 @@
-"""The times of just those micro-batches that some runs will compute."""
+"""Times the micro-batches that given runs will compute."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from adabatch.measure.times import Measurement
 
 
 def measure_sizes(configs: Sequence[TrainConfig], device: torch.device, *, again: bool = False) -> Measurement:
-    """Time, or take from the cache, the micro-batches that the configs' runs will compute.
+    """Time the micro-batches that the configs' runs will compute, or take the times from the cache.
 
     Args:
-        configs: equal but for their schedules, without ``auto``.
+        configs: equal except for their schedules, without ``auto``.
         device: set up by `adabatch.training.device.make_device`.
-        again: whether to measure although an earlier measurement is in the cache.
+        again: measure even if the cache has an earlier measurement.
 
     Raises:
         OutOfMemory: if one of the sizes does not fit.

@@ -1,4 +1,4 @@
-"""What one device needs for micro-batches of several sizes, as measured; nothing here imports torch."""
+"""Measured times of micro-batches of several sizes on one device; nothing here imports torch."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class MicroBatchTime:
-    """One size's times in seconds; medians over repetitions, but for the last three.
+    """One size's times in seconds; medians over repetitions, except for the last three.
 
     Attributes:
         micro_batch_size: samples in one forward and backward on one device.
-        data_seconds: of preparing one micro-batch, and of what the trainer does between two updates.
-        forward_seconds: of one micro-batch, with loss and metrics.
+        data_seconds: of preparing one micro-batch, and of the loop's work between two updates.
+        forward_seconds: of one micro-batch, including loss and metrics.
         backward_seconds: of one micro-batch.
         update_seconds: of one optimizer step.
         fastest_seconds: of the fastest repetition's data, forward and backward together.
         growth_seconds: of compiling and tuning for this size, once, before it is trained on.
-        first_seconds: by how much the first micro-batch trained on took longer than those after it.
+        first_seconds: how much longer the first training micro-batch took than later ones.
     """
 
     micro_batch_size: int
@@ -42,7 +42,7 @@ class MicroBatchTime:
 
     @property
     def samples_per_second(self) -> float:
-        """The best rate seen: what other processes took is in the medians, not in the fastest repetition."""
+        """Samples per second of the fastest repetition, which other processes disturb less than the medians."""
         return self.micro_batch_size / self.fastest_seconds
 
 
@@ -53,7 +53,7 @@ class LinearFit:
     Attributes:
         fixed_seconds: a.
         seconds_per_sample: b.
-        largest_misfit: by how much, relative to what was measured, the line is wrong at its worst.
+        largest_misfit: the largest relative error of the line at a measured size.
     """
 
     fixed_seconds: float
@@ -66,9 +66,9 @@ class Measurement:
     """The times of one network, image shape, precision and so on, on one device.
 
     Attributes:
-        rows: by rising micro-batch size; never empty.
+        rows: by increasing micro-batch size; never empty.
         test_seconds_per_sample: of one test image on one device.
-        out_of_memory_at: the smallest size that did not fit, or left too little; None if all fitted.
+        out_of_memory_at: the smallest size that did not fit, or left too little memory; None if all fitted.
         device_model: where it was measured.
         measured_at: UTC, ISO 8601.
     """
@@ -80,7 +80,7 @@ class Measurement:
     measured_at: str
 
     def micro_batch_seconds(self, size: int) -> float:
-        """Return data, forward and backward of a micro-batch: as measured, in between and beyond linear."""
+        """Return the seconds of data, forward and backward, interpolated and extrapolated linearly."""
         sizes = [row.micro_batch_size for row in self.rows]
         seconds = [row.seconds for row in self.rows]
         if len(sizes) > 1 and size > sizes[-1]:
@@ -92,17 +92,17 @@ class Measurement:
 
     @property
     def update_seconds(self) -> float:
-        """Of one optimizer step; it does not depend on the batch."""
+        """Seconds of one optimizer step, which do not depend on the batch."""
         return median(row.update_seconds for row in self.rows)
 
     def nearest(self, size: int) -> MicroBatchTime:
-        """Return the times of the size measured that is nearest: what is paid once hardly depends on the size."""
+        """Return the times of the nearest measured size, for one-time costs, which hardly depend on the size."""
         return min(self.rows, key=lambda row: abs(row.micro_batch_size - size))
 
     def fit(self) -> LinearFit | None:
-        """Return the line through the measured times by least squares of the relative error.
+        """Return the least-squares line through the measured times, by relative error.
 
-        None for fewer than three sizes: a line through two always fits, and says nothing.
+        None for fewer than three sizes, since a line through two always fits.
         """
         if len(self.rows) < 3:
             return None
@@ -118,9 +118,9 @@ class Measurement:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Measurement:
-        """Take back what `as_dict` returned.
+        """Rebuild what `as_dict` returned.
 
         Raises:
-            TypeError: if the values are of another version.
+            TypeError: if the values are from another version.
         """
         return cls(**{**values, "rows": tuple(MicroBatchTime(**row) for row in values["rows"])})

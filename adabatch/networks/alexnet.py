@@ -1,4 +1,4 @@
-"""AlexNet for small images, as the reference zoo for CIFAR has it: five convolutions and one linear layer.
+"""AlexNet for small images, as in the reference zoo for CIFAR: five convolutions and one linear layer.
 
 Krizhevsky, "One weird trick for parallelizing convolutional neural networks", 2014, with the stem padded by 5.
 """

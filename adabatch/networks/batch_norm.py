@@ -1,7 +1,7 @@
 """BatchNorm over ghost batches, and what all modes of BatchNorm share.
 
-The modes differ in training only; all keep the parameters, buffers and state-dict names of
-``torch.nn.BatchNorm2d``, so that a network's weights load whatever the mode.
+The modes differ only in training; all keep the parameters, buffers and state-dict names of ``torch.nn.BatchNorm2d``,
+so weights load in every mode.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ class BatchNorm2dFrom(nn.BatchNorm2d):
 
 
 class GhostBatchNorm2d(BatchNorm2dFrom):
-    """Normalises each chunk of ``ghost_batch_size`` consecutive samples by itself; the last may be smaller.
+    """Normalises each chunk of ``ghost_batch_size`` consecutive samples separately; the last may be smaller.
 
-    The running statistics move once per forward, towards the chunks' mean and unbiased variance averaged
-    with their numbers of samples as weights. A last chunk of one value per channel has variance 0. From
-    Hoffer et al., arXiv 1705.08741, algorithm 1, but with one move instead of one per chunk.
+    The running statistics are updated once per forward, with the chunks' means and unbiased variances averaged by
+    their numbers of samples. A last chunk with one value per channel has variance 0. From Hoffer et al.,
+    arXiv 1705.08741, algorithm 1, but with one update of the statistics instead of one per chunk.
 
     Args:
-        source: the BatchNorm to take the place of.
+        source: the BatchNorm to replace.
         ghost_batch_size: samples per chunk.
     """
 
@@ -71,7 +71,7 @@ class GhostBatchNorm2d(BatchNorm2dFrom):
             output, mean, var = normalize(chunks, self.weight, self.bias, self.eps, None)
             values = chunks.shape[1] * chunks.shape[3] * chunks.shape[4]
             chunk_weight = chunks.shape[1] / num_samples
-            # Flattening one chunk of one sample would lose its memory format.
+            # Flattening a single chunk of one sample would lose its memory format.
             outputs.append(output[0] if len(output) == 1 else output.flatten(0, 1))
             means.append(mean.sum(0) * chunk_weight)
             variances.append(var.sum(0) * (chunk_weight * values / max(1, values - 1)))
@@ -83,7 +83,7 @@ class GhostBatchNorm2d(BatchNorm2dFrom):
 
 
 class Reduction:
-    """Sums over the ranks; ``values`` is the number of values per channel that went into the statistics."""
+    """Sums over the ranks; ``values`` is the number of values per channel in the statistics."""
 
     def __init__(self, process_group: torch.distributed.ProcessGroup | None) -> None:
         self._process_group = process_group
@@ -96,7 +96,7 @@ class Reduction:
     def mean_and_var(self, mean: torch.Tensor, var: torch.Tensor, values: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return mean and biased variance over the ranks, from those of this rank over its ``values``.
 
-        Count, sums and sums of squares travel in float64, where the subtraction costs no accuracy.
+        Count, sums and sums of squares are reduced in float64, where the subtraction loses no accuracy.
         """
         if values == 0:
             mean, var = torch.zeros_like(mean), torch.zeros_like(var)
@@ -117,7 +117,7 @@ def normalize(
     eps: float,
     reduction: Reduction | None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Normalise chunks (k, m, C, h, w), each by itself; with a reduction, over the ranks too.
+    """Normalise chunks (k, m, C, h, w) separately; with a reduction, also over the ranks.
 
     Returns:
         The chunks, with weight and bias (C,) applied; mean and biased variance, (k, C) each, without gradient.
@@ -127,7 +127,7 @@ def normalize(
 
 
 class _Normalize(torch.autograd.Function):
-    """Written out, rather than left to autograd, for one collective per direction and one saved map."""
+    """A custom autograd function, so that there is one collective per direction and one saved map."""
 
     @staticmethod
     def forward(
@@ -175,10 +175,10 @@ class _Normalize(torch.autograd.Function):
 
 
 def _widen(tensor: torch.Tensor) -> torch.Tensor:
-    """Return the tensor in at least float32, in which statistics are computed."""
+    """Return the tensor in at least float32, the precision of the statistics."""
     return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
 
 
 def _spread(per_chunk: torch.Tensor) -> torch.Tensor:
-    """Return (k, C) as (k, 1, C, 1, 1), to go with chunks."""
+    """Return (k, C) as (k, 1, C, 1, 1), to broadcast with chunks."""
     return per_chunk[:, None, :, None, None]

@@ -1,6 +1,6 @@
-"""Building blocks that several families of networks share.
+"""Building blocks shared by several families of networks.
 
-All work in either memory format; none reshapes a feature map, so channels_last survives from the image to the
+All work in either memory format; none reshapes a feature map, so channels_last is preserved from the image to the
 pooled features.
 """
 
@@ -33,7 +33,7 @@ def conv_bn_relu(convolution: nn.Conv2d) -> nn.Sequential:
 
 
 class MaxPoolAbove1Pixel(nn.MaxPool2d):
-    """Max-pooling that passes a map of 1 pixel on, so that a network made for 32 pixels takes 8 as well."""
+    """Max-pooling that leaves a map of 1 pixel unchanged, so a network for 32 pixels also accepts 8."""
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
         """Return the pooled maps (n, C, h, w)."""
@@ -41,7 +41,7 @@ class MaxPoolAbove1Pixel(nn.MaxPool2d):
 
 
 class AvgPoolAbove1Pixel(nn.AvgPool2d):
-    """Average-pooling that passes a map of 1 pixel on."""
+    """Average-pooling that leaves a map of 1 pixel unchanged."""
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
         """Return the pooled maps (n, C, h, w)."""
@@ -49,7 +49,7 @@ class AvgPoolAbove1Pixel(nn.AvgPool2d):
 
 
 class ConvNet(nn.Module):
-    """Feature maps, their mean over the pixels, and one linear layer: images (n, C, s, s) to logits.
+    """Feature maps, global average pooling, and one linear layer: images (n, C, s, s) to logits.
 
     Args:
         features: images to maps (n, num_features, h, w).
@@ -70,11 +70,11 @@ class ConvNet(nn.Module):
 
 
 class Residual(nn.Module):
-    """What every residual block has in common: ``activation(residual(pre(x)) + shortcut(x or pre(x)))``.
+    """A residual block: ``activation(residual(pre(x)) + shortcut(x or pre(x)))``.
 
     Args:
         residual: the branch with the weights.
-        shortcut: the other branch, ``nn.Identity()`` where shapes agree.
+        shortcut: the other branch, ``nn.Identity()`` if shapes match.
         pre: applied before the residual branch (pre-activation), or identity.
         post: applied to the sum, or identity.
         shared_pre: the shortcut takes ``pre(x)`` too, rather than ``x``.

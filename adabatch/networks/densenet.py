@@ -36,7 +36,7 @@ class _DenseLayer(nn.Sequential):
 
 
 class DenseNetBC(ConvNet):
-    """Three stages of ``(depth - 4) // 6`` layers, between which half of the channels and of the pixels go."""
+    """Three stages of ``(depth - 4) // 6`` layers; transitions halve the channels and the map's side."""
 
     def __init__(self, num_channels: int, num_classes: int, depth: int, growth_rate: int) -> None:
         width = 2 * growth_rate

@@ -10,7 +10,7 @@ from torchvision import models
 
 from adabatch.errors import ConfigError
 
-#: The images that all of torchvision's classification models take.
+#: What all of torchvision's classification models take.
 _NUM_CHANNELS = 3
 
 
@@ -18,7 +18,7 @@ def build_from_torchvision(name: str, num_channels: int, num_classes: int, image
     """Build ``torchvision.models.NAME``; auxiliary heads are off, so that it returns logits (n, num_classes).
 
     Raises:
-        ConfigError: if the images do not have 3 channels, or are of a size that the model cannot take.
+        ConfigError: if the images do not have 3 channels, or have a size that the model does not accept.
     """
     if num_channels != _NUM_CHANNELS:
         raise ConfigError(
@@ -35,7 +35,7 @@ def _arguments(name: str, num_classes: int, image_size: int) -> dict[str, Any]:
     arguments: dict[str, Any] = {"weights": None, "num_classes": num_classes}
     if name in ("googlenet", "inception_v3"):
         arguments |= {"aux_logits": False, "init_weights": True}
-    # The transformers have a position per patch, so they are built for one image size.
+    # Transformers have one position per patch, so they are built for one image size.
     if name.startswith("vit_"):
         arguments["image_size"] = image_size
     if name == "maxvit_t":

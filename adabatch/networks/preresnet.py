@@ -23,9 +23,9 @@ def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:
 
 
 def pre_activated_basic_block(in_channels: int, out_channels: int, stride: int, shared_pre: bool = False) -> nn.Module:
-    """Return two 3x3 convolutions, each after BatchNorm and ReLU, beside a plain 1x1 shortcut if shapes differ.
+    """Return two 3x3 convolutions, each after BatchNorm and ReLU, with a plain 1x1 shortcut if shapes differ.
 
-    With ``shared_pre`` such a shortcut takes the first activation instead of the block's input.
+    With ``shared_pre``, such a shortcut takes the first activation instead of the block's input.
     """
     residual = nn.Sequential(
         conv_bn_relu(conv3x3(in_channels, out_channels, stride)),
@@ -47,7 +47,7 @@ def _bottleneck(in_channels: int, out_channels: int, stride: int) -> nn.Module:
 
 
 class PreResNet(ConvNet):
-    """Three stages of ``(depth - 2) // 6`` blocks each, bottlenecks from depth 44 on, and a last BatchNorm."""
+    """Three stages of ``(depth - 2) // 6`` blocks each, bottlenecks from depth 44 on, and a final BatchNorm."""
 
     def __init__(self, num_channels: int, num_classes: int, depth: int) -> None:
         is_deep = depth >= BOTTLENECK_DEPTH

@@ -1,4 +1,4 @@
-"""The names of the networks, and how each is built. Free of torch until a network is built."""
+"""The names of the networks, and how to build each. Does not import torch until a network is built."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _REGISTERED = re.compile(r"^@register_model\(\)\n(?:@.*\n)*def (\w+)\(", re.MULT
 
 @dataclass(frozen=True)
 class _Entry:
-    """A class of a module of this package, and its arguments besides channels and classes."""
+    """A class in a module of this package, and its arguments besides channels and classes."""
 
     module: str
     class_name: str
@@ -44,7 +44,7 @@ _NETWORKS: dict[str, _Entry] = {
 
 
 def network_names() -> list[str]:
-    """Return the names of this package's own networks; ``torchvision.NAME`` is allowed besides."""
+    """Return the names of this package's own networks; ``torchvision.NAME`` is allowed, too."""
     return list(_NETWORKS)
 
 
@@ -52,8 +52,8 @@ def network_names() -> list[str]:
 def torchvision_names() -> tuple[str, ...]:
     """Return the classification models of the installed torchvision, sorted, each as ``torchvision.NAME``.
 
-    Read from its source files, because importing torchvision imports torch, and names are checked where
-    thousands of configs are composed.
+    Read from its source files, because importing torchvision imports torch, and names are checked for thousands of
+    configs at a time.
     """
     spec = importlib.util.find_spec("torchvision")
     folders = [Path(folder) for folder in (spec.submodule_search_locations or [])] if spec else []
@@ -63,10 +63,10 @@ def torchvision_names() -> tuple[str, ...]:
 
 
 def check_network_name(name: str) -> None:
-    """Refuse a name that `build_network` does not know.
+    """Check that `build_network` knows a name.
 
     Raises:
-        ConfigError: with the nearest known name.
+        ConfigError: if it does not; suggests the closest known name.
     """
     is_torchvision = name.startswith(_TORCHVISION)
     known = torchvision_names() if is_torchvision else tuple(_NETWORKS)
@@ -89,7 +89,7 @@ def build_network(name: str, num_channels: int, num_classes: int, image_size: in
         image_size: height and width in pixels.
 
     Raises:
-        ConfigError: for an unknown name, or for images that the network cannot take.
+        ConfigError: for an unknown name, or for images that the network does not accept.
     """
     check_network_name(name)
     if name.startswith(_TORCHVISION):

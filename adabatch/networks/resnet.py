@@ -14,7 +14,7 @@ from adabatch.networks.blocks import (
     residual_stages,
 )
 
-#: From this depth on the reference zoo builds bottlenecks, so that its ResNet-110 has 164 layers' worth of them.
+#: From this depth on, the reference zoo builds bottlenecks; its ResNet-110 then has 164 layers.
 BOTTLENECK_DEPTH = 44
 BOTTLENECK_EXPANSION = 4
 PLANES = (16, 32, 64)
@@ -40,7 +40,7 @@ def _bottleneck(in_channels: int, out_channels: int, stride: int) -> nn.Module:
 
 
 def bottleneck(in_channels: int, out_channels: int, stride: int, planes: int, groups: int) -> nn.Module:
-    """Return a block of 1x1, 3x3 (with the stride and the groups, ``planes`` wide) and 1x1 convolutions."""
+    """Return a bottleneck of 1x1, 3x3 (``planes`` wide, with stride and groups) and 1x1 convolutions."""
     residual = nn.Sequential(
         conv_bn_relu(conv1x1(in_channels, planes)),
         conv_bn_relu(conv3x3(planes, planes, stride, groups)),

@@ -16,7 +16,7 @@ from adabatch.networks.blocks import (
 from adabatch.networks.resnet import bottleneck
 
 _STEM_WIDTH = 64
-#: Output width of a block over the width of one group of the first stage.
+#: Ratio of a block's output width to the stem width, in the first stage.
 _WIDEN_FACTOR = 4
 
 
@@ -26,9 +26,9 @@ def _block(cardinality: int, base_width: int, in_channels: int, out_channels: in
 
 
 class ResNeXt(ConvNet):
-    """Three stages of ``(depth - 2) // 9`` bottlenecks, whose 3x3 convolutions have ``cardinality`` groups.
+    """Three stages of ``(depth - 2) // 9`` bottlenecks whose 3x3 convolutions have ``cardinality`` groups.
 
-    ``base_width`` is the width of a group in the first stage. About 34.4 million parameters as 29, 8x64d.
+    ``base_width`` is the width of a group in the first stage. ResNeXt-29, 8x64d has about 34.4 million parameters.
     """
 
     def __init__(self, num_channels: int, num_classes: int, depth: int, cardinality: int, base_width: int) -> None:

@@ -12,11 +12,11 @@ from adabatch.networks.batch_norm import BatchNorm2dFrom, Reduction, normalize
 class SyncBatchNorm2d(BatchNorm2dFrom):
     """Normalises over the samples of all ranks, as if they were one batch; on CPU and GPU.
 
-    Ranks may hold different numbers of samples, also none. Every rank must make the same forwards and
-    backwards, because each is a collective. Alone, this is torch's BatchNorm.
+    Ranks may hold different numbers of samples, including none. Every rank must run the same forwards and backwards,
+    because each is a collective. With one rank, this is torch's BatchNorm.
 
     Args:
-        source: the BatchNorm to take the place of.
+        source: the BatchNorm to replace.
         process_group: the ranks; None for all.
     """
 
@@ -30,11 +30,11 @@ class SyncBatchNorm2d(BatchNorm2dFrom):
             return super().forward(maps)
         return self._normalize_over_ranks(maps)
 
-    @torch.compiler.disable  # torch.compile has no graph for a collective inside an autograd.Function
+    @torch.compiler.disable  # torch.compile cannot trace a collective inside an autograd.Function
     def _normalize_over_ranks(self, maps: torch.Tensor) -> torch.Tensor:
         reduction = Reduction(self.process_group)
         output, mean, var = normalize(maps[None], self.weight, self.bias, self.eps, reduction)
-        # On the device, so that nothing waits for the number of values of the other ranks.
+        # A tensor on the device, so the host does not wait for the other ranks' number of values.
         values = reduction.values
         self._track(mean[0], var[0] * (values / (values - 1).clamp(min=1)))
         return output[0]

@@ -1,4 +1,4 @@
-"""A network small enough to train by the dozen on a laptop's CPU, with BatchNorm like the large ones."""
+"""A network small enough to train dozens of times on a laptop's CPU, with BatchNorm like the large ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from adabatch.networks.blocks import (
 
 
 class TinyCNN(ConvNet):
-    """Three convolutions, 14,458 parameters with 1 channel and 10 classes; made for 8 x 8 digits."""
+    """Three convolutions, 14,458 parameters with 1 channel and 10 classes; designed for 8 x 8 digits."""
 
     def __init__(self, num_channels: int, num_classes: int) -> None:
         features = nn.Sequential(

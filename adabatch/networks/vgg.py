@@ -17,7 +17,7 @@ _CONVOLUTIONS = {
 
 
 class VGG(ConvNet):
-    """``depth`` counts the convolutions and three linear layers, of which one is left.
+    """``depth`` counts the convolutions and three linear layers, of which this network keeps one.
 
     20,040,522 parameters at depth 19 with BatchNorm, 3 channels and 10 classes.
     """

@@ -1,4 +1,4 @@
-"""Child processes: with this package on their import path, and signalled when their parent dies."""
+"""Starts child processes with this package on their import path, signalled when their parent dies."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SIGNALS_ORPHANS = sys.platform == "linux"
 
 
 def import_path(environment: Mapping[str, str]) -> str:
-    """Return the PYTHONPATH by which a child imports this package, from whatever folder it is started."""
+    """Return the PYTHONPATH with which a child in any folder imports this package."""
     return os.pathsep.join(filter(None, [str(SOURCE_DIR), environment.get("PYTHONPATH")]))
 
 
@@ -29,16 +29,16 @@ def child_environment(environment: Mapping[str, str] | None = None) -> dict[str,
 
 
 def signal_on_parent_death(number: signal.Signals) -> Callable[[], None]:
-    """Return what a child runs before its program (``preexec_fn``) to be sent a signal once this process is gone."""
+    """Return a ``preexec_fn`` that makes a child receive a signal when this process dies."""
     if not SIGNALS_ORPHANS:
         return lambda: None
     parent_pid = os.getpid()
-    # Loaded here: between fork and exec another thread's lock would be held for ever.
+    # Loaded here: between fork and exec, a lock held by another thread would never be released.
     libc = ctypes.CDLL(None)
 
     def prepare_child() -> None:
         libc.prctl(_PR_SET_PDEATHSIG, number)
-        if os.getppid() != parent_pid:  # it died before the kernel was asked
+        if os.getppid() != parent_pid:  # the parent died before prctl
             os._exit(EXIT_FAILED)
 
     return prepare_child

@@ -1,7 +1,7 @@
-"""Starts the ranks of a run on this machine, where neither torchrun nor SLURM did.
+"""Starts the ranks of a run on this machine if neither torchrun nor SLURM did.
 
-Not with torchrun: a Ctrl-C must let the ranks save their state and a second one end them at once, and a rank that dies
-must leave its cause behind.
+torchrun is not used: Ctrl-C must let the ranks save their state, a second Ctrl-C must end them at once, and a rank that
+dies must leave its cause behind.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from adabatch.rundir.files import RunDir
 from adabatch.rundir.outcome import Failure, mark_failed, withdraw_failure, write_summary
 from adabatch.rundir.states import State
 
-#: A rank that survives another one notices within half a minute; after this long it is killed.
+#: A rank notices within half a minute that another one died; one still running after this long is killed.
 _PATIENCE_SECONDS = 50.0
 #: Grace period once a rank died during shutdown; the others have nothing left to save.
 _CUT_SHORT_PATIENCE_SECONDS = 3.0
 _POLL_SECONDS = 0.05
-#: Exit statuses of a rank that a stop ended before it could handle that (it then saves, and ends with the others).
+#: Exit statuses of a rank that a stop signal ended before it could handle it, instead of saving and exiting.
 _CUT_SHORT = (*(-number for number in STOP_SIGNALS), EXIT_INTERRUPTED)
 
 
@@ -45,7 +45,7 @@ def run_local_ranks(config: HardwareConfig, run_dir: RunDir) -> int:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     common = {"WORLD_SIZE": str(config.world_size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    common |= {"TORCHELASTIC_USE_AGENT_STORE": "False"}  # a torchrun around this command serves its own ranks only
+    common |= {"TORCHELASTIC_USE_AGENT_STORE": "False"}  # the store of an outer torchrun serves only its own ranks
     command = [sys.executable, "-m", "adabatch.resume", str(run_dir.path)]
     stop = _RanksStopRequest()
     with stop.installed():
@@ -70,11 +70,11 @@ def run_local_ranks(config: HardwareConfig, run_dir: RunDir) -> int:
 
 
 def _start(command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    """Start a rank away from the terminal, whose Ctrl-C this process hands on: twice would mean "at once".
+    """Start a rank in its own session, so it gets Ctrl-C only once, from this process; a second would end it at once.
 
-    Only where the rank is told of this process's death; elsewhere the group of processes must end it. It is killed
-    then and not asked to save, as a run of one process would be: ranks that are killed one by one may wait for each
-    other in a collective, where they hear no signal.
+    This needs a signal on the parent's death; without it, the process group must end the rank. That signal is SIGKILL,
+    although a single-process run would save: ranks that are stopped one by one may wait for each other in a
+    collective, where they do not handle signals.
     """
     return subprocess.Popen(
         command, env=environment, start_new_session=SIGNALS_ORPHANS, preexec_fn=signal_on_parent_death(signal.SIGKILL)
@@ -82,7 +82,7 @@ def _start(command: list[str], environment: dict[str, str]) -> subprocess.Popen[
 
 
 class _RanksStopRequest(StopRequest):
-    """Remembers a second SIGINT, too: it is the ranks that it interrupts at once."""
+    """Also remembers a second SIGINT, which interrupts the ranks at once instead of this process."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -100,52 +100,52 @@ class _LocalRanks:
 
     Args:
         processes: by rank.
-        stop: what is handed on to them.
+        stop: the signals to forward to them.
         run_dir: where they record a failure.
 
     Attributes:
-        were_cut_short: whether a stop ended ranks that could not save, and not a failure that came before it.
+        were_cut_short: whether a stop ended ranks before they could save, with no failure before the stop.
     """
 
     def __init__(self, processes: list[subprocess.Popen[bytes]], stop: _RanksStopRequest, run_dir: RunDir) -> None:
         self._processes = processes
         self._stop = stop
         self._run_dir = run_dir
-        self._num_handed_on = 0
+        self._num_forwarded = 0
         self._failed_before_stop = False
         self.were_cut_short = False
 
     @property
     def _are_interrupted(self) -> bool:
-        """Whether the ranks were told to end at once."""
-        return self._num_handed_on > 1
+        """Whether the ranks were asked to end at once."""
+        return self._num_forwarded > 1
 
     def wait(self) -> list[int]:
-        """Wait for the ranks, hand signals on to them, and kill those that outlive another one for too long.
+        """Wait for the ranks, forward signals to them, and kill those that outlive another one for too long.
 
         Returns:
             exit statuses by rank.
         """
         ending_since: float | None = None
         while any(process.poll() is None for process in self._processes):
-            self._hand_on()
-            self._look_for_cut_short()
+            self._forward_signals()
+            self._check_cut_short()
             if ending_since is None and (self._are_interrupted or self._has_failed()):
                 ending_since = time.monotonic()
-            is_hopeless = self._are_interrupted or self.were_cut_short
-            patience = _CUT_SHORT_PATIENCE_SECONDS if is_hopeless else _PATIENCE_SECONDS
+            cannot_save = self._are_interrupted or self.were_cut_short
+            patience = _CUT_SHORT_PATIENCE_SECONDS if cannot_save else _PATIENCE_SECONDS
             if ending_since is not None and time.monotonic() - ending_since > patience:
                 for process in self._processes:
                     process.kill()
             time.sleep(_POLL_SECONDS)
-        self._look_for_cut_short()
+        self._check_cut_short()
         return [process.wait() for process in self._processes]
 
-    def _look_for_cut_short(self) -> None:
-        """Remember it once it is so: a rank that lost another one to a stop may record that as its failure."""
-        if self._num_handed_on > 0 and not self._failed_before_stop and not self.were_cut_short:
+    def _check_cut_short(self) -> None:
+        """Set ``were_cut_short`` once it is true: a rank may later record the loss of another one as its failure."""
+        if self._num_forwarded > 0 and not self._failed_before_stop and not self.were_cut_short:
             statuses = [process.poll() for process in self._processes]
-            # Python itself, interrupted by SIGINT while it starts, ends like a failure that nobody recorded.
+            # Python interrupted by SIGINT during startup exits like a failure, but without a record.
             is_unrecorded = EXIT_FAILED in statuses and not self._run_dir.failed.exists()
             self.were_cut_short = (
                 self._are_interrupted
@@ -153,17 +153,17 @@ class _LocalRanks:
                 or any(status in _CUT_SHORT for status in statuses)
             )
 
-    def _hand_on(self) -> None:
-        """Send the ranks the signal that came next; one at a time, for two that wait at once become one."""
-        came = [self._stop.signal] if self._stop.signal is not None else []
-        came += [signal.SIGINT] if self._stop.is_at_once else []
-        if self._num_handed_on == len(came):
+    def _forward_signals(self) -> None:
+        """Send the ranks the next signal; one at a time, since two pending signals of a kind merge into one."""
+        received = [self._stop.signal] if self._stop.signal is not None else []
+        received += [signal.SIGINT] if self._stop.is_at_once else []
+        if self._num_forwarded == len(received):
             return
-        if self._num_handed_on == 0:
+        if self._num_forwarded == 0:
             self._failed_before_stop = self._has_failed()
         for process in self._processes:
-            process.send_signal(came[self._num_handed_on])
-        self._num_handed_on += 1
+            process.send_signal(received[self._num_forwarded])
+        self._num_forwarded += 1
 
     def _has_failed(self) -> bool:
         """Whether a rank has ended with anything but success."""
@@ -171,7 +171,7 @@ class _LocalRanks:
 
 
 def _record_stop(stop: _RanksStopRequest, run_dir: RunDir) -> int:
-    """Leave the run as one that goes on when it is started again, and return its exit status."""
+    """Leave the run so that it resumes when started again, and return its exit status."""
     # A rank that lost another one to the stop has recorded a failure.
     withdraw_failure(run_dir)
     if stop.is_at_once:

@@ -1,4 +1,4 @@
-"""Which rank of a run this process is, as torchrun or SLURM says it."""
+"""Which rank of a run this process is, according to torchrun or SLURM."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from adabatch.errors import ConfigError
 
 @dataclass(frozen=True)
 class RankPlace:
-    """Where a process stands among the ranks, and where they meet.
+    """A process's position among the ranks, and how they connect.
 
     Attributes:
-        gpu: which of the GPUs that it sees is its own.
-        attempt: a number that grows when torchrun starts all ranks anew.
-        store_is_served: whether torchrun's agent already serves the store at the master's port.
+        gpu: index of its GPU among those visible to it.
+        attempt: increases when torchrun restarts all ranks.
+        store_is_served: whether torchrun's agent already serves the store on the master port.
     """
 
     rank: int
@@ -30,10 +30,10 @@ class RankPlace:
 
 
 def rank_place(config: HardwareConfig, environment: Mapping[str, str]) -> RankPlace | None:
-    """Read this process's place from torchrun's or SLURM's variables; None where nobody started ranks.
+    """Read this process's place from torchrun's or SLURM's variables; None if neither started ranks.
 
     Raises:
-        ConfigError: if the ranks that were started are not as many as the config says.
+        ConfigError: if the number of started ranks differs from the config's.
     """
     place = None
     if "RANK" in environment and "WORLD_SIZE" in environment:
@@ -70,6 +70,6 @@ def _slurm_place(environment: Mapping[str, str]) -> RankPlace:
 
 
 def _has_own_gpu(environment: Mapping[str, str]) -> bool:
-    """Return whether SLURM shows this task but one of its node's GPUs."""
+    """Return whether SLURM shows this task only one of several GPUs of its node."""
     visible = environment.get("CUDA_VISIBLE_DEVICES")
     return visible is not None and "," not in visible and environment.get("SLURM_GPUS_ON_NODE") != "1"

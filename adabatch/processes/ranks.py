@@ -1,4 +1,4 @@
-"""The ranks of a run: who they are, what they tell each other, and that a dead one is noticed."""
+"""The ranks of a run: their numbers, their collectives, and the detection of dead ranks."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ import torch.distributed as dist
 from adabatch.errors import RankFailed
 from adabatch.processes.rank_place import RankPlace
 
-#: How long a rank may be silent before the others give up. Its heartbeat does not depend on its computing.
+#: How long a rank may be silent before the others give up. Its heartbeat does not depend on its computation.
 SILENCE_LIMIT_SECONDS = 30.0
 _BEAT_SECONDS = 2.0
-#: How long rank 0 stays for ranks that are about to leave.
-_FAREWELL_SECONDS = 2.0
-_FAREWELL_LOOK_SECONDS = 0.01
-#: Collectives wait as long as a rank computes; dead ranks are the monitor's business.
+#: How long rank 0, which may serve the store, waits for the other ranks to leave.
+_SHUTDOWN_SECONDS = 2.0
+_SHUTDOWN_POLL_SECONDS = 0.01
+#: Collectives wait while other ranks compute; the monitor detects dead ranks.
 _COLLECTIVE_TIMEOUT = timedelta(hours=2)
 _log = logging.getLogger(__name__)
 
 
 class Ranks:
-    """This process among the ranks of its run; the base class is a run of one process.
+    """This process among the ranks of its run; the base class is for a single-process run.
 
-    Collectives on host values go by gloo, so that none of them waits for a GPU.
+    Collectives on host values use gloo, so they never wait for a GPU.
     """
 
     rank = 0
@@ -37,7 +37,7 @@ class Ranks:
 
     @property
     def is_main(self) -> bool:
-        """Whether this is rank 0, which alone writes files and decides."""
+        """Whether this is rank 0, the only one that writes files and decides."""
         return self.rank == 0
 
     def max_over_ranks(self, value: int) -> int:
@@ -45,7 +45,7 @@ class Ranks:
         return value
 
     def sum_over_ranks(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Return the sum of the ranks' CPU tensors; every rank gets it, none loses its own."""
+        """Return the sum of the ranks' CPU tensors, on every rank; the inputs are unchanged."""
         return tensor.clone()
 
     def gather(self, tensor: torch.Tensor) -> list[torch.Tensor]:
@@ -56,7 +56,7 @@ class Ranks:
         """Give every rank the main rank's buffers (BatchNorm's running statistics)."""
 
     def wait_for_all(self) -> None:
-        """Return when every rank has come here."""
+        """Return once every rank has called this."""
 
     def close(self) -> None:
         """Leave the group."""
@@ -79,7 +79,7 @@ class ProcessGroupRanks(Ranks):
         start_timeout: timedelta,
     ) -> None:
         self.rank, self.world_size = place.rank, place.world_size
-        _name_socket_interface(place.master_address)
+        _set_socket_interface(place.master_address)
         store = _connect(place, start_timeout, serves=True)
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(
@@ -120,7 +120,7 @@ class ProcessGroupRanks(Ranks):
 
 
 def _connect(place: RankPlace, timeout: timedelta, *, serves: bool) -> dist.Store:
-    """Connect to the ranks' store, and with ``serves`` be its server, unless torchrun's agent is."""
+    """Connect to the ranks' store; with ``serves``, rank 0 also serves it, unless torchrun's agent does."""
     store = dist.TCPStore(
         place.master_address,
         place.master_port,
@@ -131,17 +131,17 @@ def _connect(place: RankPlace, timeout: timedelta, *, serves: bool) -> dist.Stor
     return dist.PrefixStore(place.attempt, store)
 
 
-def _name_socket_interface(master_address: str) -> None:
-    """Let gloo use the loopback where the ranks meet there; it would ask the resolver for this host's name."""
+def _set_socket_interface(master_address: str) -> None:
+    """Make gloo use the loopback interface if the ranks connect there, instead of resolving this host's name."""
     if master_address in ("127.0.0.1", "localhost"):
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
 
 
 class _RankMonitor:
-    """Tells the other ranks that this one lives, and notices when one of them no longer says so.
+    """Signals to the other ranks that this one is alive, and notices when one of them stops doing so.
 
-    A collective that waits for a dead rank can wait for ever, on a GPU even in another thread's stream; so the
-    sign of life goes over a connection of its own.
+    A collective with a dead rank can wait forever, on a GPU even in another thread's stream, so signs of life use a
+    separate connection.
     """
 
     def __init__(self, place: RankPlace, on_failure: Callable[[RankFailed], None]) -> None:
@@ -155,20 +155,20 @@ class _RankMonitor:
         self._thread.start()
 
     def stop(self) -> None:
-        """Say farewell, so that a rank that ends in order is not taken for dead.
+        """Sign off, so that a rank that ends normally is not taken for dead.
 
-        Rank 0, with which the store ends, waits a moment for the others' farewells.
+        Rank 0, with which the store ends, waits a moment for the others to sign off.
         """
         self._stopped.set()
         self._thread.join()
-        deadline = time.monotonic() + _FAREWELL_SECONDS
+        deadline = time.monotonic() + _SHUTDOWN_SECONDS
         while self._rank == 0 and time.monotonic() < deadline and not self._have_all_left():
-            time.sleep(_FAREWELL_LOOK_SECONDS)
+            time.sleep(_SHUTDOWN_POLL_SECONDS)
 
     def _have_all_left(self) -> bool:
         try:
             return all(self._store.add(f"left-{rank}", 0) for rank in range(self._world_size))
-        except (RuntimeError, dist.DistStoreError):  # a store of torchrun's, which is gone
+        except (RuntimeError, dist.DistStoreError):  # the store was torchrun's, and is gone
             return True
 
     def _run(self) -> None:

@@ -24,7 +24,7 @@ class StopRequest:
 
     @contextmanager
     def installed(self) -> Iterator[StopRequest]:
-        """Handle the stop signals within the block, in the main thread; the handlers before come back after it."""
+        """Handle the stop signals within the block, in the main thread; restore the previous handlers after it."""
         before = {number: signal.signal(number, self._handle) for number in STOP_SIGNALS}
         try:
             yield self

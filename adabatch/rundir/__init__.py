@@ -1,1 +1,1 @@
-"""The run directory's one owner: its files, columns, facts, heartbeat, outcome, and the one reading of its state."""
+"""The run directory: its files, columns, facts, heartbeat, outcome, and the function that reads its state."""

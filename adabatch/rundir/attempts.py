@@ -1,4 +1,4 @@
-"""``attempts.jsonl``: when a job started the trainer of a run, and how that ended."""
+"""``attempts.jsonl``: when a job started the trainer of a run, and how each attempt ended."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from adabatch.rundir.files import RunDir
 from adabatch.rundir.process_identity import ProcessIdentity
 from adabatch.rundir.records import Record, append_record, read_records
 
-#: SIGTERM's number, negative as Python gives it: a trainer that was asked to stop while it was still starting.
+#: Exit status of a process ended by SIGTERM: a trainer that was asked to stop while it was still starting.
 _ENDED_BY_SIGTERM = -15
 #: Exit statuses of a trainer that was asked to stop.
 STOPPED_STATUSES = (EXIT_PREEMPTED, EXIT_INTERRUPTED, _ENDED_BY_SIGTERM)
@@ -30,9 +30,9 @@ class AttemptEnd:
 
     Attributes:
         exit_status: negative for a signal; None if unknown.
-        stopped_by: see `StoppedBy`; None if the trainer ended by itself.
-        gave_up: whether the job was stopped once too often and does not go on.
-        ended_at: seconds since 1970; set when it is written down.
+        stopped_by: see `StoppedBy`; None if the trainer was not stopped.
+        gave_up: whether the job had used up its retries, so it is not requeued.
+        ended_at: seconds since 1970; set when the end is recorded.
     """
 
     exit_status: int | None
@@ -49,7 +49,7 @@ class Attempt:
         started_at: seconds since 1970.
         job_id: the batch system's id.
         log_id: the id in the names of the job's logs.
-        end: None while it is not on record.
+        end: None if not recorded.
     """
 
     started_at: float
@@ -60,12 +60,12 @@ class Attempt:
 
 
 def record_start(run_dir: Path, job: ProcessIdentity, job_id: str | None, log_id: str | None) -> None:
-    """Write down that a job starts the trainer of a run."""
+    """Record that a job starts the trainer of a run."""
     append_record(RunDir(run_dir).attempts, {"event": "start", "job_id": job_id, "log_id": log_id, **job.as_dict()})
 
 
 def record_end(run_dir: Path, end: AttemptEnd) -> None:
-    """Write down how the attempt that was started last ended."""
+    """Record how the latest attempt ended."""
     values = {"exit_status": end.exit_status, "stopped_by": end.stopped_by, "gave_up": end.gave_up}
     append_record(RunDir(run_dir).attempts, {"event": "end", **values})
 

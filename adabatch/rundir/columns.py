@@ -1,4 +1,4 @@
-"""The columns of ``epochs.csv``, each described once. A new column is a field of `EpochRow`, and nothing else."""
+"""The columns of ``epochs.csv``, each described once. To add one, add a field to `EpochRow`."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from typing import Any
 
 from adabatch.files import write_text_atomic
 
-#: The spans of time that are training: their sum is ``train_seconds``.
+#: The spans that count as training: their sum is ``train_seconds``.
 TRAIN_SPANS = ("data", "forward", "backward", "update")
 #: The spans that have a column; `adabatch.training.stopwatch` adds ``setup``, which belongs to no epoch.
 EPOCH_SPANS = (*TRAIN_SPANS, "growth", "test", "save")
 
 
 class Kind(StrEnum):
-    """What the values of a column are; it decides how they are checked and read."""
+    """What kind of values a column holds; decides how they are checked and read."""
 
     COUNT = "count"
     FRACTION = "fraction"
@@ -30,26 +30,26 @@ class Kind(StrEnum):
 
 
 class OfRun(StrEnum):
-    """Which value of a run a column gives."""
+    """How a column becomes one value of the run."""
 
-    #: The last epoch's: the column is cumulative.
+    #: The last epoch's value: the column is cumulative.
     LAST = "last"
     #: The sum over the epochs.
     SUM = "sum"
-    #: The last epoch's, as ``final_NAME``; known only once the run is done.
+    #: The last epoch's value, as ``final_NAME``; known only once the run is done.
     FINAL = "final"
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnFacts:
-    """What is known of a column besides its name and type.
+    """What is known about a column besides its name and type.
 
     Attributes:
         unit: such as samples; empty for a plain number.
-        of_run: the run's value that it gives; None for none.
-        required: whether an epoch without it says nothing.
-        rises: whether it must grow from epoch to epoch.
-        since: the version that came with the column. Older files lack it, and read as the field's default.
+        of_run: how it becomes a value of the run; None if it does not.
+        required: whether an epoch without it is unusable.
+        rises: whether it must increase from epoch to epoch.
+        since: the version that introduced the column. Older files lack it and read as the field's default.
     """
 
     doc: str
@@ -61,7 +61,7 @@ class ColumnFacts:
     since: str
 
 
-#: Files of this version have every column that came with it.
+#: Files of every version have the columns of this one.
 FIRST_VERSION = "0.1.0"
 _FACTS = "adabatch"
 _NO_DEFAULT: Any = dataclasses.MISSING
@@ -78,7 +78,7 @@ def column(
     since: str = FIRST_VERSION,
     default: Any = _NO_DEFAULT,
 ) -> Any:
-    """Return a dataclass field for a column; see `ColumnFacts`. A column since a later version needs a default."""
+    """Return a dataclass field for a column; see `ColumnFacts`. A column added in a later version needs a default."""
     facts = ColumnFacts(doc, kind, unit, of_run, required, rises, since)
     return dataclasses.field(default=default, metadata={_FACTS: facts})
 
@@ -126,7 +126,7 @@ class EpochRow:
         rises=True,
     )
     test_top5_accuracy: float | None = column(
-        "label among the five best guesses; from 100 classes on", Kind.FRACTION, of_run=OfRun.FINAL
+        "label among the top five predictions; from 100 classes on", Kind.FRACTION, of_run=OfRun.FINAL
     )
     samples_dropped: int = column(
         "of the epoch's last, partial batch under dataset.partial_batch=drop",
@@ -134,21 +134,21 @@ class EpochRow:
         unit="samples",
         of_run=OfRun.SUM,
     )
-    save_seconds: float = _seconds("writing rows and checkpoints; what follows a row's own numbers is in the next row")
+    save_seconds: float = _seconds("writing rows and checkpoints; time after a row's numbers goes into the next row")
 
 
 _FIELDS = {entry.name: entry for entry in dataclasses.fields(EpochRow)}
 COLUMNS = tuple(_FIELDS)
-#: What is known of each column, by name.
+#: The facts of each column, by name.
 COLUMN_FACTS: dict[str, ColumnFacts] = {name: entry.metadata[_FACTS] for name, entry in _FIELDS.items()}
-#: As `dataclasses.astuple`, but without its deep copies, which would cost a long run's every row at every writing.
+#: Like `dataclasses.astuple`, but without deep copies of all of a long run's rows at every write.
 _values = operator.attrgetter(*COLUMNS)
 
 
 def columns_where(
     *, kind: Kind | None = None, of_run: OfRun | None = None, required: bool = False, rises: bool = False
 ) -> tuple[str, ...]:
-    """Return the columns of which all that is given holds, in their order."""
+    """Return the columns that meet all given conditions, in order."""
     return tuple(
         name
         for name, facts in COLUMN_FACTS.items()
@@ -160,10 +160,10 @@ def columns_where(
 
 
 def column_default(name: str) -> Any:
-    """Return what a file from before a column reads as there.
+    """Return the value of a column in files that are older than the column.
 
     Raises:
-        KeyError: for a column that every file has.
+        KeyError: for a column that all files have.
     """
     default = _FIELDS[name].default
     if default is _NO_DEFAULT:
@@ -172,7 +172,7 @@ def column_default(name: str) -> Any:
 
 
 def write_epochs_csv(path: Path, rows: Iterable[EpochRow]) -> None:
-    """Replace ``epochs.csv`` by ``rows``, atomically; numbers are written so that they read back equal."""
+    """Replace ``epochs.csv`` by ``rows``, atomically; numbers read back equal."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -187,9 +187,9 @@ def row_to_dict(row: EpochRow) -> dict[str, Any]:
 
 
 def row_from_dict(values: Mapping[str, Any]) -> EpochRow:
-    """Take back what `row_to_dict` returned, in this version or another: newer columns get their default.
+    """Rebuild a row from what `row_to_dict` returned in this or another version; newer columns get their default.
 
     Raises:
-        KeyError: if a column is missing that every version has.
+        KeyError: if a column that every version has is missing.
     """
     return EpochRow(**{name: values[name] if name in values else column_default(name) for name in COLUMNS})

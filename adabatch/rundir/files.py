@@ -1,4 +1,4 @@
-"""The run directory: the names of its files, finding run directories, and the lock of the one who trains in it."""
+"""The run directory: its file names, finding run directories, and the lock held while training in one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _POLL_SECONDS = 0.02
 
 
 def find_runs(folder: Path) -> list[Path]:
-    """Return the run directories at or below a folder; one is known by its ``config.yaml``."""
+    """Return the run directories at or below a folder: the folders with a ``config.yaml``."""
     found = []
     for path, folders, files in os.walk(folder):
         if "config.yaml" in files:
@@ -45,14 +45,14 @@ class RunDir:
 
     @property
     def has_started(self) -> bool:
-        """Whether anything was ever trained here."""
+        """Whether training ever started here."""
         traces = (self.epochs, self.checkpoint, self.previous_checkpoint, self.attempts, self.failed, self.done,
                   self.summary)  # fmt: skip
         return any(file.exists() for file in traces)
 
     @contextmanager
     def locked(self) -> Iterator[bool]:
-        """Hold the directory's lock; two processes that train in one folder would destroy each other's files.
+        """Hold the directory's lock; two processes training in one folder would destroy each other's files.
 
         Yields:
             False if another process holds it.
@@ -61,7 +61,7 @@ class RunDir:
             yield _try_to_lock(lock.fileno())
 
     def wait_until_free(self, patience_seconds: float) -> None:
-        """Give whoever trains here the time to save its state and end."""
+        """Give a process that trains here time to save its state and end."""
         deadline = time.monotonic() + patience_seconds
         with open(self._lock, "a", encoding="utf-8") as lock:
             while time.monotonic() < deadline and not _try_to_lock(lock.fileno()):

@@ -1,4 +1,4 @@
-"""The heartbeat: ``progress.json``, by which others see where a run is, and whether it lives."""
+"""The heartbeat: ``progress.json``, which shows how far a run is and whether it is alive."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from adabatch.rundir.process_identity import ProcessIdentity, this_process
 from adabatch.rundir.provenance import batch_job_id
 
 INTERVAL_SECONDS = 1.0
-#: A run without a sign of life for this long, and without a process or job that is known to live, is lost.
+#: A run without a sign of life for this long, and without a process or job known to be alive, is lost.
 STALE_SECONDS = 60.0
 _log = logging.getLogger(__name__)
 
 
 class Heartbeat:
-    """Rewrites ``progress.json`` about once a second from a thread of its own, until it is stopped.
+    """Rewrites ``progress.json`` about once a second from its own thread, until stopped.
 
     Args:
         path: the file.
-        read: returns what the file says besides time, host, process and job; called in the thread, so it must read
-            plain values only and never touch the device.
+        read: returns the file's other values, besides time, host, process and job; called in the thread, so it must
+            read plain values only and never touch the device.
     """
 
     def __init__(self, path: Path, read: Callable[[], dict[str, Any]]) -> None:
@@ -37,11 +37,11 @@ class Heartbeat:
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
-        """Begin to beat."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Beat a last time and end the thread."""
+        """Write the file a last time and end the thread."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -65,15 +65,15 @@ class Heartbeat:
 
 @dataclass(frozen=True)
 class Beat:
-    """What a heartbeat says; None for what it does not say, or not in the kind expected.
+    """The content of a heartbeat; None for values that are missing or of the wrong type.
 
     Attributes:
         time: seconds since 1970.
-        process: who wrote it.
+        process: the process that wrote it.
         job_id: the batch job of that process.
         epoch: the current one, from 1.
         batch_size: in samples; None before the first update.
-        epochs_done: with the part of the current one.
+        epochs_done: including the fraction of the current one.
         wall_seconds: since the start, over all segments of the run.
     """
 
@@ -88,21 +88,21 @@ class Beat:
 
     @property
     def fraction(self) -> float | None:
-        """How much of the run is done, from 0 to 1."""
+        """The fraction of the run that is done, from 0 to 1."""
         if self.epochs_done is None or not self.num_epochs:
             return None
         return min(1.0, max(0.0, self.epochs_done / self.num_epochs))
 
     @property
     def eta_seconds(self) -> float | None:
-        """The seconds left at the mean pace since the start of the run."""
+        """The seconds left at the average pace since the start of the run."""
         if not self.epochs_done or not self.num_epochs or self.wall_seconds is None:
             return None
         return max(0.0, self.wall_seconds * (self.num_epochs - self.epochs_done) / self.epochs_done)
 
 
 def read_beat(path: Path) -> Beat | None:
-    """Return what ``progress.json`` says; None if there is no such file, or it is damaged."""
+    """Return the content of ``progress.json``; None if the file is missing or damaged."""
     values = read_json(path)
     return _beat(values) if values else None
 

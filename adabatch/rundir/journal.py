@@ -1,4 +1,4 @@
-"""The journal of a sweep's submissions, ``<sweep>/.launch/submissions.jsonl``: written by launch, read by all."""
+"""The journal of a sweep's submissions, ``<sweep>/.launch/submissions.jsonl``: written by launch."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ LAUNCH_FOLDER = ".launch"
 
 
 class Event(StrEnum):
-    """What a line of the journal says."""
+    """The kinds of lines in the journal."""
 
     #: A job array is about to be requested.
     INTENT = "intent"
-    #: The batch system took it.
+    #: The batch system accepted it.
     ACCEPTED = "accepted"
-    #: It did not.
+    #: The batch system refused it.
     REFUSED = "refused"
-    #: A queue on this machine took runs.
+    #: A queue on this machine accepted runs.
     LOCAL = "local"
-    #: That queue came to its end.
+    #: That queue ended.
     LOCAL_END = "local_end"
 
 
-#: What a line must hold; one without it is damaged, and skipped.
+#: The required fields of each line; a line without them is damaged and skipped.
 _FIELDS: dict[Event, dict[str, type | tuple[type, ...]]] = {
     Event.INTENT: {"token": str, "job_name": str, "groups": list, "logs": str, "time": (int, float)},
     Event.ACCEPTED: {"token": str, "jobs": dict, "logs": str, "time": (int, float)},
@@ -47,7 +47,7 @@ class Intent:
 
     Attributes:
         token: names the request in later lines.
-        job_name: by which the batch system can be asked whether it took the request.
+        job_name: used to ask the batch system whether it accepted the request.
         groups: the names of the runs of each job.
         logs: the name of the jobs' log folder.
         time: seconds since 1970.
@@ -65,9 +65,9 @@ class Submission:
     """The last submission of a run.
 
     Attributes:
-        job_id: the batch system's id; None for a queue on a machine of its own.
-        queue: the process of such a queue.
-        has_ended: whether that queue came to its end.
+        job_id: the batch system's id; None for a local queue.
+        queue: the process of the local queue.
+        has_ended: whether that queue ended.
     """
 
     time: float
@@ -78,7 +78,7 @@ class Submission:
 
     @property
     def waits_in_queue(self) -> bool:
-        """Whether a living queue of this machine has the run."""
+        """Whether a live queue on this machine holds the run."""
         return self.queue is not None and not self.has_ended and self.queue.is_alive
 
 
@@ -100,33 +100,33 @@ class Journal:
         self.logs.mkdir(parents=True, exist_ok=True)
 
     def record_intent(self, token: str, job_name: str, groups: Sequence[Sequence[str]], logs: str) -> Intent:
-        """Write down a request before it leaves."""
+        """Record a request before it is sent."""
         intent = Intent(token, job_name, [list(group) for group in groups], logs, time.time())
         self._append(Event.INTENT, vars(intent))
         return intent
 
     def record_acceptance(self, intent: Intent, job_ids: Sequence[str], *, recovered: bool = False) -> None:
-        """Write down the ids under which a request was accepted, one a group."""
+        """Record the ids under which a request was accepted, one per group."""
         values = {"token": intent.token, "jobs": dict(zip(job_ids, intent.groups, strict=True)), "logs": intent.logs}
         self._append(Event.ACCEPTED, {**values, "recovered": True} if recovered else values)
 
     def record_refusal(self, intent: Intent, reason: str | None = None) -> None:
-        """Write down that a request was refused, or never arrived."""
+        """Record that a request was refused, or never arrived."""
         self._append(Event.REFUSED, {"token": intent.token} | ({"reason": reason} if reason else {}))
 
     def record_queue(self, runs: Sequence[str], logs: str, queue: ProcessIdentity) -> None:
-        """Write down which process works on runs."""
+        """Record which process runs the queue of some runs."""
         self._append(Event.LOCAL, {"runs": list(runs), "logs": logs, **queue.as_dict()})
 
     def record_queue_end(self, logs: str) -> None:
-        """Write down that the queue with these logs came to its end."""
+        """Record that the queue with these logs ended."""
         self._append(Event.LOCAL_END, {"logs": logs})
 
     def _append(self, event: Event, values: Mapping[str, object]) -> None:
         append_record(self._file, {"event": event.value, **values})
 
     def _of(self, *events: Event) -> Iterator[tuple[Event, Record]]:
-        """Yield the sound lines of these kinds, oldest first."""
+        """Yield the valid lines of these kinds, oldest first."""
         by_value = {event.value: event for event in events}
         for record in read_records(self._file):
             event = by_value.get(str(record.get("event")))
@@ -134,19 +134,19 @@ class Journal:
                 yield event, record
 
     def unanswered_intents(self) -> list[Intent]:
-        """Return the requests of which nobody wrote down whether they were accepted."""
+        """Return the requests without a recorded answer."""
         answered = {record["token"] for _, record in self._of(Event.ACCEPTED, Event.REFUSED)}
         fields = _FIELDS[Event.INTENT]
         intents = [Intent(**{name: record[name] for name in fields}) for _, record in self._of(Event.INTENT)]
         return [intent for intent in intents if intent.token not in answered]
 
     def accepted_job_ids(self, token: str | None = None) -> list[str]:
-        """Return the jobs that were accepted, of one request or of all, oldest first."""
+        """Return the ids of accepted jobs, of one request or of all, oldest first."""
         accepted = [record for _, record in self._of(Event.ACCEPTED) if token is None or record["token"] == token]
         return list(dict.fromkeys(job_id for record in accepted for job_id in record["jobs"]))
 
     def live_queues(self) -> list[ProcessIdentity]:
-        """Return the processes of local queues that have not written down their end and are alive."""
+        """Return the processes of local queues that are alive and have no recorded end."""
         records = list(self._of(Event.LOCAL, Event.LOCAL_END))
         ended = {record["logs"] for event, record in records if event is Event.LOCAL_END}
         queues = [ProcessIdentity.of(record) for event, record in records if event is Event.LOCAL
@@ -171,7 +171,7 @@ class Journal:
 
     @contextmanager
     def locked(self, on_wait: Callable[[], None]) -> Iterator[None]:
-        """Hold the sweep's lock; only one shell at a time decides what to submit.
+        """Hold the sweep's lock: only one process at a time decides what to submit.
 
         Args:
             on_wait: called once if another process holds the lock.
@@ -187,5 +187,5 @@ class Journal:
 
 
 def sweep_folder_of(run: Path) -> Path | None:
-    """Return the folder of the sweep that a run directory lies in; None for a run of no sweep."""
+    """Return the folder of the sweep that contains a run directory; None for a run outside a sweep."""
     return next((parent for parent in run.parents if (parent / LAUNCH_FOLDER).is_dir()), None)

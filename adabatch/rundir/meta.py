@@ -1,4 +1,4 @@
-"""``meta.json``: what a run was made with, where and by whom, and what launch knows of it. Each fact described once."""
+"""``meta.json``: the code, libraries and machine of a run, and what launch knows about it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ META_FORMAT_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class FactInfo:
-    """What is known of a fact.
+    """What is known about a fact.
 
     Attributes:
         kinds: the types of its values; a fact may always be missing.
-        changes: what it may change if two compared runs differ in it.
+        changes: what a difference in it between two compared runs can affect.
         in_frame: whether it is a column of the frame of runs.
-        per_segment: whether a resumed run may have several values in turn.
+        per_segment: whether it may differ between the segments of a resumed run.
     """
 
     kinds: tuple[type, ...]
@@ -51,16 +51,16 @@ def fact(
 
 @dataclass
 class LaunchFacts:
-    """What launch knows of a run of a sweep.
+    """What launch knows about a run of a sweep.
 
     Attributes:
         cell: the folder of data set and network.
         swept: the grid's values in this run, by key.
         varied: the keys of the grid.
-        lint_allowed: the codes of lint that were let pass.
-        cluster: the option.
+        lint_allowed: the lint codes that were allowed.
+        cluster: name of the cluster option.
         concurrent_runs: how many runs may share a machine's devices at the same time.
-        runs_per_job: how many share one job.
+        runs_per_job: how many runs share one job.
         code: commit, version and uncommitted changes at submission.
         forecast: what was predicted before the run started.
         asked_hash: config hash before values that are measured or chosen at submission were filled in.
@@ -68,7 +68,7 @@ class LaunchFacts:
         num_planned_runs: runs of the whole sweep.
         place_in_block: place of the run among the arms of its cell and seed, from 0, in the order of their start.
         registration: digest of what the sweep declared; see `adabatch.rundir.preregistration`.
-        earlier: how many runs went side by side in earlier submissions, and up to which number of segments.
+        earlier: how many runs ran concurrently in earlier submissions, each up to which number of segments.
     """
 
     sweep: str | None = fact(str)
@@ -98,12 +98,12 @@ class Meta:
     """The keys of ``meta.json``.
 
     Attributes:
-        segments: one mapping for each process start that trained: who ran it, and the facts that may change.
-        measured: what was measured for values that were ``auto``.
+        segments: one mapping per trainer start: host, process and job, and the facts that may change.
+        measured: the measurements behind values that were ``auto``.
         trainer: name and version of another trainer, for imported runs.
-        source: where the run directory comes from: ``adabatch``, ``wandb`` or ``foreign``.
+        source: the origin of the run directory: ``adabatch``, ``wandb`` or ``foreign``.
         imported_from: the file of an imported run.
-        wandb: where a run of wandb comes from.
+        wandb: the origin of a run fetched from wandb.
     """
 
     format_version: int | None = fact(int, in_frame=False)
@@ -138,19 +138,19 @@ class Meta:
 
 
 def info_of(entry: dataclasses.Field[Any]) -> FactInfo | None:
-    """Return what is known of a field of `Meta` or `LaunchFacts`; None for ``launch`` itself."""
+    """Return the `FactInfo` of a field of `Meta` or `LaunchFacts`; None for ``launch`` itself."""
     info: FactInfo | None = entry.metadata.get(_INFO)
     return info
 
 
 def fact_infos(owner: type[Meta] | type[LaunchFacts]) -> dict[str, FactInfo]:
-    """Return what is known of each fact, by name."""
+    """Return the `FactInfo` of each fact, by name."""
     infos = {entry.name: info_of(entry) for entry in dataclasses.fields(owner)}
     return {name: info for name, info in infos.items() if info is not None}
 
 
-#: What may change if two compared runs differ in a fact, by the name of its column; ``git_diff`` names the uncommitted
-#: changes that a submission kept.
+#: What a difference in a fact between two compared runs can affect, by the name of its column; ``git_diff`` names the
+#: uncommitted changes that a submission saved.
 FACT_CHANGES: dict[str, Changes] = {
     **{
         name: info.changes
@@ -163,10 +163,10 @@ FACT_CHANGES: dict[str, Changes] = {
 
 
 def parse_meta(values: Mapping[str, Any]) -> Meta:
-    """Return what ``meta.json`` holds; keys of other versions are left out.
+    """Parse the content of ``meta.json``; unknown keys are left out.
 
     Raises:
-        TypeError: if a value is of another kind than it must be; the message names it.
+        TypeError: if a value has the wrong type; the message names it.
     """
     launch = values.get("launch")
     if not (launch is None or isinstance(launch, Mapping)):
@@ -194,7 +194,7 @@ def _kind_text(kinds: tuple[type, ...]) -> str:
 
 
 def read_meta(run_dir: RunDir) -> Meta:
-    """Return what ``meta.json`` holds; nothing of it where it is missing or damaged."""
+    """Return the content of ``meta.json``; an empty `Meta` if the file is missing or damaged."""
     try:
         return parse_meta(read_json(run_dir.meta))
     except TypeError:
@@ -202,10 +202,10 @@ def read_meta(run_dir: RunDir) -> Meta:
 
 
 def update_meta(run_dir: RunDir, **facts: Any) -> dict[str, Any]:
-    """Set facts in ``meta.json``, keep the others, and return the whole as plain values.
+    """Set facts in ``meta.json``, keep the others, and return all of them as plain values.
 
     Raises:
-        TypeError: for a name that is no field of `Meta`.
+        TypeError: for a name that is not a field of `Meta`.
     """
     unknown = facts.keys() - {entry.name for entry in dataclasses.fields(Meta)}
     if unknown:

@@ -1,4 +1,4 @@
-"""How a run ended: ``summary.json`` in its one shape, then ``DONE`` or ``FAILED``. All who end a run come here."""
+"""How a run ended: ``summary.json``, then ``DONE`` or ``FAILED``. No other module writes these files."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from adabatch.rundir.states import State
 
 @dataclass
 class Summary:
-    """The keys of ``summary.json``; None for what is not known, such as results of a run without an epoch.
+    """The keys of ``summary.json``; None for unknown values, such as the results of a run without a finished epoch.
 
     Attributes:
         state: ``done``, ``failed`` or ``preempted``.
-        cause: in words; None for a run that is done.
+        cause: why it ended, for people; None for a run that is done.
         ended_at: seconds since 1970, by the clock of the process that ended.
-        lost_seconds: work of earlier segments that no checkpoint held.
-        wall_seconds: all spans together.
+        lost_seconds: work of earlier segments that was not saved in a checkpoint.
+        wall_seconds: sum of all spans.
         ledger, stages: the sample ledger by epoch and by batch size.
     """
 
@@ -76,7 +76,7 @@ class Failure:
 
     Attributes:
         cause: a name, such as ``NonFiniteLoss``.
-        sentence: for people.
+        sentence: the message for people.
         traceback: empty if there is none.
     """
 
@@ -89,9 +89,9 @@ class Failure:
 
 
 def results(rows: Sequence[EpochRow], seconds: Mapping[str, float]) -> dict[str, Any]:
-    """Return the part of the summary that follows from the epochs and from the seconds of the whole run by span.
+    """Return the part of the summary that follows from the epochs and the run's seconds by span.
 
-    A run without an epoch has None for what was not measured.
+    Values that were not measured are None.
     """
     last = rows[-1] if rows else None
     best = max(rows, key=lambda row: row.test_accuracy, default=None)
@@ -112,10 +112,10 @@ def results(rows: Sequence[EpochRow], seconds: Mapping[str, float]) -> dict[str,
 
 
 def write_summary(run_dir: RunDir, state: State, cause: str | None, known: Mapping[str, Any] | None = None) -> Summary:
-    """Write ``summary.json`` and return what it says.
+    """Write ``summary.json`` and return its content.
 
     Args:
-        cause: in words; None for a run that is done.
+        cause: why it ended, for people; None for a run that is done.
         known: other keys of `Summary`.
     """
     summary = Summary(**{"ended_at": time.time(), **(known or {}), "state": state.value, "cause": cause})
@@ -124,7 +124,7 @@ def write_summary(run_dir: RunDir, state: State, cause: str | None, known: Mappi
 
 
 def mark_done(run_dir: RunDir, text: str) -> None:
-    """Write ``DONE``, the last file of a finished run, and remove the traces of failed attempts."""
+    """Write ``DONE``, the last file of a finished run, and remove what failed attempts left behind."""
     run_dir.failed.unlink(missing_ok=True)
     run_dir.progress.unlink(missing_ok=True)
     write_text_atomic(run_dir.done, text + "\n")
@@ -136,13 +136,13 @@ def mark_failed(run_dir: RunDir, failure: Failure) -> None:
 
 
 def clear_outcome(run_dir: RunDir) -> None:
-    """Remove how an earlier attempt ended; called before the next one begins."""
+    """Remove the outcome of an earlier attempt; called before the next one starts."""
     run_dir.failed.unlink(missing_ok=True)
     run_dir.summary.unlink(missing_ok=True)
 
 
 def withdraw_failure(run_dir: RunDir) -> None:
-    """Remove a failure that turned out to be none: a rank that lost another one to a stop."""
+    """Remove the failure of a rank that only lost another one to a stop."""
     run_dir.failed.unlink(missing_ok=True)
     if read_summary(run_dir).get("state") == State.FAILED.value:
         run_dir.summary.unlink(missing_ok=True)
@@ -159,5 +159,5 @@ def read_failure(run_dir: RunDir) -> str:
 
 
 def read_summary(run_dir: RunDir) -> dict[str, Any]:
-    """Return what ``summary.json`` holds; empty where there is none or it is damaged."""
+    """Return the content of ``summary.json``; empty if the file is missing or damaged."""
     return read_json(run_dir.summary)

@@ -1,4 +1,4 @@
-"""Which process a record means, and whether it still lives."""
+"""Which process a record refers to, and whether it is still alive."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class ProcessIdentity:
-    """A process among all hosts.
+    """A process, unique across hosts.
 
     Attributes:
-        pid_start: when it started, in the kernel's ticks: a number alone may name another process by now. None if
-            unknown, empty where there is no ``/proc``.
+        pid_start: when it started, in kernel ticks, since a pid can be reused. None if unknown, empty if there is no
+            ``/proc``.
     """
 
     host: str | None
@@ -24,7 +24,7 @@ class ProcessIdentity:
 
     @classmethod
     def of(cls, record: dict[str, Any]) -> ProcessIdentity:
-        """Return the process that a record names with the keys of this class."""
+        """Return the process that a record names with this class's keys."""
         host, pid, start = (record.get(key) for key in ("host", "pid", "pid_start"))
         return cls(
             host if isinstance(host, str) else None,
@@ -34,12 +34,12 @@ class ProcessIdentity:
 
     @property
     def is_of_this_host(self) -> bool:
-        """Whether it ran here, so that its end can be seen."""
+        """Whether it belongs to this host, so its end can be detected."""
         return self.host == socket.gethostname()
 
     @property
     def is_alive(self) -> bool:
-        """Whether it runs; False also where it is another host's."""
+        """Whether it is running; False for a process of another host."""
         if not self.is_of_this_host or self.pid is None:
             return False
         now = start_time(self.pid)
@@ -56,14 +56,14 @@ def this_process() -> ProcessIdentity:
 
 
 def identity_of(pid: int) -> ProcessIdentity:
-    """Return the identity of a process of this host."""
+    """Return the identity of a process on this host."""
     return ProcessIdentity(socket.gethostname(), pid, start_time(pid))
 
 
 def start_time(pid: int) -> str | None:
-    """Return when a process of this host started, in the kernel's ticks; None if it is gone or a zombie.
+    """Return when a process on this host started, in kernel ticks; None if it is gone or a zombie.
 
-    Where there is no ``/proc``, the answer is empty for a living one.
+    Without ``/proc`` the result is empty for a live process.
     """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()

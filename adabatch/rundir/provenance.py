@@ -1,4 +1,4 @@
-"""What a run is made on and with: the facts of ``meta.json`` about code, libraries and machine."""
+"""The facts of ``meta.json`` about code, libraries and machine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def utc_now() -> str:
 
 
 def code_version() -> dict[str, Any]:
-    """Return this package's version and, where it runs from a git checkout, the commit and whether it was changed."""
+    """Return this package's version and, when running from a git checkout, the commit and whether there are changes."""
     sha = _git(SOURCE_DIR, "rev-parse", "HEAD")
     dirty = _git(SOURCE_DIR, "status", "--porcelain", "--untracked-files=no") if sha else None
     return {
@@ -33,16 +33,16 @@ def code_version() -> dict[str, Any]:
     }
 
 
-def _git(folder: Path, *words: str) -> str | None:
+def _git(folder: Path, *arguments: str) -> str | None:
     try:
-        answer = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=20)
+        answer = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=20)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return answer.stdout.strip() if answer.returncode == 0 else None
 
 
 def library_versions() -> dict[str, str | None]:
-    """Return the versions of Python and of the libraries that compute."""
+    """Return the versions of Python, torch and torchvision."""
     return {
         "python": platform.python_version(),
         "torch": _version("torch"),
@@ -51,7 +51,7 @@ def library_versions() -> dict[str, str | None]:
 
 
 def gpu_versions() -> dict[str, str | None]:
-    """Return the versions of what computes on a GPU: CUDA as torch was built with it, and cuDNN."""
+    """Return the versions of CUDA, as torch was built with it, and cuDNN."""
     import torch
 
     cudnn = torch.backends.cudnn.version() if torch.backends.cudnn.is_available() else None
@@ -71,7 +71,7 @@ def available_cores() -> int:
 
 
 def cpu_model() -> str:
-    """Return the processor's name as the system gives it."""
+    """Return the processor's name as reported by the system."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -81,7 +81,7 @@ def cpu_model() -> str:
 
 
 def batch_job_id() -> str | None:
-    """Return the id of the batch job in which this process runs, with the index of an array's element; or None."""
+    """Return the id of the batch job in which this process runs, with its array index if any; None if there is none."""
     job_id = next((os.environ[name] for name in _JOB_ID_VARIABLES if name in os.environ), None)
     if job_id is not None and "SLURM_ARRAY_TASK_ID" in os.environ:
         job_id = f"{job_id}_{os.environ['SLURM_ARRAY_TASK_ID']}"
@@ -89,7 +89,7 @@ def batch_job_id() -> str | None:
 
 
 def segment(world_size: int) -> dict[str, Any]:
-    """Return who runs this segment of a run: start, host, process, batch job."""
+    """Return what identifies this segment of a run: start time, host, process, batch job."""
     return {
         "started_at": utc_now(),
         "host": socket.gethostname(),

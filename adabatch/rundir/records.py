@@ -1,6 +1,6 @@
-"""Files of JSON lines: records that are on the disk before the next step is taken.
+"""Files of JSON lines: each record is on disk before the next step is taken.
 
-A crash at any moment leaves a true account behind. A last line that a crash has torn is skipped.
+After a crash at any moment, the file lists what happened before it. A last line cut off by the crash is skipped.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Record = dict[str, Any]
 
 
 def append_record(path: Path, record: Record) -> None:
-    """Append a record with the time of day to a file of JSON lines, durably."""
+    """Append a record with the current time to a file of JSON lines, durably."""
     line = json.dumps({"time": time.time(), **record}) + "\n"
     with open(path, "ab") as file:
         if file.tell() and not _ends_with_newline(path):
@@ -32,7 +32,7 @@ def _ends_with_newline(path: Path) -> bool:
 
 
 def read_records(path: Path) -> list[Record]:
-    """Return a file's records; none where there is no file, and without torn lines."""
+    """Return a file's records, without damaged lines; none if there is no file."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:

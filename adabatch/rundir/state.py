@@ -1,6 +1,6 @@
-"""The one reading of a run directory's state, with cause, epoch and time left.
+"""Reads the state of a run from its directory, with cause, epoch and time left.
 
-Everybody who shows or uses a state asks here. launch adds what SLURM says of the run's job.
+Every command that shows or uses a state gets it here. launch adds what SLURM reports about the run's job.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from adabatch.rundir.process_identity import ProcessIdentity
 from adabatch.rundir.states import State
 
 _NUM_EPOCHS = re.compile(rb"^num_epochs: (\d+)", re.MULTILINE)
-#: States of a summary that tells of an end.
+#: States of a summary written at the end of a run.
 _ENDED = (State.DONE.value, State.FAILED.value, State.PREEMPTED.value)
-#: Causes in FAILED that have a state of their own.
+#: Causes in FAILED that have their own state.
 _CAUSE_STATES = {"OutOfMemory": State.OUT_OF_MEMORY}
 
 
 @dataclass(frozen=True)
 class RunState:
-    """A state and what is known beside it.
+    """A state and related facts.
 
     Attributes:
-        cause: why, in words; None where the state says all.
-        epoch: the current one of a run that is at work, else the number of finished ones; None if unknown.
-        eta_seconds: time left at the pace so far; None unless the run is at work.
+        cause: the reason, for people; None if the state needs none.
+        epoch: the current one if the run is running, else the number of finished ones; None if unknown.
+        eta_seconds: time left at the pace so far; None unless the run is running.
     """
 
     state: State
@@ -47,13 +47,13 @@ class RunState:
 
 
 class Evidence:
-    """What a run directory, and the journal of its sweep, say about a run. Files are read when they are asked for.
+    """What a run directory, and the journal of its sweep, say about a run. Files are read on demand.
 
     Args:
-        path: the run directory; one that does not exist yet is no error.
+        path: the run directory; it need not exist.
         submission: the run's last submission.
         logs: the folder with the logs of that submission's jobs.
-        ended_job_id: a job of which the batch system says that it has ended, so that its heartbeat counts no more.
+        ended_job_id: a job that has ended according to the batch system, so its heartbeat no longer counts.
     """
 
     def __init__(
@@ -70,19 +70,19 @@ class Evidence:
 
     @cached_property
     def files(self) -> frozenset[str]:
-        """The names of the files there are."""
+        """The names of the existing files."""
         try:
             return frozenset(os.listdir(self.run_dir.path))
         except (FileNotFoundError, NotADirectoryError):
             return frozenset()
 
     def has(self, file: Path) -> bool:
-        """Return whether one of the directory's files is there."""
+        """Return whether one of the directory's files exists."""
         return file.name in self.files
 
     @cached_property
     def attempts(self) -> list[Attempt]:
-        """The starts of the trainer by a job, oldest first."""
+        """The trainer starts by jobs, oldest first."""
         return read_attempts(self.run_dir.path) if self.has(self.run_dir.attempts) else []
 
     @property
@@ -97,12 +97,12 @@ class Evidence:
 
     @cached_property
     def summary(self) -> dict[str, Any]:
-        """How the last attempt ended, in numbers."""
+        """The summary of the last attempt."""
         return read_summary(self.run_dir) if self.has(self.run_dir.summary) else {}
 
     @property
     def was_preempted(self) -> bool:
-        """Whether a signal stopped the run after it had saved its state."""
+        """Whether a signal stopped the run and its state was saved."""
         return self.summary.get("state") == State.PREEMPTED.value
 
     @property
@@ -112,12 +112,12 @@ class Evidence:
 
     @property
     def waits_in_local_queue(self) -> bool:
-        """Whether a living queue of this machine has yet to start the run."""
+        """Whether a live queue on this machine has yet to start the run."""
         return self._is_waiting and self.submission is not None and self.submission.waits_in_queue
 
     @property
     def waits_in_batch_system(self) -> bool:
-        """Whether a batch system took the run and has not started it, as far as files tell."""
+        """Whether a batch system accepted the run and has not started it, according to the files."""
         return self._is_waiting and self.job_id is not None
 
     @property
@@ -136,8 +136,8 @@ class Evidence:
         return path if path.exists() else None
 
     @property
-    def is_at_work(self) -> bool:
-        """Whether a process of this host works on the run, or its last sign of life is fresh and nothing ended it."""
+    def is_running(self) -> bool:
+        """Whether a process on this host trains the run, or its last sign of life is recent and no end was recorded."""
         last = self.last_attempt
         if last is not None and last.end is None and self.job_id is None and last.job.is_alive:
             return True
@@ -150,7 +150,7 @@ class Evidence:
 
     @cached_property
     def last_sign(self) -> _SignOfLife | None:
-        """The last sign of life: a heartbeat, or the start of an attempt that has no end on record."""
+        """The last sign of life: a heartbeat, or the start of an attempt without a recorded end."""
         signs = []
         if self.beat is not None and self.beat.time is not None:
             signs.append(_SignOfLife(self.beat.time, self.beat.process, self.beat.job_id))
@@ -161,12 +161,12 @@ class Evidence:
 
     @property
     def _ended_at(self) -> float:
-        """When an end was written down last; 0 if never."""
+        """When an end was last recorded; 0 if never."""
         last = self.last_attempt
         ends = [last.end.ended_at if last is not None and last.end is not None else 0.0]
         ends.append(self._written_at(self.run_dir.failed))
         if self.summary.get("state") in _ENDED:
-            ended_at = self.summary.get("ended_at")  # which older versions did not write
+            ended_at = self.summary.get("ended_at")  # missing in older versions
             ends.append(
                 float(ended_at) if isinstance(ended_at, int | float) else self._written_at(self.run_dir.summary)
             )
@@ -181,7 +181,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class _SignOfLife:
-    """When a process of a run was known to live; ``time`` in seconds since 1970."""
+    """When a process of a run was known to be alive; ``time`` in seconds since 1970."""
 
     time: float
     process: ProcessIdentity
@@ -205,7 +205,7 @@ def collect_evidence(runs: list[Path]) -> list[Evidence]:
 
 
 def read_state(evidence: Evidence) -> RunState:
-    """Return a run's state by its directory and its sweep's journal alone."""
+    """Return a run's state, based only on its directory and its sweep's journal."""
     state, cause = _state(evidence)
     return describe(evidence, state, cause)
 
@@ -226,10 +226,10 @@ def describe(evidence: Evidence, state: State, cause: str | None) -> RunState:
 
 
 def _state(evidence: Evidence) -> tuple[State, str | None]:
-    """Return state and cause. Living evidence goes before what earlier attempts left behind."""
+    """Return state and cause. A live process or queue takes precedence over traces of earlier attempts."""
     if evidence.has(evidence.run_dir.done):
         return State.DONE, None
-    if evidence.is_at_work:
+    if evidence.is_running:
         return State.RUNNING, None
     if evidence.waits_in_local_queue:
         return State.PENDING, None
@@ -239,7 +239,7 @@ def _state(evidence: Evidence) -> tuple[State, str | None]:
 
 
 def state_of_ended(evidence: Evidence) -> tuple[State, str | None]:
-    """Return state and cause of a run that nobody works on, by its files."""
+    """Return state and cause of a run that is neither running nor waiting, from its files."""
     last = evidence.last_attempt
     if last is not None and last.end is not None:
         return _attempt_end(evidence, last)
@@ -261,7 +261,7 @@ def state_of_ended(evidence: Evidence) -> tuple[State, str | None]:
 
 
 def failure_state(evidence: Evidence) -> tuple[State, str]:
-    """Return state and cause by ``FAILED``."""
+    """Return state and cause from ``FAILED``."""
     cause = read_failure(evidence.run_dir)
     return _CAUSE_STATES.get(cause.partition(":")[0], State.FAILED), cause
 
@@ -288,7 +288,7 @@ def _signal_name(number: int) -> str:
 
 
 def _configured_epochs(evidence: Evidence) -> int | None:
-    """Return ``num_epochs`` of the saved config without parsing the whole of it."""
+    """Return ``num_epochs`` of the saved config without parsing all of it."""
     if not evidence.has(evidence.run_dir.config):
         return None
     try:
@@ -317,7 +317,7 @@ def tail(path: Path, num_bytes: int = _TAIL_BYTES) -> str:
 
 
 def last_line(path: Path, words: tuple[str, ...] = ("",)) -> str | None:
-    """Return the last line of a log that holds one of some words and is not blank; None if there is none."""
+    """Return the last non-blank line of a log that contains one of the words; None if there is none."""
     try:
         lines = [line.strip() for line in reversed(tail(path).splitlines())]
     except OSError:

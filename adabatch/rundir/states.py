@@ -1,4 +1,4 @@
-"""The states a run can be in: one vocabulary for JSON, frames, pages, ``--retry`` and the summary."""
+"""The states of a run, as used in JSON, frames, the dashboard, ``--retry`` and the summary."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """What became of a run."""
+    """The state of a run."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -23,10 +23,10 @@ class State(StrEnum):
 
     @property
     def is_active(self) -> bool:
-        """Whether somebody works on the run, or will without being asked."""
+        """Whether the run is running or queued."""
         return self in (State.PENDING, State.RUNNING)
 
     @property
     def is_failure(self) -> bool:
-        """Whether the run ended by an error of its own or of its surroundings."""
+        """Whether the run ended because of an error, its own or its environment's."""
         return self in (State.FAILED, State.TIMEOUT, State.NODE_FAILURE, State.OUT_OF_MEMORY, State.LOST)

@@ -1,4 +1,4 @@
-"""What a schedule is: the one owner of batch size and learning rate, and the config keys that every schedule has."""
+"""The interface of schedules, which own batch size and learning rate, and the config keys that all of them have."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from adabatch.schedules.progress import Progress
 
 @dataclass(frozen=True, slots=True)
 class Signals:
-    """What a training measures that a schedule may react to; open-loop schedules ignore it.
+    """Measurements from training that a schedule may react to; open-loop schedules ignore them.
 
     Attributes:
-        train_loss: mean loss over the samples of the last finished epoch; None before there is one.
+        train_loss: mean loss over the samples of the last finished epoch; None before that.
     """
 
     train_loss: float | None = None
@@ -33,7 +33,7 @@ class Decision:
 
 
 class Schedule(ABC):
-    """Decides batch size and learning rate of every update from the progress alone (and signals, if it must)."""
+    """Decides batch size and learning rate of every update from progress, and optionally from signals."""
 
     @property
     @abstractmethod
@@ -49,13 +49,13 @@ class Schedule(ABC):
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back what `state_dict` returned."""
+        """Restore what `state_dict` returned."""
         if state:
             raise ValueError(f"{type(self).__name__} has no state, but was given {sorted(state)}")
 
 
 def schedule_key(default: Any = MISSING, **facts: Any) -> Any:
-    """Return the field of a key of a schedule: arms may differ in it as long as their trajectories match."""
+    """Return a dataclass field for a schedule key: arms may differ in it as long as their trajectories match."""
     return key(default, judged_by=JudgedBy.TRAJECTORY, shapes_micro_batch=False, **facts)
 
 
@@ -63,12 +63,12 @@ def schedule_key(default: Any = MISSING, **facts: Any) -> Any:
 class ScheduleConfig(KeyGroup):
     """The keys of every schedule: first batch size, cap, warm-up, and the coupling of learning rate and batch size.
 
-    A kind of schedule is a subclass in a file of its own, listed in `adabatch.schedules.kinds`.
+    Each kind of schedule is a subclass in its own file, listed in `adabatch.schedules.kinds`.
     """
 
     PREFIX: ClassVar[str] = "schedule."
-    #: Whether batch size or learning rate also change between two boundaries of epochs. The values that such a schedule
-    #: logs at the end of an epoch depend on where its last update begins, so two of them are compared as planned.
+    #: Whether batch size or learning rate also change within epochs. What such a schedule logs at the end of an epoch
+    #: depends on where the last update starts, so two of them are compared by their plans.
     CHANGES_WITHIN_EPOCH: ClassVar[bool] = False
 
     kind: str = schedule_key(doc="the kind of schedule; set by the option, not by hand")
@@ -123,5 +123,5 @@ class ScheduleConfig(KeyGroup):
 
     @classmethod
     def label(cls, values: Mapping[str, Any]) -> str:
-        """Return a short name for a schedule with these values by key, such as ``fixed_128``."""
+        """Return a short name, such as ``fixed_128``, for a schedule with these values by key."""
         return f"{values.get('kind')}_{values.get('batch_size')}"

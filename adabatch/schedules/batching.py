@@ -1,7 +1,7 @@
 """A global batch as micro-batches x accumulation steps x ranks: the physical micro-batch grows first.
 
-The gradient of an update is the mean over exactly its samples. So every micro-batch's loss is weighted by its
-share of the update's samples, and how the samples are cut into pieces changes the result by rounding only.
+The gradient of an update is the mean over exactly its samples: each micro-batch's loss is weighted by its share of the
+update's samples, so how the samples are split changes the result only by rounding.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ class UpdateSplit:
 
     Attributes:
         num_samples: samples of the update over all ranks.
-        micro_batches: per rank, the sizes of its micro-batches in order; every rank has as many, so that
-            collectives meet. A size of 0 means that the rank has nothing to add in that place.
+        micro_batches: per rank, the sizes of its micro-batches in order; every rank has the same number of
+            them, so that collectives match. A size of 0 means that the rank has no samples at that position.
     """
 
     num_samples: int
@@ -43,12 +43,12 @@ def _even_parts(total: int, parts: int) -> tuple[int, ...]:
 
 
 def split_update(num_samples: int, world_size: int, max_micro_batch_size: int | None) -> UpdateSplit:
-    """Divide an update over ranks as evenly as possible, and each rank's share into the fewest micro-batches.
+    """Split an update over ranks as evenly as possible, and each rank's share into as few micro-batches as possible.
 
     Args:
         num_samples: samples of the update, at least 1.
-        world_size: ranks.
-        max_micro_batch_size: the cap in samples; None for no cap.
+        world_size: number of ranks.
+        max_micro_batch_size: cap in samples; None for no cap.
 
     Raises:
         ValueError: for a count below 1.

@@ -1,16 +1,16 @@
 """The open-loop family: one formula couples learning rate and batch size.
 
-At epoch position t let C(t) be the wanted batch size over the first one, f(t) the decay of the fixed-batch twin's
+At epoch position t, let C(t) be the wanted batch size over the first one, f(t) the decay of the fixed-batch twin's
 learning rate, and w(t) the warm-up. With the first batch size B0, base learning rate L and exponent p (1 for SGD, 1/2
 for Adam-like optimizers)
 
     batch size     B = round(B0 * C(t)), at least 1 and at most the cap or the data set
     learning rate  L * w(t) * f(t) * (B / B0)**p
 
-The learning rate follows the batch size that is realised. So growth that a cap refuses turns into decay by the
-same factor, rounding never lets the two drift apart, and the twin is the same formula with C = 1. Halves are
-rounded up. AdaBatch (arXiv 1712.02029), increasing instead of decaying (arXiv 1711.00489) and Seesaw
-(arXiv 2510.14717) are choices of C and f.
+The learning rate follows the batch size actually used. So growth prevented by a cap becomes decay by the same factor,
+rounding does not make the two drift apart, and the twin is the same formula with C = 1. Halves are rounded up.
+AdaBatch (arXiv 1712.02029), increasing instead of decaying (arXiv 1711.00489) and Seesaw (arXiv 2510.14717) are choices
+of C and f.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The kinds of schedules that there are. A new one is a file beside `stepwise` and a line here."""
+"""The kinds of schedules. To add one, put a file next to `stepwise` and a line here."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ SCHEDULE_KINDS: dict[str, type[ScheduleConfig]] = {
 
 
 def label(values: Mapping[str, Any]) -> str:
-    """Return a name for a schedule that no sweep named, from its values by key."""
+    """Return a name for a schedule outside a sweep, from its values by key."""
     return SCHEDULE_KINDS.get(str(values.get("kind")), StepwiseScheduleConfig).label(values)
 
 
 def changes_within_epoch(kind: object) -> bool:
-    """Return whether schedules of a kind also change within epochs; False for an unknown kind."""
+    """Return whether a kind of schedule also changes within epochs; False for an unknown kind."""
     return kind in SCHEDULE_KINDS and SCHEDULE_KINDS[str(kind)].CHANGES_WITHIN_EPOCH

@@ -1,4 +1,4 @@
-"""What a schedule will do: the updates of an epoch, and a whole training as a table, before it runs."""
+"""What a schedule will do: the updates of an epoch, and the whole training as a table."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from adabatch.schedules.progress import Progress
 class PlannedUpdate:
     """One update: the samples [start, start + num_samples) of the epoch's order, and the decision behind it.
 
-    ``num_samples`` is less than ``batch_size`` in an epoch's last, partial batch only.
+    ``num_samples`` is less than ``batch_size`` only in an epoch's last, partial batch.
     """
 
     start: int
@@ -24,7 +24,7 @@ class PlannedUpdate:
 
 @dataclass(frozen=True, slots=True)
 class EpochPlan:
-    """One epoch in figures. Batch size and learning rate are those of its last update."""
+    """One epoch in numbers. Batch size and learning rate are those of its last update."""
 
     epoch: int
     batch_size: int
@@ -45,7 +45,7 @@ def plan_updates(
 
     Args:
         num_samples: size of the training set.
-        partial_batch: ``keep`` ends the epoch with a smaller update, ``drop`` leaves its samples out.
+        partial_batch: ``keep`` ends the epoch with a smaller update, ``drop`` leaves those samples out.
     """
     while progress.samples_in_epoch < num_samples:
         decision = schedule.decide(progress, signals)

@@ -1,4 +1,4 @@
-"""Progress of a training, counted in samples seen."""
+"""Training progress, counted in samples seen."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a training is. ``epoch`` is the current one, from 1; the counts are of samples and updates done.
+    """How far training has come.
 
     Attributes:
         epoch: current epoch, 1-based.
-        samples_in_epoch: samples of this epoch that updates have used.
-        samples: samples that updates have used since the start.
+        samples_in_epoch: samples used by updates in this epoch.
+        samples: samples used by updates since the start.
         updates: optimizer steps since the start.
     """
 
@@ -26,5 +26,5 @@ class Progress:
         return Progress(self.epoch, self.samples_in_epoch + batch_size, self.samples + batch_size, self.updates + 1)
 
     def next_epoch(self) -> Progress:
-        """Return the progress at the start of the epoch that follows."""
+        """Return the progress at the start of the next epoch."""
         return Progress(self.epoch + 1, 0, self.samples, self.updates)

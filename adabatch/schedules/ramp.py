@@ -17,10 +17,10 @@ from adabatch.schedules.progress import Progress
 
 @dataclass
 class RampScheduleConfig(ScheduleConfig):
-    """The batch moves from ``batch_size`` to ``final_batch_size`` with the samples seen, then stays.
+    """The batch size moves from ``batch_size`` to ``final_batch_size`` with the samples seen, then stays constant.
 
-    The way takes ``ramp_epochs`` epochs or ``ramp_samples`` samples; with neither, the whole run.
-    ``learning_rate_decay`` is the factor of the learning rate over the whole way.
+    The ramp takes ``ramp_epochs`` epochs or ``ramp_samples`` samples; with neither, the whole run.
+    ``learning_rate_decay`` is the factor on the learning rate over the whole ramp.
     """
 
     CHANGES_WITHIN_EPOCH: ClassVar[bool] = True
@@ -76,7 +76,7 @@ class RampSchedule(CoupledSchedule):
         self._ramp = config
         self._ramp_samples = config.ramp_samples or (config.ramp_epochs or num_epochs) * num_samples
         self._total_growth = config.final_batch_size / config.batch_size
-        # The learning rate goes as growth**q; what the batch does not carry of it is the twin's decay.
+        # The learning rate is proportional to growth**q; the part not coupled to the batch size is the twin's decay.
         grows = self._total_growth != 1
         q = math.log(config.learning_rate_decay) / math.log(self._total_growth) if grows else 0.0
         self._twin_exponent = q - config.learning_rate_exponent
@@ -87,12 +87,12 @@ class RampSchedule(CoupledSchedule):
 
     def _wanted_growth(self, progress: Progress) -> float:
         samples = (progress.epoch - 1) * self._num_samples + progress.samples_in_epoch
-        way = min(1.0, samples / self._ramp_samples)
+        fraction = min(1.0, samples / self._ramp_samples)
         if self._ramp.shape == "cosine":
-            way = (1.0 - math.cos(math.pi * way)) / 2.0
+            fraction = (1.0 - math.cos(math.pi * fraction)) / 2.0
         elif self._ramp.shape == "polynomial":
-            way = way**self._ramp.power
-        return 1.0 + (self._total_growth - 1.0) * way
+            fraction = fraction**self._ramp.power
+        return 1.0 + (self._total_growth - 1.0) * fraction
 
     def growth(self, progress: Progress) -> float:
         if self._ramp.hold_batch_size:

@@ -53,7 +53,7 @@ class StepwiseScheduleConfig(ScheduleConfig):
 
     @property
     def twin_factor(self) -> float:
-        """What the fixed-batch twin's learning rate is multiplied by at each boundary: d = g / b**p."""
+        """The factor on the fixed-batch twin's learning rate at each boundary: d = g / b**p."""
         return self.learning_rate_decay / self.batch_growth**self.learning_rate_exponent
 
     def twin(self) -> ScheduleConfig:
@@ -72,7 +72,7 @@ class StepwiseSchedule(CoupledSchedule):
 
     Args:
         config: growth b and learning-rate factor g per boundary; the twin decays by g / b**p.
-        num_epochs: a boundary after the last epoch does not exist.
+        num_epochs: there is no boundary after the last epoch.
     """
 
     def __init__(self, config: StepwiseScheduleConfig, learning_rate: float, num_samples: int, num_epochs: int) -> None:

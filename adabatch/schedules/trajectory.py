@@ -1,9 +1,9 @@
-"""Batch size and learning rate over the epochs of a run, and the one rule by which the arms of a comparison match.
+"""Batch size and learning rate over the epochs of a run, and the rule by which the arms of a comparison match.
 
-Two arms match where learning rate / batch size**p is proportional in every epoch after both warm-ups. Where both begin
-with the same batch size the factor must be 1; where they do not, any constant factor is allowed and reported: a large
-fixed batch may start at the unscaled, the root-scaled or the linearly scaled learning rate. Lint applies the rule to
-what is planned, the tables to what was run.
+Two arms match if their learning rate / batch size**p is proportional in every epoch after both warm-ups. If both start
+with the same batch size, the factor must be 1; otherwise any constant factor is allowed and reported: a large fixed
+batch may start at the unscaled, the root-scaled or the linearly scaled learning rate. Lint applies the rule to plans,
+the tables to recorded epochs.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from adabatch.fields import Difference
 from adabatch.schedules.base import Schedule
 from adabatch.schedules.progress import Progress
 
-#: The rule as a key, beside those of the config.
+#: The name of the rule, used like a config key.
 RATE_RULE = "learning_rate_per_sample"
 WARMUP_KEY = "schedule.warmup_epochs"
 EXPONENT_KEY = "schedule.learning_rate_exponent"
-#: Relative; logs of other trainers are rounded to four digits.
+#: Relative; other trainers' logs are rounded to four digits.
 TOLERANCE = 1e-3
 
 
@@ -36,8 +36,8 @@ class Trajectory:
     """A run's batch size and learning rate by epoch.
 
     Attributes:
-        batch_sizes: in samples, one an epoch from the first on.
-        learning_rates: likewise; NaN where it was not logged.
+        batch_sizes: in samples, one per epoch, starting with the first.
+        learning_rates: one per epoch; NaN where it was not logged.
         warmup_epochs: how many of the epochs are warm-up.
         exponent: p, by which the learning rate follows the batch size.
     """
@@ -49,7 +49,7 @@ class Trajectory:
 
     @property
     def num_epochs(self) -> int:
-        """The epochs known."""
+        """The number of epochs."""
         return len(self.batch_sizes)
 
     @property
@@ -73,7 +73,7 @@ class Trajectory:
         return np.asarray(rate_per_sample(self.learning_rates, self.batch_sizes.astype(float), power))
 
     def boundaries(self, exponent: float) -> list[int]:
-        """Return the epochs, after the warm-up, behind which the learning rate per sample changes."""
+        """Return the epochs, after the warm-up, at whose end the learning rate per sample changes."""
         rates = self.rates_per_sample(exponent)
         changed = np.flatnonzero(~_equal(rates[1:], rates[:-1])) + 1
         return [int(epoch) for epoch in changed if epoch > self.warmup_epochs]
@@ -93,10 +93,10 @@ def planned_trajectory(
 
 
 def compare(own: Trajectory, base: Trajectory) -> Iterator[Difference]:
-    """Yield what keeps an arm from being compared with its baseline; nothing if they match."""
+    """Yield the differences that rule out comparing an arm with its baseline; nothing if they match."""
     if own.warmup_epochs != base.warmup_epochs:
         yield Difference(WARMUP_KEY, own.warmup_epochs, base.warmup_epochs)
-    if own.varies and base.varies and own.exponent != base.exponent:  # p acts only where the batch varies
+    if own.varies and base.varies and own.exponent != base.exponent:  # p matters only if the batch size varies
         yield Difference(EXPONENT_KEY, own.exponent, base.exponent)
     start, mine, theirs = _rates_after_warmup(own, base)
     if np.isnan(mine).all() and np.isnan(theirs).all():
@@ -109,13 +109,13 @@ def compare(own: Trajectory, base: Trajectory) -> Iterator[Difference]:
     expected = 1.0 if own.first_batch_size == base.first_batch_size else factors[0]
     wrong = np.flatnonzero(~_equal(factors, expected))
     if len(wrong):
-        place = int(wrong[0])
-        epoch = f"in epoch {start + place + 1}"
-        yield Difference(RATE_RULE, f"{mine[place]:.4g} {epoch}", f"{theirs[place]:.4g} {epoch}")
+        index = int(wrong[0])
+        epoch = f"in epoch {start + index + 1}"
+        yield Difference(RATE_RULE, f"{mine[index]:.4g} {epoch}", f"{theirs[index]:.4g} {epoch}")
 
 
 def constant_factor(own: Trajectory, base: Trajectory) -> float:
-    """Return by what the learning rate per sample of matching arms differs throughout; 1 within the tolerance."""
+    """Return the constant factor between the learning rates per sample of matching arms; 1 within the tolerance."""
     _, mine, theirs = _rates_after_warmup(own, base)
     if not len(mine) or np.isnan(mine[0]) or np.isnan(theirs[0]) or _equal(mine[0], theirs[0]):
         return 1.0
@@ -123,7 +123,7 @@ def constant_factor(own: Trajectory, base: Trajectory) -> float:
 
 
 def factor_sentence(factor: float, own_batch_size: int, base_batch_size: int) -> str:
-    """Return the constant factor between two arms in words."""
+    """Describe the constant factor between two arms."""
     return (
         f"with first batches of {own_batch_size} and {base_batch_size} samples its learning rate per sample is "
         f"{factor:.4g} times the baseline's throughout"
@@ -131,9 +131,9 @@ def factor_sentence(factor: float, own_batch_size: int, base_batch_size: int) ->
 
 
 def _rates_after_warmup(own: Trajectory, base: Trajectory) -> tuple[int, np.ndarray, np.ndarray]:
-    """Return the first compared epoch (from 0) and both rates per sample in the epochs that both have after warm-up.
+    """Return the first compared epoch (from 0) and both learning rates per sample in the shared epochs after warm-up.
 
-    The exponent is that of the arm whose batch varies.
+    The exponent is that of the arm whose batch size varies.
     """
     exponent = (base if base.varies and not own.varies else own).exponent
     start = max(own.warmup_epochs, base.warmup_epochs)
@@ -146,7 +146,7 @@ def _equal(one: np.ndarray | float, two: np.ndarray | float) -> np.ndarray:
 
 
 def boundaries_sentence(own: Trajectory, base: Trajectory) -> str | None:
-    """Return how the epochs differ after which the learning rate per sample changes; None if they are the same."""
+    """Return a sentence if the learning rates per sample change after different epochs; None if they do not."""
     exponent = (own if own.grows or not base.grows else base).exponent
     shared = min(own.num_epochs, base.num_epochs)
     mine, theirs = ([epoch for epoch in one.boundaries(exponent) if epoch < shared] for one in (own, base))

@@ -1,1 +1,1 @@
-"""Tools for people, each run with ``python -m``."""
+"""Developer tools, each run with ``python -m``."""

@@ -27,27 +27,27 @@ from adabatch.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.outcome import read_summary
 
-#: A run that is killed before its first checkpoint starts anew; so kills come later and later until one is reached.
-_LATER = 1.15
+#: A run killed before its first checkpoint starts over; so kills come later each time, until a checkpoint exists.
+_PATIENCE_GROWTH = 1.15
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a comparison found: how many kills the second run survived, and where the runs differ."""
+    """The result: how many kills the second run survived, and where the runs differ."""
 
     kills: int
     differences: list[str]
 
 
 def verify(config: TrainConfig, folder: Path, kills: int, rng: random.Random) -> Verdict:
-    """Train ``config`` undisturbed and again under up to ``kills`` random kills, at least one, and compare the ends.
+    """Train ``config`` undisturbed and again with one to ``kills`` random kills, and compare the results.
 
     Args:
-        folder: the two run directories are made in it.
+        folder: where the two run directories are created.
         rng: draws the moments of the kills.
 
     Raises:
-        RuntimeError: if a run fails by itself.
+        RuntimeError: if a run fails on its own.
     """
     whole, killed = RunDir(folder / "whole"), RunDir(folder / "killed")
     for run_dir in (whole, killed):
@@ -61,13 +61,13 @@ def verify(config: TrainConfig, folder: Path, kills: int, rng: random.Random) ->
         if killed.done.exists():
             if done:
                 break
-            # No kill came in time, which proves nothing: once more, and earlier.
+            # No kill came in time, which proves nothing: try again, earlier.
             shutil.rmtree(killed.path)
             _prepare(config, killed)
             patience = seconds = seconds / 2
         if _start_and_kill(killed, rng.uniform(0.0, patience)):
             done += 1
-        patience = seconds if killed.checkpoint.exists() else patience * _LATER
+        patience = seconds if killed.checkpoint.exists() else patience * _PATIENCE_GROWTH
     _finish(killed)
     return Verdict(done, differences(whole, killed))
 
@@ -88,8 +88,8 @@ def _finish(run_dir: RunDir) -> None:
 
 
 def _start_and_kill(run_dir: RunDir, after_seconds: float) -> bool:
-    """Start the run and kill it after a while; return False if it ended before."""
-    # A session of its own: a run of several ranks is killed as a whole.
+    """Start the run and kill it after a while; return False if it ended before that."""
+    # Its own session, so that a run with several ranks is killed as a whole.
     process = subprocess.Popen(
         _command(run_dir), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
@@ -105,7 +105,7 @@ def _start_and_kill(run_dir: RunDir, after_seconds: float) -> bool:
 
 
 def differences(one: RunDir, other: RunDir) -> list[str]:
-    """Name what differs between the ends of two runs: rows (but for seconds), ledger, network, optimizer."""
+    """Return what differs between two finished runs: rows (except for seconds), ledger, network, optimizer."""
     found = []
     for first, second in zip(_rows(one), _rows(other), strict=False):
         differing = [key for key in first if first[key] != second[key]]

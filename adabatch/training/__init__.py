@@ -1,1 +1,1 @@
-"""The training of one run: the loop, and what it is made of."""
+"""The training of one run: the loop and its parts."""

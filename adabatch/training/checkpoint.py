@@ -1,4 +1,4 @@
-"""Checkpoints: the whole state of a run, written atomically, two of them kept, read without executing code."""
+"""Checkpoints: the whole state of a run, written atomically and read without executing code; two are kept."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _log = logging.getLogger(__name__)
 
 
 def save_checkpoint(run_dir: RunDir, config: TrainConfig, state: dict[str, Any]) -> None:
-    """Write ``state`` as the last checkpoint and keep the one before.
+    """Write ``state`` as the last checkpoint and keep the previous one.
 
-    Whenever the process dies, at least one of the two files is whole.
+    At least one of the two files is intact whenever the process dies.
 
     Raises:
-        OSError: if the disk is full; both files then still hold what they held.
+        OSError: if the disk is full; both files are then unchanged.
     """
     content = io.BytesIO()
     torch.save({"format_version": FORMAT_VERSION, "config_hash": config_hash(config), "state": state}, content)
@@ -38,11 +38,11 @@ def save_checkpoint(run_dir: RunDir, config: TrainConfig, state: dict[str, Any])
 
 
 def load_checkpoint(run_dir: RunDir, config: TrainConfig) -> dict[str, Any] | None:
-    """Return the state of the last readable checkpoint; None if there was never one.
+    """Return the state of the last readable checkpoint; None if there is none.
 
     Raises:
-        CheckpointUnreadable: if there are checkpoints, but none can be read.
-        CheckpointMismatch: if it belongs to another config or a newer format.
+        CheckpointUnreadable: if no existing checkpoint can be read.
+        CheckpointMismatch: if it belongs to another config or has a newer format.
     """
     existing = [path for path in (run_dir.checkpoint, run_dir.previous_checkpoint) if path.exists()]
     for path in existing:

@@ -1,6 +1,6 @@
 """Isolated torch.compile: each run starts with an empty cache and its own temporary folder.
 
-So the time to compile is charged to the run that caused it.
+So compile time is charged to the run that caused it.
 """
 
 from __future__ import annotations
@@ -20,50 +20,50 @@ from adabatch.processes.signals import STOP_SIGNALS
 
 #: Modes of torch.compile that replay CUDA graphs.
 CUDA_GRAPH_MODES = ("reduce-overhead", "max-autotune")
-#: Compiled shapes of one network, with those of a partial batch and of tests; torch's own limit of 8 would leave the
-#: others uncompiled without a word.
+#: Limit on the compiled shapes of one network, including partial batches and tests; beyond torch's own limit of 8,
+#: shapes would silently run uncompiled.
 _MAX_COMPILED_SHAPES = 256
 _FOLDER_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
-#: Where the user wants the compiler's files; None is the system's folder for temporary ones.
+#: Where the user wants the compiler's files; None for the system's temporary folder.
 _USERS_FOLDER = os.environ.get(_FOLDER_VARIABLE)
-#: The files of the network that was compiled last; they go with the process.
+#: The files of the network that was compiled last; removed at exit.
 _own_files = ExitStack()
 atexit.register(_own_files.close)
 
 
 def compile_network(network: nn.Module, hardware: HardwareConfig, world_size: int = 1) -> None:
-    """Let a network compile itself in place, for each shape that it meets, as ``hardware.compile`` says.
+    """Set a network to compile in place, for each new shape, according to ``hardware.compile``.
 
-    What was compiled before, here or by an earlier process, is not used: the first run of a sweep would pay for the
-    growth of all others, and a measurement for that of the run which follows it. What is left to a process's first
-    compilation alone is the start of the compiler itself.
+    Nothing compiled earlier is reused, in this process or from a cache: otherwise the first run of a sweep would pay
+    for the growth of all others, and a measurement for that of the run that follows it. Only the startup of the
+    compiler itself is paid once per process.
 
     Args:
-        world_size: ranks; with more than one, DistributedDataParallel surrounds the network.
+        world_size: number of ranks; above 1, the network is wrapped in DistributedDataParallel.
     """
-    import torch._dynamo.config as dynamo_config  # takes a second, which other runs need not spend
+    import torch._dynamo.config as dynamo_config  # takes a second; other runs need not pay for it
     import torch._functorch.config as functorch_config
     import torch._inductor.config as inductor_config
 
     limit = "recompile_limit" if hasattr(dynamo_config, "recompile_limit") else "cache_size_limit"
     setattr(dynamo_config, limit, _MAX_COMPILED_SHAPES)
     if world_size > 1 and (hardware.compile in CUDA_GRAPH_MODES or torch.__version__ < "2.9"):
-        # Cut to the buckets of gradients, a network records its graphs again and again; before 2.9 its parts could
-        # also give away each other's buffers.
+        # Split at gradient buckets, a network keeps recording its graphs anew; before 2.9 its parts could also free
+        # each other's buffers.
         dynamo_config.optimize_ddp = False
     if hardware.deterministic and hasattr(inductor_config, "deterministic"):
-        inductor_config.deterministic = True  # else a resumed run could choose other kernels, by their times
+        inductor_config.deterministic = True  # otherwise a resumed run could choose other kernels
     inductor_config.fx_graph_cache = functorch_config.enable_autograd_cache = False
     if hasattr(inductor_config, "cpp_cache_precompile_headers"):
-        inductor_config.cpp_cache_precompile_headers = False  # they outlive even an own folder
+        inductor_config.cpp_cache_precompile_headers = False  # they are stored outside the run's own folder
     if hasattr(inductor_config, "quiesce_async_compile_time"):
-        inductor_config.quiesce_async_compile_time = 1  # seconds; shielded helpers would delay the process's end
+        inductor_config.quiesce_async_compile_time = 1  # seconds; shielded helpers would delay the exit of the process
     inductor_config.compile_threads = min(inductor_config.compile_threads or 1, torch.get_num_threads())
-    _forget_everything()
+    _clear_compiled()
     network.compile(dynamic=False, mode=None if hardware.compile is True else hardware.compile)
 
 
-def _forget_everything() -> None:
+def _clear_compiled() -> None:
     import torch._dynamo
     from torch._inductor.utils import clear_inductor_caches
 
@@ -81,7 +81,7 @@ def _forget_everything() -> None:
 
 
 def keep_gradients_outside_graphs(network: nn.Module) -> None:
-    """Give gradients a place that no replay of a CUDA graph overwrites: each micro-batch's is added to what is there.
+    """Allocate gradients outside the memory of CUDA graphs, where replays add to them but never overwrite them.
 
     They must then be set to zero, never to None.
     """
@@ -91,9 +91,9 @@ def keep_gradients_outside_graphs(network: nn.Module) -> None:
 
 @contextmanager
 def shielded_compiling() -> Iterator[None]:
-    """Keep signals that ask for a stop from the compiler's processes, which they would end; this one hears of them.
+    """Keep stop signals from ending the compiler's processes; this process still receives them after the block.
 
-    A batch system signals every process of a job. What starts within the block inherits that the signals are blocked.
+    A batch system signals every process of a job. Processes started within the block inherit the blocked signals.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:

@@ -1,4 +1,4 @@
-"""The device of a process, set up as the config says: threads, determinism, precision, memory."""
+"""Sets up the device of a process according to the config: threads, determinism, precision, memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ _NEVER = 2**31 - 1
 
 
 def make_device(config: TrainConfig, gpu: int = 0) -> torch.device:
-    """Return this rank's device, the GPU of that number if any, and set threads and determinism as the config says.
+    """Return this rank's device, and set threads, determinism and precision according to the config.
+
+    Args:
+        gpu: index of the GPU to use if the device is ``cuda``.
 
     Raises:
         ConfigError: if the config wants a GPU and there is none for this rank.
@@ -47,22 +50,21 @@ def make_device(config: TrainConfig, gpu: int = 0) -> torch.device:
 
 
 def _set_tf32(allowed: bool) -> None:
-    """Let convolutions and matrix products round their fp32 inputs to TF32, or forbid it: torch's default is half.
+    """Allow or forbid TF32 for both convolutions and matrix products; torch by default allows it only for convolutions.
 
-    By the older of torch's two ways: the newer leaves convolutions at TF32 up to torch 2.11, where compiling fails
-    with it as well.
+    This uses the older of torch's two APIs: up to torch 2.11, the newer one leaves convolutions at TF32 and breaks
+    compiling.
     """
     torch.backends.cuda.matmul.allow_tf32 = allowed
     torch.backends.cudnn.allow_tf32 = allowed
 
 
 def _keep_freed_memory() -> None:
-    """Keep what this process frees for its next allocations, instead of giving it back to the system.
+    """Keep freed memory for this process's next allocations, instead of returning it to the system.
 
-    By default glibc maps every large block anew, and each update pays for its activations' page faults: for
-    ResNet-20 with micro-batches of 1,024 samples on two cores that is nearly half of the time. The price is a peak
-    that is some ten percent higher. Where the user has set malloc up by environment variables, or the C library is
-    another, nothing is changed.
+    By default glibc maps every large block anew, so each update pays for page faults on its activations: nearly half of
+    the time for ResNet-20 with micro-batches of 1,024 samples on two cores. In return, peak memory is about ten percent
+    higher. Nothing changes if the user configured malloc by environment variables or the C library is not glibc.
     """
     is_set_up = any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ)
     if is_set_up or platform.libc_ver()[0] != "glibc":

@@ -20,10 +20,10 @@ from adabatch.training.compiler import (
     shielded_compiling,
 )
 
-#: What weights and images are kept in, by ``hardware.precision``.
+#: The dtype of weights and images, by ``hardware.precision``.
 DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.float32, "fp64": torch.float64}
-#: A CUDA graph is recorded in the second run. Where kernels are searched for, the search returns the allocator's memory
-#: to the driver, so that one run is not enough either.
+#: A CUDA graph is recorded in the second run. A kernel search returns the allocator's memory to the driver, so it also
+#: needs a second run.
 _WARM_UP_RUNS_ON_A_GPU = 2
 
 
@@ -49,17 +49,17 @@ def build_optimizer(config: OptimizerConfig, parameters: Iterator[nn.Parameter])
 
 
 def searches_kernels(device: torch.device) -> bool:
-    """Return whether a device tries kernels out for each new shape."""
+    """Return whether a device benchmarks kernels for each new shape."""
     return device.type == "cuda" and torch.backends.cudnn.benchmark
 
 
 class Engine:
-    """Computes losses, gradients and updates; knows nothing of epochs, files or time.
+    """Computes losses, gradients and updates; independent of epochs, files and timing.
 
     Args:
         config: of the run.
         device: of this rank.
-        world_size: ranks; with more than one the gradients are averaged by DistributedDataParallel.
+        world_size: number of ranks; above 1, DistributedDataParallel averages the gradients.
     """
 
     def __init__(self, config: TrainConfig, device: torch.device, world_size: int = 1) -> None:
@@ -85,12 +85,12 @@ class Engine:
         if world_size > 1:
             device_ids = [device] if device.type == "cuda" else None
             self._model = DistributedDataParallel(self.network, device_ids=device_ids, broadcast_buffers=False)
-            self._arrange_gradient_buckets((data.num_channels, data.image_size, data.image_size))
+            self._build_gradient_buckets((data.num_channels, data.image_size, data.image_size))
 
-    def _arrange_gradient_buckets(self, image_shape: tuple[int, int, int]) -> None:
-        """Let DistributedDataParallel arrange its gradient buckets now, as it does after a process's first backward.
+    def _build_gradient_buckets(self, image_shape: tuple[int, int, int]) -> None:
+        """Make DistributedDataParallel rebuild its gradient buckets now, as it does after a process's first backward.
 
-        Otherwise a resumed run would sum the ranks' gradients of one update in another order than an undisturbed run.
+        Otherwise the first update after a resume would sum the ranks' gradients in another order than without it.
         """
         images = torch.zeros((2, *image_shape), device=self.device, dtype=self.dtype)
         labels = torch.zeros(2, device=self.device, dtype=torch.int64)
@@ -100,17 +100,17 @@ class Engine:
 
     @property
     def num_parameters(self) -> int:
-        """Trainable numbers of the network."""
+        """The number of trainable parameters."""
         return sum(parameter.numel() for parameter in self.network.parameters() if parameter.requires_grad)
 
     def set_learning_rate(self, learning_rate: float) -> None:
-        """Set what the next update multiplies the gradient by."""
+        """Set the learning rate of the next update."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
 
     @contextmanager
     def gradients(self, synchronize: bool) -> Iterator[None]:
-        """Surround one forward and backward; with ``synchronize`` the backward averages over the ranks."""
+        """Wrap one forward and backward; with ``synchronize`` the backward averages gradients over the ranks."""
         if isinstance(self._model, DistributedDataParallel) and not synchronize:
             with self._model.no_sync():
                 yield
@@ -122,7 +122,7 @@ class Engine:
         return self._loss_and_logits(self._model, images, labels)
 
     def infer(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return what `forward` does, without the ranks: each may call it as often as it likes."""
+        """Return what `forward` returns, without synchronizing ranks: each may call it any number of times."""
         with shielded_compiling() if self._is_compiled else nullcontext():
             return self._loss_and_logits(self.network, images, labels)
 
@@ -137,35 +137,35 @@ class Engine:
         return nn.functional.cross_entropy(logits, labels, reduction="sum"), logits
 
     def backward(self, summed_loss: torch.Tensor, update_samples: int) -> None:
-        """Add to the gradients this micro-batch's part of the mean over the update's ``update_samples``.
+        """Add to the gradients this micro-batch's share of the mean over the update's ``update_samples``.
 
-        DistributedDataParallel divides by the number of ranks, so the part is multiplied by it.
+        DistributedDataParallel divides by the number of ranks, so the share is multiplied by it.
         """
         (summed_loss * (self._world_size / update_samples)).backward()
 
     def placeholder(self, image_shape: tuple[int, int, int]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return images and labels for a rank that has no samples in a micro-batch; their loss is weighted by 0.
 
-        Every rank must take part in the collectives. Synchronized BatchNorm counts samples, so nothing may be
-        there; the other modes refuse an empty batch, and their statistics of this rank are never read.
+        Every rank must take part in the collectives. Synchronized BatchNorm counts samples, so the batch must be empty;
+        the other modes reject an empty batch, and this rank's statistics are not used there.
         """
         count = 0 if self._empty_allowed else 2
         images = torch.zeros((count, *image_shape), device=self.device, dtype=self.dtype)
         return images, torch.zeros(count, device=self.device, dtype=torch.int64)
 
     def update(self) -> None:
-        """Make one optimizer step of the gradients gathered, and forget them."""
+        """Make one optimizer step with the accumulated gradients, then reset them."""
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=not self._uses_cuda_graphs)
 
     def warm_up(self, images: torch.Tensor, labels: torch.Tensor) -> None:
-        """Run forward and backward without any effect, to pay for compiling and tuning of a new shape.
+        """Run forward and backward without side effects, to compile and tune for a new shape.
 
-        It may come within an update: gradients gathered so far stay as they are. With synchronized BatchNorm it is
-        for all ranks to do at the same time.
+        It may run within an update: gradients accumulated so far are kept. With synchronized BatchNorm all ranks must
+        call it at the same time.
         """
         if self._uses_cuda_graphs:
-            torch.cuda.empty_cache()  # while graphs are recorded, the allocator cannot reclaim what it keeps
+            torch.cuda.empty_cache()  # while graphs are recorded, the allocator cannot reclaim cached memory
         with shielded_compiling() if self._is_compiled else nullcontext():
             for _ in range(_WARM_UP_RUNS_ON_A_GPU if self._uses_cuda_graphs or searches_kernels(self.device) else 1):
                 self._run_without_effect(images, labels, synchronize=False)
@@ -173,7 +173,7 @@ class Engine:
     def _run_without_effect(self, images: torch.Tensor, labels: torch.Tensor, synchronize: bool) -> None:
         buffers = [buffer.clone() for buffer in self.network.buffers()]
         parameters = list(self.network.parameters())
-        gathered = [parameter.grad for parameter in parameters]
+        accumulated = [parameter.grad for parameter in parameters]
         self.network.zero_grad(set_to_none=True)
         devices = [self.device] if self.device.type == "cuda" else []
         try:
@@ -181,7 +181,7 @@ class Engine:
                 loss, _ = self.forward(images, labels)
                 self.backward(loss, max(1, len(labels)))
         finally:  # restore the state, so that the engine stays usable after an out-of-memory error
-            for parameter, gradient in zip(parameters, gathered, strict=True):
+            for parameter, gradient in zip(parameters, accumulated, strict=True):
                 parameter.grad = gradient
             for buffer, saved in zip(self.network.buffers(), buffers, strict=True):
                 buffer.copy_(saved)
@@ -189,10 +189,10 @@ class Engine:
             torch.cuda.synchronize(self.device)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return network and optimizer state."""
+        """Return the state of network and optimizer."""
         return {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back what `state_dict` returned."""
+        """Restore what `state_dict` returned."""
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])

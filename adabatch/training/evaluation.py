@@ -17,15 +17,15 @@ from adabatch.training.engine import Engine
 if TYPE_CHECKING:
     from adabatch.data import Source
 
-#: Test micro-batches; inference gives the same numbers for any size, and this one fits everywhere.
+#: For testing; inference gives the same numbers for any size, and this one fits in any device's memory.
 _TEST_MICRO_BATCH_SIZE = 256
-#: With fewer classes the five best guesses say little.
+#: With fewer classes, top-5 accuracy says little.
 TOP5_MIN_CLASSES = 100
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """Means over samples: cross-entropy, fraction correct, fraction with the label among the five best guesses."""
+    """Means over samples: cross-entropy, accuracy, top-5 accuracy."""
 
     loss: float
     accuracy: float
@@ -36,7 +36,7 @@ class Metrics:
 class MetricSums:
     """Running sums on the device, in float64.
 
-    The sums are samples, loss, correct, correct among five.
+    The sums are samples, loss, correct, correct in the top 5.
     """
 
     def __init__(self, device: torch.device, num_classes: int) -> None:
@@ -69,7 +69,7 @@ class MetricSums:
         return ranks.sum_over_ranks(self._sums.cpu())
 
     def load_state(self, state: torch.Tensor, is_main: bool) -> None:
-        """Take back a state; the main rank carries what all ranks had summed."""
+        """Restore a state; the main rank takes the sums of all ranks."""
         self._sums.copy_(state if is_main else torch.zeros_like(state))
 
 

@@ -1,4 +1,4 @@
-"""The sample ledger: how often each training sample was used in an epoch, counted, not derived."""
+"""The sample ledger: counts how often each training sample was used in an epoch."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class SampleLedger:
         return self._uses
 
     def close_epoch(self, epoch: int, batch_size: int, uses: torch.Tensor) -> int:
-        """Write down the epoch from the ``uses`` summed over all ranks, begin the next, return the samples dropped."""
+        """Record the epoch from the ``uses`` summed over all ranks, start the next, and return the samples dropped."""
         dropped = int((uses == 0).sum())
         self.epochs.append(
             {
@@ -43,7 +43,7 @@ class SampleLedger:
         return dropped
 
     def by_stage(self) -> list[dict[str, int]]:
-        """Return the counts summed over consecutive epochs of one batch size."""
+        """Return the counts summed over consecutive epochs with the same batch size."""
         stages: list[dict[str, int]] = []
         for row in self.epochs:
             if not stages or stages[-1]["batch_size"] != row["batch_size"]:
@@ -60,7 +60,7 @@ class SampleLedger:
         return {"uses": uses, "epochs": self.epochs}
 
     def load_state_dict(self, state: dict[str, Any], is_main: bool) -> None:
-        """Take back a saved state; the main rank carries the sum of what all ranks had counted."""
+        """Restore a saved state; the main rank takes the counts of all ranks."""
         self.epochs = state["epochs"]
         if is_main:
             self._uses.copy_(state["uses"])

@@ -1,4 +1,4 @@
-"""The training loop: plan an epoch, make its updates, test, write it down."""
+"""The training loop: plan an epoch, make its updates, test, record it."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from adabatch.training.reporting import Reporter
 from adabatch.training.stopwatch import SPANS, Stopwatch, train_seconds
 
 _log = logging.getLogger(__name__)
-# What the ranks agree on between two updates; the largest request wins.
-_GO_ON, _SAVE, _STOP, _FAIL = range(4)
-#: The ranks sync after so many seconds by the last epoch's pace, but not before so many samples of each rank.
+# What a rank requests between two updates; the largest request wins.
+_CONTINUE, _SAVE, _STOP, _FAIL = range(4)
+#: The ranks sync about this often, by the last epoch's pace, but after at least this many samples of each rank.
 _SECONDS_BETWEEN_SYNCS, _MIN_SAMPLES_BETWEEN_SYNCS = 1.0, 256
 
 
 class TrainingLoop:
-    """Trains one run to its end, or to a signal, from its start or from its last checkpoint.
+    """Trains one run from its start or last checkpoint until it is done or a signal stops it.
 
     Args:
         config: of the run, with ``max_micro_batch_size`` a number or None.
@@ -47,9 +47,9 @@ class TrainingLoop:
         engine: network and optimizer.
         ranks: this process among the run's.
         run_dir: where checkpoints go.
-        reporter: told of every finished epoch.
-        stop: the signal, if one came.
-        stopwatch: running since the process began to set up.
+        reporter: notified of updates and finished epochs.
+        stop: holds the signal, if one came.
+        stopwatch: running since the start of the setup.
     """
 
     def __init__(
@@ -86,11 +86,11 @@ class TrainingLoop:
         self._profiler = UpdateProfiler(run_dir.path / "trace.json", engine.device) if traced else None
 
     def train(self) -> None:
-        """Run what is left of the epochs, from the last checkpoint if there is one.
+        """Train the remaining epochs, from the last checkpoint if there is one.
 
         Raises:
             Preempted: after a stop signal, with the state saved.
-            RunFailure: when the run cannot go on.
+            RunFailure: if the run cannot continue.
         """
         self._resume()
         self._reporter.on_start(self.progress, self.rows, self._seconds_before)
@@ -106,13 +106,13 @@ class TrainingLoop:
         return {span: self._seconds_before[span] + value for span, value in self._stopwatch.seconds().items()}
 
     def summary(self) -> dict[str, Any]:
-        """Return the numbers of ``summary.json`` that the trainer knows."""
+        """Return the values of ``summary.json`` that the loop knows."""
         seconds = self.seconds()
         ledger = {"ledger": self.ledger.epochs, "stages": self.ledger.by_stage()}
         return {**results(self.rows, seconds), "wall_seconds": sum(seconds.values()), **ledger}
 
     def train_epoch(self) -> PlannedUpdate:
-        """Make the updates that are left of this epoch, and return the last one."""
+        """Make the remaining updates of this epoch, and return the last one."""
         config, samples = self.config, self._dataset.train.num_samples
         self._set_sync_interval()
         signals = Signals(self.rows[-1].train_loss if self.rows else None)
@@ -190,7 +190,7 @@ class TrainingLoop:
         self._warm_shapes.add(sizes)
 
     def _set_sync_interval(self) -> None:
-        """Agree after how many samples, over all ranks, the ranks sync."""
+        """Agree on the number of samples, over all ranks, between syncs."""
         least = _MIN_SAMPLES_BETWEEN_SYNCS * self._ranks.world_size
         seconds = self.rows[-1].train_seconds if self.rows else 0.0
         pace = self._dataset.train.num_samples / seconds if seconds else 0.0
@@ -199,7 +199,7 @@ class TrainingLoop:
     def _ranks_sync_after(self, update: PlannedUpdate) -> bool:
         """Return whether the ranks sync after this update; all return the same.
 
-        A sync makes the ranks wait for each other, which after every update would cost small batches most.
+        A sync makes the ranks wait for each other; after every update, it would slow down small batches most.
         """
         every = self._samples_between_syncs
         now = self.progress.samples_in_epoch
@@ -209,8 +209,8 @@ class TrainingLoop:
         """Agree across ranks whether to save or stop, then do it."""
         every = self.config.checkpoint.every_seconds
         due = self._ranks.is_main and every is not None and time.monotonic() - self._saved_at >= every
-        request = _STOP if self._stop.signal else _SAVE if due else _GO_ON
-        # On a GPU this would wait for the device; there it is checked when something is saved.
+        request = _STOP if self._stop.signal else _SAVE if due else _CONTINUE
+        # On a GPU this would wait for the device, so there it is checked when saving.
         if self._engine.device.type == "cpu" and not self._sums.loss_is_finite:
             request = _FAIL
         agreed = self._ranks.max_over_ranks(request)
@@ -227,7 +227,7 @@ class TrainingLoop:
             self._fail_non_finite()
         self._stopwatch.switch("test")
         test = self._test()
-        if not math.isfinite(test.loss):  # the last update's weights, or statistics, may be the first that are not
+        if not math.isfinite(test.loss):  # the last update may be the first with non-finite weights or statistics
             self._fail_non_finite("test")
         self._stopwatch.switch("save")
         uses = self._ranks.sum_over_ranks(self.ledger.uses)
@@ -282,7 +282,7 @@ class TrainingLoop:
         )
 
     def _last_update_of_epoch(self) -> PlannedUpdate:
-        """Return the update after which a checkpoint was saved at the very end of an epoch."""
+        """Return the epoch's last update, for a checkpoint saved at the very end of an epoch."""
         whole = Progress(epoch=self.progress.epoch)
         samples = self._dataset.train.num_samples
         return list(plan_updates(self._schedule, whole, samples, self.config.dataset.partial_batch))[-1]
@@ -307,7 +307,7 @@ class TrainingLoop:
             self._saved_at = time.monotonic()
 
     def _state(self) -> dict[str, Any]:
-        """Return all that a resume needs; the ranks' parts are gathered, so every rank must call it."""
+        """Return everything a resume needs; gathers from all ranks, so every rank must call it."""
         device = self._engine.device
         return {
             "learner": self._engine.state_dict(),

@@ -1,4 +1,4 @@
-"""``hardware.profile=true``: where the time of a few updates goes, as a trace for a viewer."""
+"""``hardware.profile=true``: a profiler trace of a few updates, for a trace viewer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch.profiler import ProfilerActivity, profile, schedule
 
-#: Updates before the trace, left out because they allocate and tune, and updates within it.
+#: Updates skipped before the trace, because they allocate and tune, and updates traced.
 _SKIPPED_UPDATES, _TRACED_UPDATES = 3, 5
 
 
@@ -23,7 +23,7 @@ class UpdateProfiler:
         activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
         self._profile = profile(
             activities=activities,
-            acc_events=True,  # there is one cycle, of which torch 2.11 warns that the next would clear it
+            acc_events=True,  # torch 2.11 warns that the next cycle would clear the events; there is only one
             schedule=schedule(wait=_SKIPPED_UPDATES - 1, warmup=1, active=_TRACED_UPDATES, repeat=1),
             on_trace_ready=lambda done: done.export_chrome_trace(str(path)),
         )
@@ -31,7 +31,7 @@ class UpdateProfiler:
         self._profile.start()
 
     def on_update(self) -> None:
-        """Count one more update; after the last one that is traced, write the file."""
+        """Count one more update; after the last traced one, write the file."""
         if self._updates_left > 0:
             self._updates_left -= 1
             self._profile.step()
@@ -39,7 +39,7 @@ class UpdateProfiler:
                 self._profile.stop()
 
     def close(self) -> None:
-        """Write what there is, if the run was shorter than the trace."""
+        """Write what was traced, if the run was shorter than the trace."""
         if self._updates_left > 0:
             self._updates_left = 0
             self._profile.stop()

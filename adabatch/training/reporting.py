@@ -1,4 +1,4 @@
-"""What a run tells the world while it trains: rows on disk, a heartbeat, log lines, a progress bar, a tracker."""
+"""What a run reports while it trains: rows on disk, a heartbeat, log lines, a progress bar, a tracker."""
 
 from __future__ import annotations
 
@@ -19,52 +19,52 @@ from adabatch.rundir.meta import read_meta, update_meta
 from adabatch.schedules.progress import Progress as TrainingProgress
 from adabatch.training.tracking import Tracker
 
-#: How long a finished epoch's row may wait to be written together with the next ones.
+#: How long the rows of finished epochs may wait to be written together.
 ROWS_INTERVAL_SECONDS = 1.0
 _log = logging.getLogger(__name__)
 
 
 class Reporter:
-    """Told how a training goes; this one, for all ranks but the first, keeps it to itself.
+    """Receives training events; this base class, for all ranks but the first, ignores them.
 
     Attributes:
-        lost_seconds: work of earlier segments that no checkpoint held.
+        lost_seconds: work of earlier segments that was not saved in a checkpoint.
     """
 
     lost_seconds = 0.0
 
     def on_start(self, progress: TrainingProgress, rows: list[EpochRow], seconds: Mapping[str, float]) -> None:
-        """Learn that training begins or goes on after ``rows``, with the seconds per span of earlier segments."""
+        """Training starts, or resumes after ``rows`` with the seconds per span of earlier segments."""
 
     def on_update(self, progress: TrainingProgress, batch_size: int, epoch_samples: int) -> None:
-        """Learn of one more update; called in the hot loop."""
+        """An update was made; called in the hot loop."""
 
     def on_epoch(self, rows: list[EpochRow]) -> None:
-        """Learn of one more finished epoch, the last of ``rows``."""
+        """An epoch, the last of ``rows``, was finished."""
 
     @property
     def rows_are_due(self) -> bool:
-        """Whether rows have waited long enough for `write_rows`; asked in the hot loop."""
+        """Whether rows have waited long enough for `write_rows`; called in the hot loop."""
         return False
 
     def write_rows(self) -> None:
-        """Write the rows that wait, if any.
+        """Write the pending rows, if any.
 
         Raises:
-            OSError: if the disk is full; the rows then still wait.
+            OSError: if the disk is full; the rows then stay pending.
         """
 
     def close(self) -> None:
-        """Write the rows that wait, as far as the disk lets, and stop reporting."""
+        """Write the pending rows if the disk allows it, and stop reporting."""
 
 
 class MainReporter(Reporter):
     """The first rank's reporter.
 
     Args:
-        run_dir: whose ``epochs.csv`` and ``progress.json`` are kept.
+        run_dir: where ``epochs.csv`` and ``progress.json`` are written.
         num_epochs: of the whole training.
-        tracker: the mirror.
+        tracker: mirrors the rows.
     """
 
     def __init__(self, run_dir: RunDir, num_epochs: int, tracker: Tracker) -> None:
@@ -75,7 +75,7 @@ class MainReporter(Reporter):
         self._batch_size = self._epoch_samples = 0
         self._elapsed_seconds = self._earlier_seconds = 0.0
         self._since = time.monotonic()
-        self._waiting_rows: list[EpochRow] = []
+        self._pending_rows: list[EpochRow] = []
         self._rows_written_at = self._since
         self._writing_rows = threading.Lock()
         self._heartbeat = Heartbeat(run_dir.progress, self._beat)
@@ -87,7 +87,7 @@ class MainReporter(Reporter):
     def on_start(self, progress: TrainingProgress, rows: list[EpochRow], seconds: Mapping[str, float]) -> None:
         self._progress = progress
         self._earlier_seconds = sum(seconds.values())
-        # The heartbeat of the segment before tells how far it came; the checkpoint, how much of that is kept.
+        # The last segment's heartbeat shows how far it got; the checkpoint, how much of that was saved.
         self.lost_seconds += max(0.0, self._wall_seconds_reached - self._earlier_seconds)
         update_meta(self._run_dir, lost_seconds=self.lost_seconds)
         self._elapsed_seconds = rows[-1].elapsed_seconds if rows else 0.0
@@ -102,7 +102,7 @@ class MainReporter(Reporter):
 
     def on_epoch(self, rows: list[EpochRow]) -> None:
         row = rows[-1]
-        self._waiting_rows = list(rows)
+        self._pending_rows = list(rows)
         if self.rows_are_due:
             self.write_rows()
         self._elapsed_seconds = row.elapsed_seconds
@@ -119,19 +119,19 @@ class MainReporter(Reporter):
 
     @property
     def rows_are_due(self) -> bool:
-        return bool(self._waiting_rows) and time.monotonic() - self._rows_written_at >= ROWS_INTERVAL_SECONDS
+        return bool(self._pending_rows) and time.monotonic() - self._rows_written_at >= ROWS_INTERVAL_SECONDS
 
     def write_rows(self) -> None:
-        with self._writing_rows:  # a rank's end is written down from another thread
-            if self._waiting_rows:
-                write_epochs_csv(self._run_dir.epochs, self._waiting_rows)
-                self._waiting_rows = []
+        with self._writing_rows:  # the rank monitor's thread may call this, too
+            if self._pending_rows:
+                write_epochs_csv(self._run_dir.epochs, self._pending_rows)
+                self._pending_rows = []
                 self._rows_written_at = time.monotonic()
 
     def close(self) -> None:
         try:
             self.write_rows()
-        except OSError as error:  # what ended the run is told all the same
+        except OSError as error:  # the cause of the run's end must still be reported
             _log.error("the last rows of %s could not be written: %s", self._run_dir.epochs, error)
         self._heartbeat.stop()
         if self._bar:

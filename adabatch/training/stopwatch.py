@@ -1,4 +1,4 @@
-"""One stopwatch: every instant of a run belongs to exactly one span, so that the spans add up to the whole."""
+"""The stopwatch: every instant of a run belongs to exactly one span, so the spans add up to the total."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ SPANS = ("setup", *EPOCH_SPANS)
 class Stopwatch:
     """Charges time to the span that `switch` last named.
 
-    On the CPU an instant is a reading of the clock. On a GPU it is an event in the device's stream, read when
-    `seconds` is asked for, so that nothing waits for the device inside an epoch: a span then lasts from the moment
-    the device reaches it to the moment it reaches the next one.
+    On a CPU, `switch` reads the clock. On a GPU, it records an event in the device's stream; `seconds` reads them, so
+    nothing waits for the device within an epoch. A span then lasts from when the device reaches it to when it
+    reaches the next one.
 
     Args:
         use_device_events: True to measure with CUDA events on the current stream.
@@ -50,7 +50,7 @@ class Stopwatch:
 
     @contextmanager
     def during(self, span: str) -> Iterator[None]:
-        """Charge the time within the block to ``span``, and after it to the span before."""
+        """Charge the time within the block to ``span``, then return to the previous span."""
         outer = self._span
         self.switch(span)
         try:

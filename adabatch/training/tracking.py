@@ -1,4 +1,4 @@
-"""Trackers mirror a run's numbers elsewhere. Disk stays the truth: a tracker can fail, never a run by it."""
+"""Trackers mirror a run's numbers elsewhere. The run directory stays authoritative; a tracker never fails a run."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from typing import Any
 from adabatch.config import TrackerConfig
 
 _log = logging.getLogger(__name__)
-#: How long the end of a run waits for a tracker that has not delivered yet.
-_FAREWELL_SECONDS = 20.0
+#: How long the end of a run waits for a tracker that has not finished uploading.
+_SHUTDOWN_SECONDS = 20.0
 #: wandb's own default loses up to 15 s of rows when a process is killed.
 _FLUSH_SECONDS = "1"
 
 
 class Tracker:
-    """Receives a run's config, rows and summary; this one does nothing with them."""
+    """Receives a run's config, rows and summary; this base class ignores them."""
 
     def log(self, row: dict[str, Any]) -> None:
-        """Take one row of ``epochs.csv``; the same epoch again replaces the earlier one."""
+        """Log one row of ``epochs.csv``; a repeated epoch replaces the earlier one."""
 
     def finish(self, summary: dict[str, Any], exit_status: int) -> None:
-        """Take the final numbers and say farewell."""
+        """Log the final numbers and close the connection."""
 
 
 class WandbTracker(Tracker):
-    """Mirrors a run in wandb, from a thread of its own: a server that is slow or gone costs the run nothing.
+    """Mirrors a run in wandb, from its own thread: a slow or unreachable server does not delay the run.
 
     Args:
         config: mode, project, entity.
         run_config: logged as the wandb run's config.
-        run_id: stable over restarts, so that a resumed run goes on under the same id.
+        run_id: stable over restarts, so a resumed run keeps its id.
         name: shown to people.
-        group: of runs, the sweep.
+        group: the sweep.
         job_type: the arm.
         folder: where offline runs are written.
     """
@@ -80,10 +80,10 @@ class WandbTracker(Tracker):
         self._calls.put(lambda: self._run.summary.update(summary))
         self._calls.put(lambda: self._run.finish(exit_code=exit_status))
         self._calls.put(None)
-        self._thread.join(_FAREWELL_SECONDS)
+        self._thread.join(_SHUTDOWN_SECONDS)
         if self._thread.is_alive():
             _log.warning(
-                "wandb did not finish uploading within %.0f s; the run directory has it all", _FAREWELL_SECONDS
+                "wandb did not finish uploading within %.0f s; the run directory has it all", _SHUTDOWN_SECONDS
             )
 
     def _serve(self) -> None:
@@ -94,7 +94,7 @@ class WandbTracker(Tracker):
             self._run = wandb.init(**self._arguments, settings=settings)
             while (call := self._calls.get()) is not None:
                 call()
-        except Exception as error:  # whatever a tracker raises must not reach the training
+        except Exception as error:  # an error of the tracker must not reach the training
             _log.warning("wandb is disabled for this run: %s", str(error).splitlines()[0] if str(error) else error)
 
 
@@ -123,5 +123,5 @@ def make_tracker(config: TrackerConfig, run_config: dict[str, Any], meta: dict[s
 
 
 def _run_id(config_hash: str, place: str) -> str:
-    """Return an id that a restarted run has again, and that an equal run of another sweep does not have."""
+    """Return an id that stays the same over restarts and differs from an equal run's in another sweep."""
     return f"{config_hash}-{hashlib.sha256(place.encode()).hexdigest()[:8]}"

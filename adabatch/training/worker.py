@@ -1,4 +1,4 @@
-"""A worker: one process's part in a run, from device to summary."""
+"""The worker: what one process does for a run, from setting up the device to writing the summary."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ from adabatch.training.stopwatch import Stopwatch
 from adabatch.training.tracking import Tracker, make_tracker
 
 _START_TIMEOUT = timedelta(minutes=2)
-#: The first rank may have to compile a large network several times before the others meet it.
+#: The first rank may have to compile a large network several times before the others can connect.
 _MEASURING_TIMEOUT = timedelta(minutes=30)
 _log = logging.getLogger(__name__)
 
 
 class Worker:
-    """Builds what a run needs on one rank, trains, and writes how it ended.
+    """Builds what a run needs on one rank, trains, and records how it ended.
 
     Args:
         config: as saved in the run directory.
         run_dir: prepared.
-        place: of this rank; None for a run of one process.
+        place: of this rank; None for a single-process run.
         stop: set by signals.
     """
 
@@ -79,7 +79,7 @@ class Worker:
         self._loop.train()
 
     def _resolve_auto(self) -> None:
-        """Replace ``auto`` by what this device is measured to do best, in the saved config too."""
+        """Replace ``auto`` by the values measured to be best on this device, also in the saved config."""
         if not is_auto(self._config):
             return
         from adabatch.measure.resolve_auto import resolve_auto
@@ -97,7 +97,7 @@ class Worker:
         dataset = load_dataset(config.dataset, self._device, hardware.channels_last, DTYPES[hardware.precision])
         engine = Engine(config, self._device, self.world_size)
         if self.world_size > 1:
-            # The ranks begin with equal weights, but what they draw in training, such as dropout, must not be equal.
+            # The ranks start with equal weights, but random numbers in training, such as for dropout, must differ.
             torch.manual_seed(derived_seed("rank", config.seed, self._ranks.rank))
         if self._ranks.is_main:
             self._meta = self._write_meta(engine.num_parameters)
@@ -145,7 +145,7 @@ class Worker:
         )
 
     def finish(self, state: State, cause: str | None, exit_status: int) -> int:
-        """Write how the run ended, leave the process group, and return ``exit_status``."""
+        """Record how the run ended, leave the process group, and return ``exit_status``."""
         self._reporter.close()
         if self._ranks.is_main:
             summary = write_summary(self._run_dir, state, cause, self._known())
@@ -172,12 +172,12 @@ class Worker:
             return known
         try:
             return {**known, **self._loop.summary()}
-        except RuntimeError as error:  # a GPU that failed cannot tell its times any more
+        except RuntimeError as error:  # a failed GPU cannot report its times
             _log.warning("the times of this segment are lost: %s", error)
             return known
 
     def _abandon(self, error: RankFailed) -> None:
-        """End this process from the monitor's thread: the main one may wait for the dead rank for ever."""
+        """End this process from the monitor's thread: the main thread may wait forever for the dead rank."""
         failure = Failure("RankFailed", str(error))
         _log.error("%s", failure)
         if not self._run_dir.failed.exists():
