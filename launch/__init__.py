@@ -1,4 +1,4 @@
-"""From a sweep to its runs, and from there to this machine's cores or to a SLURM cluster.
+"""Expands sweeps into runs and submits them to this machine or to a SLURM cluster.
 
-Imports `adabatch`, never torch: a sweep of a thousand runs is expanded, planned and checked in seconds.
+Imports `adabatch`, but never torch, so a sweep of a thousand runs is expanded, planned and checked in seconds.
 """

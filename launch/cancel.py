@@ -1,4 +1,4 @@
-"""Stops what is left of a sweep."""
+"""Stops the queued and running jobs of a sweep."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _IDS_PER_CALL = 200
 
 
 def cancel(folder: Path) -> int:
-    """Cancel the queued and running jobs of a sweep's folder; return how many there were.
+    """Cancel the queued and running jobs of the sweep in a folder; return how many there were.
 
     Raises:
         ConfigError: if there is no such sweep, or SLURM refuses.
@@ -41,12 +41,12 @@ def _cancel_jobs(journal: Journal) -> int:
 
 
 def stop_queues(journal: Journal) -> int:
-    """Ask the queues and jobs of this machine to stop; trainers save their state first."""
+    """Ask the queues and jobs on this machine to stop; trainers save their state first. Return the runs stopped."""
     runs = find_runs(journal.sweep_folder)
     statuses = status_of(runs, journal.sweep_folder)
     stopped = sum(status.job_id is None and status.state.is_active for status in statuses)
     queues = {queue.pid for queue in journal.live_queues() if queue.pid is not None}
     for pid in queues | set(open_local_jobs(runs)):
-        with suppress(ProcessLookupError):  # it ends by itself just now
+        with suppress(ProcessLookupError):  # it has just ended
             os.kill(pid, signal.SIGTERM)
     return stopped

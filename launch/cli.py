@@ -1,4 +1,4 @@
-"""The commands: plan, submit, status, cancel."""
+"""The command line: plan, submit, status, cancel."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from launch.status_text import status_text
 from launch.submit import Request, refuse_errors, submit
 
 _PROGRAM = "python -m launch"
-_WORDS_HELP = "sweep=NAME, sweep.KEY=VALUE, and overrides of training keys, which apply to all runs"
+_ARGUMENTS_HELP = "sweep=NAME, sweep.KEY=VALUE, and overrides of training keys, which apply to all runs"
 
 
 @dataclass(frozen=True)
-class _Words:
-    """The ``key=value`` words of a call, told apart."""
+class _Arguments:
+    """The ``key=value`` arguments of a call, by kind."""
 
     names: dict[str, str]
     sweep: dict[str, str]
@@ -43,7 +43,7 @@ class _Words:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit status: 0 done, 1 a run failed, 2 the call or the config is wrong."""
+    """Run a command and return its exit status: 0 done, 1 a run failed, 2 invalid call or config."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     commands: dict[str, Callable[[list[str]], int]] = {
         "plan": _plan,
@@ -91,8 +91,8 @@ def _add_forecast_arguments(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--again", action="store_true", help="with --forecast: ignore cached measurements")
 
 
-def _split_words(words: Sequence[str], groups: Sequence[str]) -> _Words:
-    split = _Words({}, {}, {}, [])
+def _split_arguments(words: Sequence[str], groups: Sequence[str]) -> _Arguments:
+    split = _Arguments({}, {}, {}, [])
     for word in words:
         key, equals, value = word.partition("=")
         if not equals and not word.startswith("~"):
@@ -111,7 +111,7 @@ def _split_words(words: Sequence[str], groups: Sequence[str]) -> _Words:
     return split
 
 
-def _expand(options: argparse.Namespace, words: _Words) -> tuple[Expansion, list[Finding]]:
+def _expand(options: argparse.Namespace, words: _Arguments) -> tuple[Expansion, list[Finding]]:
     if options.config_dir is not None and not options.config_dir.is_dir():
         raise ConfigError(f"--config-dir is {options.config_dir}; it must be an existing folder.")
     sweep: SweepConfig = load_sweep(words.names.get("sweep", "(not given)"), words.sweep, options.config_dir)
@@ -125,11 +125,11 @@ def _codes(options: argparse.Namespace) -> list[str]:
 
 def _plan(arguments: list[str]) -> int:
     parser = _parser("plan", "Shows what a sweep would run, stage by stage, and what lint finds.")
-    _add_sweep_arguments(parser, _WORDS_HELP)
+    _add_sweep_arguments(parser, _ARGUMENTS_HELP)
     parser.add_argument("--format", choices=("text", "json"), default="text")
     _add_forecast_arguments(parser, "measure this device, or the cluster's, and predict seconds and speedups")
     options = parser.parse_intermixed_args(arguments)
-    words = _split_words(options.words, ("sweep", "cluster") if options.forecast else ("sweep",))
+    words = _split_arguments(options.words, ("sweep", "cluster") if options.forecast else ("sweep",))
     expansion, findings = _expand(options, words)
     forecast: list[CellForecast] = []
     if options.forecast:
@@ -150,7 +150,7 @@ def _submit(arguments: list[str]) -> int:
     parser = _parser(
         "submit", "Submits the runs of a sweep that are missing or failed; never one that is done or queued."
     )
-    _add_sweep_arguments(parser, _WORDS_HELP + "; cluster=NAME, cluster.KEY=VALUE")
+    _add_sweep_arguments(parser, _ARGUMENTS_HELP + "; cluster=NAME, cluster.KEY=VALUE")
     parser.add_argument("--jobs", type=int, metavar="N", help="cluster=local: number of concurrent jobs")
     parser.add_argument("--detach", action="store_true", help="cluster=local: return immediately")
     parser.add_argument(
@@ -160,7 +160,7 @@ def _submit(arguments: list[str]) -> int:
     )
     _add_forecast_arguments(parser, "measure the device first, and record each run's predicted times")
     options = parser.parse_intermixed_args(arguments)
-    words = _split_words(options.words, ("sweep", "cluster"))
+    words = _split_arguments(options.words, ("sweep", "cluster"))
     cluster_name = words.names.get("cluster", "local")
     cluster = _cluster(options, cluster_name, words)
     allowed = _codes(options)
@@ -183,7 +183,7 @@ def _submit(arguments: list[str]) -> int:
     return submit(request)
 
 
-def _cluster(options: argparse.Namespace, name: str, words: _Words) -> ClusterConfig:
+def _cluster(options: argparse.Namespace, name: str, words: _Arguments) -> ClusterConfig:
     cluster = load_cluster(name, words.cluster, options.config_dir)
     if cluster.kind == "slurm" and (options.jobs is not None or options.detach):
         raise ConfigError(
@@ -216,7 +216,7 @@ def _status(arguments: list[str]) -> int:
 
 
 def _watch(folder: Path, seconds: float) -> int:
-    """Show the status again and again until no run is pending or running."""
+    """Show the status repeatedly until no run is pending or running."""
     console = Console(highlight=False)
     statuses = read_status(folder)
     with Live(status_text(statuses, folder), console=console, auto_refresh=False) as live:

@@ -1,10 +1,9 @@
-"""Composes many runs' configs in the time of a few.
+"""Composes the configs of many runs in the time of a few.
 
-Hydra needs about a tenth of a second for one config. The runs of a sweep share their options, and most options
-touch nothing but their own group. So Hydra composes each option once; what it gives for the group is put
-beside the others, and overrides of single values are set by OmegaConf, with the same types and checks. An option
-that reaches outside its group, an override of another form, and whatever is refused go to Hydra itself: the
-result, and the sentence that refuses, are the ones of ``python -m adabatch``.
+Hydra takes about a tenth of a second per config. The runs of a sweep share their options, and most options affect only
+their own group. So Hydra composes each option once, the resulting groups are combined, and OmegaConf sets overrides of
+single values, with the same types and checks. Options that affect other groups, other kinds of overrides, and invalid
+overrides go to Hydra itself, so results and errors are those of ``python -m adabatch``.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ def sweep_composer(config_dir: Path | None) -> Iterator[SweepComposer]:
 
 
 class SweepComposer:
-    """Composes configs as `adabatch.config.compose.compose` does, fast for many that share their options."""
+    """Composes configs as `adabatch.config.compose.compose` does, but fast for many that share options."""
 
     def __init__(self, config_dir: Path | None) -> None:
         self._config_dir = config_dir
@@ -60,7 +59,7 @@ class SweepComposer:
             return to_config(composed)
 
     def _assemble(self, overrides: Sequence[str]) -> DictConfig | None:
-        """Return the config without Hydra's help where that is possible, else None."""
+        """Return the config without calling Hydra if possible, otherwise None."""
         parsed = [self._parse(text) for text in overrides]
         choices = {entry.key_or_group: entry for entry in parsed if entry.key_or_group in GROUPS}
         values = [entry for entry in parsed if entry.key_or_group not in GROUPS]
@@ -86,7 +85,7 @@ class SweepComposer:
         return self._parsed[text]
 
     def _option(self, choice: tuple[str, str] | None) -> DictConfig | None:
-        """Return the config with one option chosen, or with none; None if the option reaches outside its group."""
+        """Return the config with one option, or none, chosen; None if the option affects other groups."""
         if choice not in self._nodes:
             words = [] if self._config_dir is None else [f"hydra.searchpath=[{str(self._config_dir.resolve())!r}]"]
             words += [] if choice is None else [f"{choice[0]}={choice[1]}"]
@@ -116,7 +115,7 @@ def _differ(one: DictConfig, other: DictConfig, keys: Iterable[str]) -> bool:
 
 @functools.cache
 def key_of(override: str) -> str:
-    """Return what an override sets: ``optimizer.learning_rate`` of ``optimizer.learning_rate=0.1``."""
+    """Return the key that an override sets: ``optimizer.learning_rate`` of ``optimizer.learning_rate=0.1``."""
     return override.lstrip("+~").split("=", 1)[0].strip()
 
 

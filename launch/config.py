@@ -1,4 +1,4 @@
-"""Sweeps and clusters: the YAML files that only launch reads, their types and the checks on them."""
+"""Sweeps and clusters: types and checks of the YAML files that only launch reads."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from adabatch.errors import ConfigError
 from adabatch.fields import require, require_choice
 from adabatch.files import CONF_DIR
 
-#: What may name a sweep, an arm or an option: a folder of that name stays where it is put.
+#: Valid names of sweeps, arms and options: a folder with such a name stays within its parent.
 SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
-_SAFE_NAME_WORDS = "letters, digits and _ . + -, beginning with a letter, digit or _"
-#: submitit's local executor starts a job six times and then leaves it, without a word.
+_SAFE_NAME_TEXT = "letters, digits and _ . + -, beginning with a letter, digit or _"
+#: submitit's local executor starts a job six times and then silently drops it.
 _MAX_LOCAL_RETRIES = 5
 _TWIN = re.compile(r"\s*twin\(\s*([^()\s]+)\s*\)\s*")
 Words = Mapping[str, str]
@@ -30,10 +30,10 @@ Words = Mapping[str, str]
 
 @dataclass
 class SweepConfig:
-    """Arms x grid x seeds. ``overrides`` hold for all runs, an arm's own for its runs, grid values for their cells.
+    """Arms x grid x seeds. ``overrides`` apply to all runs, an arm's own to its runs, grid values to their grid point.
 
     An arm is a list of overrides, or ``twin(ARM)``: that arm with its schedule replaced by the fixed-batch twin.
-    ``exceptions`` are overrides of an arm in the cells of one grid value: ``{network=alexnet: {ARM: [...]}}``.
+    ``exceptions`` are overrides of an arm for one grid value: ``{network=alexnet: {ARM: [...]}}``.
     What results are judged by is declared before the runs: ``target`` is the test accuracy to reach, as a fraction
     (null: derived from the baseline's results); ``margin`` is how many points worse are still acceptable;
     ``smallest_effect`` is the smallest speedup worth naming, as a share.
@@ -99,27 +99,27 @@ class SweepConfig:
 
 
 def twin_source(overrides: object) -> str | None:
-    """Return ARM of ``twin(ARM)``; None for an arm with overrides of its own."""
+    """Return ARM of ``twin(ARM)``; None for an arm with its own overrides."""
     match = _TWIN.fullmatch(overrides) if isinstance(overrides, str) else None
     return match.group(1) if match else None
 
 
 @dataclass
 class ClusterConfig:
-    """Where runs run. ``local`` is this machine; ``slurm`` takes the keys that sbatch knows.
+    """Where runs run. ``local`` is this machine; ``slurm`` accepts the keys that sbatch has.
 
     Attributes:
-        jobs: local only: how many jobs run side by side.
+        jobs: local only: number of concurrent jobs.
         runs_per_job: runs that share one job's devices at the same time; their times are marked as such.
-        max_retries: how often one job is requeued after a time limit or a preemption; at most 5 on a local machine.
+        max_retries: how often a job is requeued after a time limit or a preemption; at most 5 on a local machine.
         timeout_min: time limit of a job in minutes; null on a local machine: none.
-        signal_delay_s: how long before the limit a job is told to save its state and requeue; less than the limit.
-        max_concurrent_jobs: cap on the jobs of this sweep that run at once; null: none.
+        signal_delay_s: how long before the limit a job is signalled to save its state and requeue; less than the limit.
+        max_concurrent_jobs: cap on this sweep's concurrent jobs; null: none.
         gpus_per_node: null: one per rank and node where hardware.device is cuda, else none.
         cpus_per_task: cores of one rank; null: the cluster's default.
         memory_gb: memory of one node; null: the cluster's default.
-        setup: shell lines that a job runs before Python, such as ``module load cuda``.
-        python: the command that starts Python on the nodes; null: the one that submits.
+        setup: shell commands that a job runs before Python, such as ``module load cuda``.
+        python: the command that starts Python on the nodes; null: the submitting one.
     """
 
     kind: str = MISSING
@@ -171,7 +171,7 @@ class ClusterConfig:
         )
 
     def _check_time_limit(self) -> None:
-        """A job that is told to save its state before it began, or not at all, is killed with its state unsaved."""
+        """Check that a job is signalled after its start and before its limit; else it is killed unsaved."""
         if self.timeout_min is None:
             return
         limit_s = 60 * self.timeout_min
@@ -211,7 +211,7 @@ Group = TypeVar("Group", SweepConfig, ClusterConfig)
 def require_safe_name(key: str, name: object) -> None:
     """Raise ConfigError unless ``name`` can be a folder's name and stays within its parent."""
     is_safe = isinstance(name, str) and SAFE_NAME.fullmatch(name) is not None
-    require(is_safe, key, name, f"a name of {_SAFE_NAME_WORDS}, so that its folder stays within the runs folder")
+    require(is_safe, key, name, f"a name of {_SAFE_NAME_TEXT}, so that its folder stays within the runs folder")
 
 
 def load_sweep(name: str, words: Words, config_dir: Path | None = None) -> SweepConfig:
@@ -233,7 +233,7 @@ def load_cluster(name: str, words: Words, config_dir: Path | None = None) -> Clu
 
 
 def option_path(group: str, name: str, config_dir: Path | None) -> Path:
-    """Return the YAML file of a sweep or cluster; the user's folder comes before ours."""
+    """Return the YAML file of a sweep or cluster; the user's folder takes precedence."""
     folders = [folder / group for folder in (config_dir, CONF_DIR) if folder is not None]
     for folder in folders:
         if SAFE_NAME.fullmatch(name) and (folder / f"{name}.yaml").is_file():

@@ -1,4 +1,4 @@
-"""Shows how a local queue goes: bars on a terminal, lines where the output is piped."""
+"""Shows the progress of a local queue: bars on a terminal, lines if the output is piped."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _REFRESH_SECONDS = 0.5
 
 
 class Display(ABC):
-    """Told what happens to each run.
+    """Receives the events of each run.
 
     Args:
-        root: runs are named by their place below it.
+        root: runs are named by their path relative to it.
         total: number of runs.
     """
 
@@ -50,11 +50,11 @@ class Display(ABC):
         return None
 
     def started(self, path: Path) -> None:
-        """Learn that a run has begun."""
+        """A run has started."""
         self._started_at[path] = time.monotonic()
 
     def ended(self, status: RunStatus) -> None:
-        """Learn how a run ended."""
+        """A run has ended."""
         self._ended += 1
         seconds = time.monotonic() - self._started_at.get(status.run_dir, time.monotonic())
         width = len(str(self._total))
@@ -64,7 +64,7 @@ class Display(ABC):
         )
 
     def refresh(self) -> None:
-        """Look at the running runs' heartbeats."""
+        """Update from the heartbeats of running runs."""
         return
 
     @abstractmethod
@@ -72,7 +72,7 @@ class Display(ABC):
 
 
 class PlainDisplay(Display):
-    """One line when a run begins and one when it ends."""
+    """One line when a run starts and one when it ends."""
 
     def started(self, path: Path) -> None:
         super().started(path)
@@ -83,7 +83,7 @@ class PlainDisplay(Display):
 
 
 class BarDisplay(Display):
-    """A bar over all runs and one for each that runs, with its epoch and the time left."""
+    """A bar for all runs and one per running run, with its epoch and the time left."""
 
     def __init__(self, root: Path, total: int, console: Console) -> None:
         super().__init__(root, total)
@@ -99,7 +99,7 @@ class BarDisplay(Display):
         )
         self._all = self._progress.add_task("all", total=total, unit="runs")
         self._bars: dict[Path, TaskID] = {}
-        self._looked_at = 0.0
+        self._refreshed_at = 0.0
 
     def __enter__(self) -> Display:
         self._progress.start()
@@ -122,9 +122,9 @@ class BarDisplay(Display):
         self._progress.update(self._all, completed=self._ended)
 
     def refresh(self) -> None:
-        if time.monotonic() - self._looked_at < _REFRESH_SECONDS:
+        if time.monotonic() - self._refreshed_at < _REFRESH_SECONDS:
             return
-        self._looked_at = time.monotonic()
+        self._refreshed_at = time.monotonic()
         for path, bar in self._bars.items():
             beat = read_beat(RunDir(path).progress)
             if beat is not None and beat.epoch is not None:

@@ -18,7 +18,7 @@ from launch.composition import SweepComposer, key_of, last_of_each_key, sweep_co
 from launch.config import SweepConfig, twin_source
 
 _SAFE_LEVEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.,=+\[\]-]*")
-#: Keys that a sweep or launch itself sets for each run.
+#: Keys that launch sets for each run.
 _RESERVED = {
     "seed": "sweep.seeds lists the seeds of all arms",
     "run_dir": "each run of a sweep has its own folder under --runs-dir",
@@ -27,12 +27,12 @@ _RESERVED = {
 
 @dataclass(frozen=True)
 class Run:
-    """One training of a sweep.
+    """One run of a sweep.
 
     Attributes:
-        arm: name of the arm's folder: the arm and every swept value but network and data set.
+        arm: name of the arm's folder: the arm and every swept value except network and data set.
         cell: name of the cell's folder: data set and network.
-        swept: the grid's values in this run.
+        swept: the grid values of this run, by key.
         baseline: the arm folder that this run is compared with.
     """
 
@@ -46,13 +46,13 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The run's place below the sweep's folder."""
+        """The run's path below the sweep's folder."""
         return f"{self.cell}/{self.arm}/seed_{self.seed}"
 
 
 @dataclass(frozen=True)
 class Expansion:
-    """A sweep and its runs, ordered by cell, then seed, then arm: arms that are compared run close in time."""
+    """A sweep and its runs, ordered by cell, then seed, then arm, so compared arms run close in time."""
 
     sweep: SweepConfig
     folder: Path
@@ -63,12 +63,12 @@ def expand(sweep: SweepConfig, overrides: Sequence[str], runs_dir: Path, config_
     """Compose every run of a sweep.
 
     Args:
-        overrides: of the call; they hold for all runs and win over the sweep's own.
+        overrides: of the call; they apply to all runs and take precedence over the sweep's own.
         runs_dir: the folder that holds the sweep's folder.
-        config_dir: the user's own options, searched besides ``conf/``.
+        config_dir: the user's own options, in addition to ``conf/``.
 
     Raises:
-        ConfigError: if an override is refused, matches nothing, or two arms or two runs are the same.
+        ConfigError: if an override is invalid, an exception matches nothing, or two arms or runs are the same.
     """
     _check_keys(sweep, overrides)
     folder = Path(runs_dir) / sweep.name
@@ -76,7 +76,7 @@ def expand(sweep: SweepConfig, overrides: Sequence[str], runs_dir: Path, config_
     with sweep_composer(config_dir) as composer:
         for values in itertools.product(*sweep.grid.values()):
             swept = dict(zip(sweep.grid, values, strict=True))
-            runs += _expand_cell(sweep, swept, overrides, composer, folder)
+            runs += _expand_point(sweep, swept, overrides, composer, folder)
     shared = {run.run_dir: run for run in runs}
     if len(shared) < len(runs):
         twice = next(run for run in runs if shared[run.run_dir] is not run)
@@ -106,10 +106,10 @@ def _check_keys(sweep: SweepConfig, overrides: Sequence[str]) -> None:
                 )
 
 
-def _expand_cell(
+def _expand_point(
     sweep: SweepConfig, swept: dict[str, Any], call: Sequence[str], composer: SweepComposer, folder: Path
 ) -> list[Run]:
-    """Return the runs of one point of the grid: arms x seeds."""
+    """Return the runs of one grid point: arms x seeds."""
     grid = [_override(key, value) for key, value in swept.items()]
     suffix = "".join(f",{word}" for word in grid if key_of(word) not in ("network", "dataset"))
     words = {
@@ -136,7 +136,7 @@ def _expand_cell(
 
 
 def _exceptions(sweep: SweepConfig, arm: str, grid: Sequence[str]) -> list[str]:
-    """Return the overrides that an arm has at this point of the grid only."""
+    """Return the overrides that an arm has only at this grid point."""
     return [word for condition, arms in sweep.exceptions.items() if condition in grid for word in arms.get(arm, [])]
 
 
@@ -167,10 +167,10 @@ def _override(key: str, value: object) -> str:
 
 
 def _option(group: str, words: Sequence[str], config: TrainConfig) -> str:
-    """Return the chosen option's name; where none was chosen, the name that the default option gives."""
+    """Return the chosen option's name; if none was chosen, the name in the default option."""
     name = str(getattr(config, group).name)
     chosen = [word.split("=", 1)[1].strip() for word in words if key_of(word) == group]
-    is_family = bool(chosen) and name.startswith(f"{chosen[-1]}.")  # network=torchvision stands for many
+    is_family = bool(chosen) and name.startswith(f"{chosen[-1]}.")  # network=torchvision covers many networks
     return chosen[-1] if chosen and not is_family else name
 
 

@@ -1,4 +1,4 @@
-"""Before anything is trained: how long each arm will take here, and whether growing the batch can pay at all."""
+"""Predicts, before training, how long each arm will take here, and whether growing the batch can be faster."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from adabatch.measure.forecast import Forecast, forecast, micro_batch_counts
 from adabatch.measure.times import LinearFit, Measurement
 from launch.expand import Run
 
-#: A batch pays no more where another doubling would save less than this share of the time per sample.
-_WORTH = 0.05
-#: A line that is further off than this at a measured size is not trusted beyond the sizes measured.
+#: A larger batch no longer pays where it saves less than this share of the time per sample.
+_MIN_SAVING = 0.05
+#: A line with a larger relative error than this at a measured size is not trusted beyond the measured sizes.
 _TRUSTED_MISFIT = 0.1
 
 
@@ -23,8 +23,8 @@ class ArmForecast:
 
     Attributes:
         train_seconds: named as in ``summary.json``, like the two that follow.
-        device_hours: of all the arm's runs, with tests: GPU-hours, or hours of CPU processes.
-        speedup: the baseline's training and growth over its own; None for the baseline itself.
+        device_hours: of all the arm's runs, including tests: GPU-hours, or hours of CPU processes.
+        speedup: the baseline's training and growth seconds over the arm's; None for the baseline itself.
     """
 
     arm: str
@@ -38,14 +38,14 @@ class ArmForecast:
 
 @dataclass(frozen=True)
 class CellForecast:
-    """Runs that are timed by one measurement and compared with one baseline.
+    """Runs that share one measurement and one baseline.
 
     Attributes:
-        largest_speedup: over the baseline, that no schedule with the same samples can exceed here.
-        pays_up_to: samples on one device: a larger batch, as far as measured, saves less than five percent of the
-            time per sample. None where the largest measured still saves more than that.
-        fit: the line through the measured times; None where fewer than three sizes were measured.
-        fit_is_trusted: whether that line may stand for sizes beyond those measured.
+        largest_speedup: upper bound on the speedup over the baseline for any schedule with the same samples.
+        pays_up_to: samples on one device above which, as far as measured, a larger batch saves less than five percent
+            of the time per sample. None if the largest measured one still saves more.
+        fit: the line through the measured times; None if fewer than three sizes were measured.
+        fit_is_trusted: whether the line is used for sizes beyond those measured.
         sizes: the smallest and the largest micro-batch measured.
     """
 
@@ -63,7 +63,7 @@ class CellForecast:
 
 
 def forecast_runs(runs: Sequence[Run], measured: Mapping[Path, Measurement]) -> dict[Path, Forecast]:
-    """Return each run's forecast by its run directory; runs that differ in their seed alone are computed once."""
+    """Return each run's forecast by its run directory; runs that differ only in seed are computed once."""
     known: dict[tuple[str, str, str], Forecast] = {}
     forecasts = {}
     for run in runs:
@@ -75,7 +75,7 @@ def forecast_runs(runs: Sequence[Run], measured: Mapping[Path, Measurement]) -> 
 
 
 def forecast_cells(runs: Sequence[Run], measured: Mapping[Path, Measurement]) -> list[CellForecast]:
-    """Return the forecast of a sweep, cell by cell; within a cell, arms stand with the baseline of theirs."""
+    """Return the forecast of a sweep, one entry per cell and baseline."""
     forecasts = forecast_runs(runs, measured)
     groups: dict[tuple[str, str], dict[str, list[Run]]] = {}
     for run in runs:
@@ -125,9 +125,9 @@ def _arm(arm: str, runs: Sequence[Run], own: Forecast, baseline: Forecast | None
 
 
 def largest_speedup(baseline: TrainConfig, measurement: Measurement) -> float:
-    """Return what no schedule with the baseline's samples can exceed: every sample at the best rate, updates for free.
+    """Return an upper bound on the speedup with the baseline's samples: best time per sample, updates at no cost.
 
-    The best rate is that of the best size measured and, where the line fits, of a batch without end.
+    The best time per sample is that of the best measured size or, if the fit is trusted, of an infinitely large batch.
     """
     samples = sum(size * count for size, count in micro_batch_counts(baseline).items())
     seconds_per_sample = min(row.seconds / row.micro_batch_size for row in measurement.rows)
@@ -144,8 +144,8 @@ def _is_trusted(fit: LinearFit | None) -> bool:
 def pays_up_to(measurement: Measurement) -> int | None:
     """Return the smallest batch per device whose time per sample is within five percent of the best measured.
 
-    Its share of the update is in that time. Tried are the powers of two from the smallest to the largest micro-batch
-    measured; None if it is the largest, beyond which nothing is known.
+    The time includes the update's share. Candidates are the powers of two from the smallest to the largest measured
+    micro-batch; None if it is the largest, beyond which nothing is known.
     """
     smallest, largest = (measurement.rows[end].micro_batch_size for end in (0, -1))
     powers = [1 << power for power in range(largest.bit_length()) if smallest < 1 << power < largest]
@@ -154,5 +154,5 @@ def pays_up_to(measurement: Measurement) -> int | None:
         for size in (smallest, *powers, largest)
     }
     best = min(per_sample.values())
-    found = next(size for size, seconds in sorted(per_sample.items()) if seconds <= (1 + _WORTH) * best)
+    found = next(size for size, seconds in sorted(per_sample.items()) if seconds <= (1 + _MIN_SAVING) * best)
     return None if found == largest else found

@@ -1,4 +1,4 @@
-"""Forecasts for reading."""
+"""Formats forecasts as text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from launch.forecast import CellForecast
 
 
 def forecast_text(cell: CellForecast) -> RenderableType:
-    """Return a cell's forecast as a table and the sentences that it allows."""
+    """Return a cell's forecast as a table followed by explanatory sentences."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("arm")
     for header in ("training\ns a run", "growth\ns a run", "tests\ns a run", "hours,\nall runs", "speedup"):

@@ -1,8 +1,8 @@
-"""What a job does: it trains one run, or several side by side, each in a process of its own.
+"""What a job does: it trains one run, or several concurrently, each in its own process.
 
-The job itself stays small: it starts ``python -m adabatch.resume RUN_DIR``, hands signals on, and writes down when
-each attempt began and how it ended. Time limits and preemption end in an exact resume: the signal that submitit
-turns into `TrainJob.checkpoint` goes to the trainer, which saves its state; then the job is requeued.
+The job itself does little: it starts ``python -m adabatch.resume RUN_DIR``, forwards signals, and records when each
+attempt started and how it ended. After a time limit or preemption a run resumes exactly: submitit calls
+`TrainJob.checkpoint`, which signals the trainer to save its state; then the job is requeued.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _LOCK_PATIENCE_SECONDS = 60.0
 
 
 class RunsFailed(Exception):
-    """At least one run of a job failed; the batch system then shows the job as failed."""
+    """At least one run of a job failed; the batch system then lists the job as failed."""
 
 
 class RetriesUsedUp(Exception):
@@ -43,9 +43,10 @@ class TrainJob:
     """The callable that submitit runs on the node.
 
     Args:
-        run_dirs: prepared run directories; more than one run side by side.
+        run_dirs: prepared run directories; several of them run concurrently.
         max_retries: how often the job may be requeued.
-        time_limit_seconds: after so long a stop is a time limit, before a preemption; None: never.
+        time_limit_seconds: a stop after this long counts as a time limit, an earlier one as a preemption; None: all
+            stops are preemptions.
         environment: variables set for the trainers.
     """
 
@@ -57,7 +58,7 @@ class TrainJob:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self._run_dirs = list(run_dirs)
-        #: Where each run stands among all that the job began with: what is left after a requeue moves to no other GPU.
+        #: Each run's index among the job's initial runs, so that after a requeue the remaining runs keep their GPU.
         self._places = {run_dir: place for place, run_dir in enumerate(run_dirs)}
         self._max_retries = max_retries
         self._time_limit_seconds = time_limit_seconds
@@ -74,11 +75,11 @@ class TrainJob:
         """Train; return the exit status by run directory.
 
         Raises:
-            RunsFailed: if a run failed. Runs that were preempted have saved their state and are no failure.
+            RunsFailed: if a run failed. Preempted runs have saved their state and do not count as failed.
         """
         self._started = time.monotonic()
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._pass_on)
+            signal.signal(number, self._forward_stop)
         for run_dir in self._run_dirs:
             self._start(run_dir)
         statuses = self._wait()
@@ -92,10 +93,10 @@ class TrainJob:
         return statuses
 
     def checkpoint(self) -> DelayedSubmission:
-        """Stop the trainers after they saved their state; return what is left to do. submitit requeues that.
+        """Make the trainers save their state and stop; return the remaining work, which submitit requeues.
 
         Raises:
-            RetriesUsedUp: if this was one stop too many.
+            RetriesUsedUp: if no retries are left.
         """
         limit = self._time_limit_seconds
         timed_out = limit is not None and time.monotonic() - self._started >= limit
@@ -107,7 +108,7 @@ class TrainJob:
                 self._send(signal.SIGUSR2)
             time.sleep(_POLL_SECONDS)
         statuses = {run_dir: _exit_status(child) for run_dir, child in self._children.items()}
-        # With what had not been started when the stop came.
+        # Including runs not yet started when the stop came.
         left = [
             run_dir for run_dir in self._run_dirs if run_dir not in statuses or statuses[run_dir] in STOPPED_STATUSES
         ]
@@ -125,7 +126,7 @@ class TrainJob:
     __submitit_checkpoint__ = checkpoint
 
     def _gpu_of(self, run_dir: str) -> dict[str, str]:
-        """Return the variable by which runs that share a SLURM job take turns over its GPUs."""
+        """Return the variable that distributes runs sharing a SLURM job over its GPUs."""
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
         shares = _on_slurm() and len(self._places) > 1 and len(visible) > 1
         return {"CUDA_VISIBLE_DEVICES": visible[self._places[run_dir] % len(visible)]} if shares else {}
@@ -138,9 +139,9 @@ class TrainJob:
             [sys.executable, "-m", "adabatch.resume", run_dir],
             env={**_trainer_environment(), **self._environment, **self._gpu_of(run_dir)},
             stdin=subprocess.DEVNULL,
-            # Away from the terminal's Ctrl-C; within a SLURM job the trainers stay in the job's process group.
+            # Detached from the terminal's Ctrl-C; within a SLURM job the trainers stay in the job's process group.
             start_new_session=not _on_slurm(),
-            preexec_fn=_preparation(),
+            preexec_fn=_child_preparation(),
         )
 
     def _wait(self) -> dict[str, int]:
@@ -159,7 +160,7 @@ class TrainJob:
             self._recorded.add(run_dir)
             record_end(Path(run_dir), AttemptEnd(status, cause, gave_up))
 
-    def _pass_on(self, number: int, frame: FrameType | None) -> None:
+    def _forward_stop(self, number: int, frame: FrameType | None) -> None:
         self._send(signal.SIGTERM)
 
     def _send(self, number: signal.Signals) -> None:
@@ -171,7 +172,7 @@ class TrainJob:
 def _exit_status(child: subprocess.Popen[bytes]) -> int | None:
     """Return a child's exit status, negative for a signal, or None while it runs.
 
-    It is looked at, not fetched: this is also called by signal handlers that interrupt this very function.
+    The status is read without reaping the child, since signal handlers that interrupt this function also call it.
     """
     ended = os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     if ended is None:
@@ -179,9 +180,9 @@ def _exit_status(child: subprocess.Popen[bytes]) -> int | None:
     return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
 
 
-def _preparation() -> Callable[[], None]:
-    """Return what a child runs before the trainer: signals that come before it can handle them must not end it."""
-    # If the job is killed, its trainer saves its state and ends, too.
+def _child_preparation() -> Callable[[], None]:
+    """Return a ``preexec_fn`` for trainers, so that signals before it can handle them do not end it."""
+    # If the job is killed, its trainer also saves its state and ends.
     follow = signal_on_parent_death(signal.SIGTERM)
 
     def prepare_child() -> None:
@@ -197,7 +198,7 @@ def _on_slurm() -> bool:
 
 
 def _trainer_environment() -> dict[str, str]:
-    """Return the environment of a trainer; a local job in a SLURM allocation is no rank of that."""
+    """Return the environment of a trainer; a local job within a SLURM allocation is not one of its ranks."""
     kept = {key: value for key, value in os.environ.items() if _on_slurm() or not key.startswith("SLURM_")}
     return child_environment(kept)
 
@@ -207,7 +208,7 @@ def _is_main_rank() -> bool:
 
 
 def _job_ids() -> tuple[str | None, str | None]:
-    """Return SLURM's id of this job, and the id in the names of submitit's logs."""
+    """Return SLURM's id of this job, and the id in submitit's log names."""
     if not _on_slurm():
         return None, os.environ.get("SUBMITIT_LOCAL_JOB_ID")
     job_id = batch_job_id()

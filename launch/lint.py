@@ -1,4 +1,4 @@
-"""Finds what would make a sweep's arms incomparable, before anything runs."""
+"""Finds differences that would make a sweep's arms incomparable, before anything runs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from adabatch.schedules.trajectory import (
 from launch.expand import Expansion, Run
 
 ERROR, NOTE = "error", "note"
-#: Every code: what level it has, and what it means.
+#: Level and meaning of every code.
 CODES = {
     "rate-differs": (ERROR, "the learning rate per sample is not proportional to the baseline's"),
     "boundaries-differ": (ERROR, "learning-rate boundaries differ from the baseline's"),
@@ -79,13 +79,13 @@ _RATE_REMEDY = "Compare with the arm's twin, twin(ARM), or set schedule.learning
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing to look at.
+    """One problem that lint found.
 
     Attributes:
-        arm: the arm's folder name; None if the whole sweep is meant.
-        cells: where it was found.
-        sentence: what was found, with numbers.
-        remedy: what to do about it.
+        arm: the arm's folder name; None for the whole sweep.
+        cells: the cells where it was found.
+        sentence: the problem, with numbers.
+        remedy: how to fix it.
     """
 
     code: str
@@ -112,7 +112,7 @@ class _Found:
 
 
 class _Plan:
-    """The schedule of an arm, and what it will decide epoch by epoch."""
+    """The schedule of an arm, and its decisions by epoch."""
 
     def __init__(self, config: TrainConfig) -> None:
         self.num_samples = config.dataset.num_train_samples
@@ -135,15 +135,15 @@ def check_codes(codes: Sequence[str]) -> list[str]:
 
 
 def lint(expansion: Expansion) -> list[Finding]:
-    """Return the findings, errors first; one that holds in several cells is listed once."""
-    cells: dict[str, dict[str, list[Run]]] = {}
+    """Return the findings, errors first; a finding in several cells is listed once."""
+    points: dict[str, dict[str, list[Run]]] = {}
     for run in expansion.runs:
         point = f"{run.cell} {json.dumps(run.swept, sort_keys=True, default=str)}"
-        cells.setdefault(point, {}).setdefault(run.arm, []).append(run)
+        points.setdefault(point, {}).setdefault(run.arm, []).append(run)
     merged: dict[tuple[str, str | None, str, str], list[str]] = {}
     plans: dict[str, _Plan] = {}
-    for arms in cells.values():
-        for arm, found in _lint_cell(arms, plans):
+    for arms in points.values():
+        for arm, found in _lint_point(arms, plans):
             cell = next(iter(arms.values()))[0].cell
             listed = merged.setdefault((found.code, arm, found.sentence, found.remedy), [])
             if cell not in listed:
@@ -167,8 +167,8 @@ def _plan(config: TrainConfig, plans: dict[str, _Plan]) -> _Plan:
     return plans[key]
 
 
-def _lint_cell(arms: dict[str, list[Run]], plans: dict[str, _Plan]) -> Iterator[tuple[str | None, _Found]]:
-    """Yield the findings of the arms of one cell, that is, of runs that will be compared."""
+def _lint_point(arms: dict[str, list[Run]], plans: dict[str, _Plan]) -> Iterator[tuple[str | None, _Found]]:
+    """Yield the findings for the arms of one grid point, whose runs will be compared."""
     baseline = next(iter(arms.values()))[0].baseline
     planned = {arm: _plan(runs[0].config, plans) for arm, runs in arms.items()}
     for arm, runs in arms.items():
@@ -185,7 +185,7 @@ def _lint_cell(arms: dict[str, list[Run]], plans: dict[str, _Plan]) -> Iterator[
 
 
 def _lint_arm(config: TrainConfig, plan: _Plan) -> Iterator[_Found]:
-    yield from _lint_rates(config, plan)
+    yield from _lint_learning_rates(config, plan)
     first, samples = config.schedule.batch_size, plan.num_samples
     if first > samples:
         yield _Found(
@@ -205,8 +205,8 @@ def _lint_arm(config: TrainConfig, plan: _Plan) -> Iterator[_Found]:
     yield from _lint_shapes(config)
 
 
-def _lint_rates(config: TrainConfig, plan: _Plan) -> Iterator[_Found]:
-    """Yield findings on how the learning rate moves after the warm-up."""
+def _lint_learning_rates(config: TrainConfig, plan: _Plan) -> Iterator[_Found]:
+    """Yield findings about the learning rate after the warm-up."""
     start = min(config.schedule.warmup_epochs, config.num_epochs - 1)
     learning_rates = plan.trajectory.learning_rates[start:].tolist()
     if any(two > one * (1 + TOLERANCE) for one, two in itertools.pairwise(learning_rates)):
@@ -274,7 +274,7 @@ def _lint_shapes(config: TrainConfig) -> Iterator[_Found]:
 
 
 def _compare(runs: list[Run], baseline_runs: list[Run], plan: _Plan, base: _Plan) -> Iterator[_Found]:
-    """Yield what keeps an arm from being compared with the baseline; tables refuse by the same rules."""
+    """Yield the differences that rule out comparing an arm with the baseline; the tables use the same rules."""
     seeds, base_seeds = ([run.seed for run in arm] for arm in (runs, baseline_runs))
     if seeds != base_seeds:
         yield _Found(
@@ -289,7 +289,7 @@ def _compare(runs: list[Run], baseline_runs: list[Run], plan: _Plan, base: _Plan
 
 
 def _compare_trajectories(own: Trajectory, base: Trajectory) -> Iterator[_Found]:
-    """Yield where learning rate and batch size do not match the baseline's."""
+    """Yield mismatches of learning rate and batch size with the baseline's."""
     found = list(compare(own, base))
     for difference in found:
         is_rate = difference.key == RATE_RULE
@@ -310,7 +310,7 @@ def _compare_trajectories(own: Trajectory, base: Trajectory) -> Iterator[_Found]
 
 
 def _missing_arms(planned: dict[str, _Plan]) -> Iterator[_Found]:
-    """Yield the baselines that growing arms should also be compared with, and that the sweep lacks."""
+    """Yield the fixed arms that growing arms should also be compared with and that the sweep lacks."""
     growing = [plan for plan in planned.values() if plan.trajectory.grows]
     fixed = [plan.batches[0] for plan in planned.values() if len(set(plan.batches)) == 1]
     if not growing:

@@ -1,4 +1,4 @@
-"""This machine as a cluster: jobs of submitit's local executor, so many side by side, until none is left."""
+"""This machine as a cluster: runs a queue of jobs with submitit's local executor, several concurrently."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from launch.status import status_of
 
 _POLL_SECONDS = 0.05
 _SIGNAL_AGAIN_SECONDS = 2.0
-#: The limit counts from the start of submitit's process, a job's own clock from some seconds later.
+#: The limit counts from the start of submitit's process; a job's own clock starts a few seconds later.
 _EARLY_SECONDS = 5.0
-#: Where no time limit is asked for; submitit's local executor wants one.
+#: Used if no time limit is set; submitit's local executor needs one.
 _NO_LIMIT_MINUTES = 60 * 24 * 365
-#: Queues that outlive this process, and are not waited for.
+#: Queues that outlive this process and are not waited for.
 _DETACHED: list[subprocess.Popen[bytes]] = []
 
 
@@ -42,14 +42,14 @@ class Stopped(Exception):
 
 
 class LocalQueue:
-    """Runs jobs side by side.
+    """Runs several jobs concurrently.
 
     Args:
-        root: the sweep's folder; runs are shown by their place below it.
+        root: the sweep's folder; runs are shown by their path below it.
         groups: the run directories of each job.
-        cluster: how many jobs side by side, time limit, retries, setup lines.
-        logs: folder of the jobs' logs.
-        display: shown how it goes.
+        cluster: number of concurrent jobs, time limit, retries, setup commands.
+        logs: folder for the jobs' logs.
+        display: shows the progress.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class LocalQueue:
         """Return when every job has ended.
 
         Raises:
-            Stopped: after Ctrl-C or SIGTERM, when the trainers have saved their state and ended.
+            Stopped: after Ctrl-C or SIGTERM, once the trainers have saved their state and ended.
         """
         with _stop_on_signals(), self._display:
             try:
@@ -108,7 +108,7 @@ class LocalQueue:
                     self._display.ended(status)
 
     def _stop(self) -> None:
-        """Ask every job to stop, again and again until it has: the first time it may not be listening yet."""
+        """Ask every job to stop, repeatedly until it has: at first it may not handle signals yet."""
         self._waiting.clear()
         sent_at = -_SIGNAL_AGAIN_SECONDS
         while self._active:
@@ -122,13 +122,13 @@ class LocalQueue:
 
 def _send(pid: int, number: signal.Signals) -> None:
     if start_time(pid) is not None:
-        with suppress(ProcessLookupError):  # it ends by itself just now
+        with suppress(ProcessLookupError):  # it has just ended
             os.kill(pid, number)
 
 
 @contextmanager
 def _stop_on_signals() -> Iterator[None]:
-    """Within the block the first SIGINT or SIGTERM raises Stopped; later ones do nothing."""
+    """Within the block, raise Stopped on the first SIGINT or SIGTERM; ignore later ones."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         for one in (signal.SIGINT, signal.SIGTERM):
@@ -145,7 +145,7 @@ def _stop_on_signals() -> Iterator[None]:
 
 @contextmanager
 def _children_ignore_ctrl_c() -> Iterator[None]:
-    """Processes started within the block leave a terminal's Ctrl-C to this one, which stops them gently."""
+    """Make processes started within the block ignore the terminal's Ctrl-C; this process stops them gracefully."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
@@ -155,7 +155,7 @@ def _children_ignore_ctrl_c() -> Iterator[None]:
 
 @contextmanager
 def _import_path() -> Iterator[None]:
-    """Let processes started within the block import this package, from whatever folder it was called."""
+    """Let processes started within the block import this package from any folder."""
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = import_path(os.environ)
     try:
@@ -168,7 +168,7 @@ def _import_path() -> Iterator[None]:
 
 
 def _visible_devices(config: TrainConfig, slot: int) -> dict[str, str]:
-    """Return which GPUs the job in a slot sees: different ones as long as there are enough."""
+    """Return which GPUs the job in a slot sees: different ones per slot while there are enough."""
     if config.hardware.device != "cuda":
         return {}
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -189,7 +189,7 @@ def _all_devices() -> list[str]:
 
 
 def start_detached(root: Path, groups: Sequence[Sequence[Path]], cluster: ClusterConfig, logs: Path) -> int:
-    """Start a queue that outlives this shell; return its process id. What it says goes to ``logs/queue.txt``."""
+    """Start a queue that outlives this shell; return its process id. Its output goes to ``logs/queue.txt``."""
     logs.mkdir(parents=True, exist_ok=True)
     order = {
         "root": str(root.resolve()),
@@ -212,7 +212,7 @@ def start_detached(root: Path, groups: Sequence[Sequence[Path]], cluster: Cluste
 
 
 def main(order_file: Path) -> None:
-    """Work off a queue that `start_detached` wrote down."""
+    """Run a queue that `start_detached` saved."""
     order = json.loads(order_file.read_text(encoding="utf-8"))
     groups = [[Path(path) for path in group] for group in order["groups"]]
     display = PlainDisplay(Path(order["root"]), sum(map(len, groups)))

@@ -1,4 +1,4 @@
-"""What a sweep will do, as numbers: stages of every arm, totals, what is done already."""
+"""What a sweep will do, in numbers: stages of every arm, totals, and what is already done."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from launch.forecast import CellForecast
 from launch.lint import Finding
 from launch.status import RunStatus
 
-#: A schedule whose batch changes all the time is shown in so many rows.
+#: A schedule with more stages than ``_MAX_ROWS`` is shown in about ``_BLOCKS`` blocks of epochs.
 _MAX_ROWS = 12
 _BLOCKS = 10
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Consecutive epochs alike. Where a quantity moves within them, the pair is its first and its last value.
+    """Consecutive epochs with the same batch size. A pair holds a quantity's first and last value.
 
     Attributes:
-        micro_batch_size: samples in one forward/backward on one rank; None where the cap is still to be measured.
+        micro_batch_size: samples in one forward/backward on one rank; None if the cap is still to be measured.
         learning_rate: at the end of the first and of the last epoch.
         rate_per_sample: learning rate / batch size ** exponent.
         updates_per_epoch: of the first and of the last epoch.
@@ -52,7 +52,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class ArmPlan:
-    """One arm in the cells where it does the same; ``updates`` and ``samples`` are of one run."""
+    """One arm in the cells where its plan is the same; ``updates`` and ``samples`` are per run."""
 
     arm: str
     cells: tuple[str, ...]
@@ -66,7 +66,7 @@ class ArmPlan:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Device-hours: a device is a GPU, or a CPU process. None where no finished run tells the rate."""
+    """Device-hours: a device is a GPU, or a CPU process. None until every cell has a finished run."""
 
     device: str
     total_hours: float | None
@@ -105,9 +105,9 @@ def make_plan(
     """Plan a sweep.
 
     Args:
-        statuses: of the sweep's runs, in their order.
+        statuses: of the sweep's runs, in the same order.
         findings: of `lint`.
-        forecast: of `launch.forecast.forecast_cells`; none if nothing was measured.
+        forecast: of `launch.forecast.forecast_cells`; empty if nothing was measured.
     """
     arms = _arm_plans(expansion)
     states = Counter(status.state.value for status in statuses)
@@ -130,7 +130,7 @@ def make_plan(
 
 
 def _arm_plans(expansion: Expansion) -> list[ArmPlan]:
-    """Return the arms in the sweep's order; cells in which an arm does the same are put together."""
+    """Return the arms in the sweep's order; cells in which an arm's plan is the same are merged."""
     plans: dict[tuple[str, str], ArmPlan] = {}
     for run in expansion.runs:
         key = (run.arm, _schedule_key(run.config))
@@ -169,14 +169,14 @@ def epoch_rows(config: TrainConfig) -> list[EpochPlan]:
 
 
 def stages(config: TrainConfig, rows: Sequence[EpochPlan]) -> list[Stage]:
-    """Put consecutive epochs together that are alike; the epochs of the warm-up with one batch size count as alike."""
+    """Merge consecutive epochs that are alike; warm-up epochs with the same batch size count as alike."""
     warmup = config.schedule.warmup_epochs
     groups: list[list[EpochPlan]] = []
     for row in rows:
         last = groups[-1][-1] if groups else None
         alike = last is not None and last.batch_size == row.batch_size and last.num_updates == row.num_updates
-        same_rate = last is not None and last.learning_rate == row.learning_rate
-        if alike and (same_rate or row.epoch <= warmup):
+        same_learning_rate = last is not None and last.learning_rate == row.learning_rate
+        if alike and (same_learning_rate or row.epoch <= warmup):
             groups[-1].append(row)
         else:
             groups.append([row])
@@ -210,7 +210,7 @@ def _stage(config: TrainConfig, rows: Sequence[EpochPlan]) -> Stage:
 
 
 def _estimate(expansion: Expansion, statuses: Sequence[RunStatus]) -> Estimate:
-    """Estimate device-hours from finished runs: of the same arm and cell, else of the same cell."""
+    """Estimate device-hours from finished runs of the same arm and cell, otherwise of the same cell."""
     by_arm: dict[tuple[str, str], list[float]] = {}
     by_cell: dict[str, list[float]] = {}
     for run, status in zip(expansion.runs, statuses, strict=True):

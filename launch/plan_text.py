@@ -1,4 +1,4 @@
-"""Plans for reading: tables that fit 80 columns, and lose nothing where the output is piped."""
+"""Formats plans as text: tables that fit 80 columns and are complete if the output is piped."""
 
 from __future__ import annotations
 

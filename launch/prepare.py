@@ -74,7 +74,7 @@ def _refuse_other_config(run: Run) -> None:
 
 
 def _with_resolved(asked: TrainConfig, saved: TrainConfig) -> TrainConfig:
-    """Return the asked config with what an earlier submission resolved in it: threads, and what was measured."""
+    """Return the asked config with the values that an earlier submission resolved: threads and measured values."""
     if asked.hardware.num_threads is None:
         hardware = dataclasses.replace(asked.hardware, num_threads=saved.hardware.num_threads)
         asked = dataclasses.replace(asked, hardware=hardware)
@@ -84,14 +84,14 @@ def _with_resolved(asked: TrainConfig, saved: TrainConfig) -> TrainConfig:
 def concurrent_runs(cluster: ClusterConfig) -> int:
     """Return how many runs may share a machine's devices at the same time.
 
-    It is what was asked for, however few runs are left to start: partners that were submitted in different numbers
+    This depends on the cluster settings, not on the number of runs to start, so paired runs from different submissions
     with the same ``--jobs`` stay comparable.
     """
     return cluster.jobs * cluster.runs_per_job
 
 
 def with_threads(config: TrainConfig, cluster: ClusterConfig) -> TrainConfig:
-    """Return the config with each rank's share of the cores as its number of threads, unless the user set one."""
+    """Return the config with each rank's share of the cores as its number of threads, unless one is set."""
     if config.hardware.num_threads is not None:
         return config
     if cluster.kind == "local":
@@ -142,7 +142,7 @@ def _block_of(run: Run) -> tuple[str, str, int]:
 
 
 def resolved(run: Run, cluster: ClusterConfig) -> TrainConfig:
-    """Return the config to save for a run: what an earlier submission resolved stays, the rest is resolved now."""
+    """Return the config to save for a run; values that an earlier submission resolved are kept."""
     folder = RunDir(run.run_dir)
     if folder.has_started:
         return _with_resolved(run.config, load_config(folder.config))
@@ -150,10 +150,10 @@ def resolved(run: Run, cluster: ClusterConfig) -> TrainConfig:
 
 
 def write_run(run: Run, config: TrainConfig, submission: LaunchFacts) -> None:
-    """Write ``config.yaml`` and what ``meta.json`` says of the launch; remove how an earlier attempt ended.
+    """Write ``config.yaml`` and the launch facts in ``meta.json``; remove the outcome of an earlier attempt.
 
     Args:
-        submission: what all runs of the submission share, and the run's forecast.
+        submission: the facts shared by all runs of the submission, and the run's forecast.
     """
     folder = RunDir(run.run_dir)
     folder.path.mkdir(parents=True, exist_ok=True)
@@ -166,7 +166,7 @@ def write_run(run: Run, config: TrainConfig, submission: LaunchFacts) -> None:
         baseline=run.baseline,
         swept=run.swept,
         asked_hash=config_hash(run.config),
-        forecast=before.launch.forecast or submission.forecast,  # that of the time before it started
+        forecast=before.launch.forecast or submission.forecast,  # the one from before the first start
         earlier=_earlier(before),
     )
     update_meta(folder, launch=facts)
@@ -174,9 +174,9 @@ def write_run(run: Run, config: TrainConfig, submission: LaunchFacts) -> None:
 
 
 def _earlier(meta: Meta) -> list[dict[str, Any]]:
-    """Return, oldest first, how many runs went side by side in earlier submissions, up to which number of segments.
+    """Return, oldest first, how many runs ran concurrently in earlier submissions, each up to which number of segments.
 
-    A submission that trained nothing leaves no trace.
+    A submission that trained nothing is left out.
     """
     earlier = list(meta.launch.earlier)
     num_segments = len(meta.segments)

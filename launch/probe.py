@@ -1,4 +1,4 @@
-"""Asks the device on which runs will run what it needs for them: a short process here, or a short SLURM job."""
+"""Measures on the device where runs will run, with a short process here or a short SLURM job."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class Prober:
 
     Args:
         runs: of the whole sweep.
-        sweep_folder: keeps what was asked and answered, below ``.launch``.
+        sweep_folder: requests and results are kept there, below ``.launch``.
         cluster: where the runs run.
-        again: whether to measure although an earlier measurement is cached.
+        again: measure even if an earlier measurement is cached.
     """
 
     def __init__(self, runs: Sequence[Run], sweep_folder: Path, cluster: ClusterConfig, again: bool = False) -> None:
@@ -46,10 +46,10 @@ class Prober:
         self._again = again
 
     def resolve_auto(self, chosen: Sequence[Run]) -> list[Run]:
-        """Replace each ``auto`` by a value that is measured, the same for all runs of a cell.
+        """Replace each ``auto`` by a measured value, the same for all runs of a cell.
 
-        A cell that has a started run keeps that run's values. Else they are measured for all arms with the
-        hardware of the one whose batch is largest.
+        A cell with a started run keeps that run's values. Otherwise they are measured for all arms with the hardware
+        of the arm with the largest batch.
 
         Raises:
             ConfigError: if the measurement fails.
@@ -66,14 +66,14 @@ class Prober:
         return resolved
 
     def measure_times(self, runs: Sequence[Run]) -> dict[Path, Measurement]:
-        """Return by run directory what the device needs for the micro-batches of the runs, whose caps are fixed.
+        """Return the measured times of the runs' micro-batches, by run directory; no cap may be ``auto``.
 
         Raises:
             ConfigError: if the measurement fails.
         """
         groups: dict[str, list[Run]] = {}
         for run in runs:
-            groups.setdefault(_timed_alike(run.config), []).append(run)
+            groups.setdefault(_timing_key(run.config), []).append(run)
         measured: dict[Path, Measurement] = {}
         for group in groups.values():
             names = sorted({run.cell for run in group})
@@ -86,15 +86,15 @@ class Prober:
     def _measure_auto(self, cell: str, siblings: Sequence[Run]) -> TrainConfig:
         largest = max((run.config for run in siblings), key=lambda config: max(count_updates(config)))
         print(f"measuring auto values for {cell}", file=sys.stderr, flush=True)
-        alike = [run.config for run in siblings if _timed_alike(run.config) == _timed_alike(largest)]
+        alike = [run.config for run in siblings if _timing_key(run.config) == _timing_key(largest)]
         answer = self._ask(alike, cell, "auto", [])
         for reason in answer["reasons"]:
             print(f"{cell}: {reason}", file=sys.stderr, flush=True)
         hardware = dataclasses.replace(largest.hardware, compile=answer["compile"])
         return dataclasses.replace(largest, max_micro_batch_size=answer["max_micro_batch_size"], hardware=hardware)
 
-    def _ask(self, configs: Sequence[TrainConfig], cell: str, what: str, words: list[str]) -> dict[str, Any]:
-        """Run ``python -m adabatch.measure`` for configs where the runs will run, and return its answer."""
+    def _ask(self, configs: Sequence[TrainConfig], cell: str, what: str, arguments: list[str]) -> dict[str, Any]:
+        """Run ``python -m adabatch.measure`` for configs where the runs will run, and return its result."""
         folder = (self._folder / cell).resolve()
         folder.mkdir(parents=True, exist_ok=True)
         answer = folder / f"{what}.json"
@@ -104,7 +104,7 @@ class Prober:
         for number, config in enumerate(different.values(), 1):
             files.append(folder / f"{what}-{number}.yaml")
             save_config(with_threads(config, self._cluster), files[-1])
-        call = ["-m", "adabatch.measure", *map(str, files), "-o", str(answer), *words]
+        call = ["-m", "adabatch.measure", *map(str, files), "-o", str(answer), *arguments]
         call += ["--again"] if self._again else []
         if self._cluster.kind == "slurm":
             reason = run_command_on_slurm(call, configs[0], self._cluster, folder)
@@ -119,9 +119,9 @@ class Prober:
 
 
 def _wait_for(answer: Path) -> None:
-    """Give a shared file system the time to show what a node has written; a job that failed leaves no answer."""
+    """Give a shared file system time to show a file written on a node; a failed job writes none."""
     deadline = time.monotonic() + _FILE_PATIENCE_SECONDS
-    # NFS remembers that a file was not there until its folder is listed anew.
+    # NFS caches the absence of a file until its folder is listed again.
     while answer.name not in os.listdir(answer.parent) and time.monotonic() < deadline:
         time.sleep(_FILE_POLL_SECONDS)
 
@@ -134,6 +134,6 @@ def _earlier(runs: Sequence[Run]) -> TrainConfig | None:
     return None
 
 
-def _timed_alike(config: TrainConfig) -> str:
-    """Return a text that is equal for runs whose equal micro-batches take the same time."""
+def _timing_key(config: TrainConfig) -> str:
+    """Return a key that is equal for runs whose micro-batches of one size take the same time."""
     return json.dumps(micro_batch_keys(config))

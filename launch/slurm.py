@@ -1,4 +1,4 @@
-"""What SLURM knows about jobs: squeue, and for those that are gone sacct or scontrol."""
+"""What SLURM knows about jobs: from squeue, and for jobs that have left it from sacct or scontrol."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from adabatch.errors import ConfigError
 
 _TIMEOUT_SECONDS = 30
 _IDS_PER_CALL = 200
-#: From here on an array's index means "none".
+#: Array indices from here on mean "none".
 _NO_INDEX = 0xFFFFFFF0
 _WAITING = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD", "SPECIAL_EXIT")
 _WORKING = ("RUNNING", "COMPLETING", "STAGE_OUT", "SIGNALING", "RESIZING", "STOPPED", "SUSPENDED")
@@ -22,7 +22,7 @@ _WORKING = ("RUNNING", "COMPLETING", "STAGE_OUT", "SIGNALING", "RESIZING", "STOP
 
 @dataclass(frozen=True)
 class JobState:
-    """SLURM's word on a job: its state in capitals, the reason why it waits or ended, the exit code."""
+    """SLURM's report on a job: its state in capitals, the reason it waits or ended, the exit code."""
 
     state: str
     reason: str | None = None
@@ -40,19 +40,19 @@ class JobState:
 
     @property
     def has_ended(self) -> bool:
-        """Whether SLURM knows the job and has nothing more to do for it."""
+        """Whether SLURM knows the job and it has ended."""
         return not (self.waits or self.works or self.state == "UNKNOWN")
 
 
 class SlurmError(ConfigError):
-    """A SLURM program is missing, refuses, or does not answer."""
+    """A SLURM program is missing, fails, or does not respond."""
 
 
 def call(command: Sequence[str]) -> str:
     """Run a SLURM program and return what it printed.
 
     Raises:
-        SlurmError: one sentence with the program's own words.
+        SlurmError: one sentence with the program's own message.
     """
     try:
         # The variable keeps SLURM from shortening the index lists of arrays.
@@ -65,8 +65,8 @@ def call(command: Sequence[str]) -> str:
             f"{command[0]} did not respond within {_TIMEOUT_SECONDS} seconds; the controller may be down."
         ) from error
     if answer.returncode != 0:
-        words = " ".join((answer.stderr or answer.stdout).split())
-        raise SlurmError(f"{command[0]} refused: {words or f'exit status {answer.returncode}'}")
+        message = " ".join((answer.stderr or answer.stdout).split())
+        raise SlurmError(f"{command[0]} refused: {message or f'exit status {answer.returncode}'}")
     return answer.stdout
 
 
@@ -79,7 +79,7 @@ class Queue:
 
     @staticmethod
     def ask(job_ids: Iterable[str]) -> Queue:
-        """Ask for the jobs, array elements one by one. A silent controller gives an empty answer."""
+        """Ask for the jobs, array elements one by one. If the controller does not respond, the result is empty."""
         wanted = set(job_ids)
         queue = Queue()
         if not wanted:
@@ -98,12 +98,12 @@ class Queue:
         return queue
 
     def is_live(self, job_id: str) -> bool:
-        """Return whether a job waits or works."""
+        """Return whether a job is queued or running."""
         state = self.state(job_id)
         return state.waits or state.works
 
     def state(self, job_id: str) -> JobState:
-        """Return a job's state, ``UNKNOWN`` where SLURM has forgotten it or does not answer."""
+        """Return a job's state, ``UNKNOWN`` if SLURM has forgotten it or does not respond."""
         return self.states.get(job_id, JobState("UNKNOWN"))
 
 
@@ -112,32 +112,32 @@ def _squeue() -> dict[str, JobState]:
     for line in call(["squeue", "--noheader", "--array", "--states=all", "--me", "--format=%i|%T|%r"]).splitlines():
         job_id, state, reason = line.split("|", 2)
         states[job_id.strip()] = JobState(state, None if reason in ("None", "") else reason)
-    # Jobs that ended a moment ago are listed, too; what sacct says of them is more exact.
+    # Jobs that just ended are listed, too; sacct is more precise about them.
     return {job: state for job, state in states.items() if state.waits or state.works}
 
 
 def jobs_named(name: str, since: float) -> list[str]:
-    """Return the ids (without array indices) of this user's jobs of a name, submitted after a time in Unix seconds.
+    """Return the ids (without array indices) of this user's jobs with a name, submitted after a time in Unix seconds.
 
     Raises:
-        SlurmError: if the controller does not answer.
+        SlurmError: if the controller does not respond.
     """
     listed = call(["squeue", "--noheader", "--array", "--states=all", "--me", f"--name={name}", "--format=%i|%r"])
     lines = [line.strip() for line in listed.splitlines() if line.strip()]
-    # The controller also remembers for a while what it refused.
+    # For a while, the controller also lists refused jobs.
     found = {line.split("|")[0].split("_")[0] for line in lines if not line.endswith("|BadConstraints")}
     if not found:
         start = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(since - 60))
         try:
             listed = call(["sacct", "-X", "-n", "-P", f"--name={name}", "-S", start, "-o", "JobID"])
-        except SlurmError:  # no accounting: the controller's word alone has to do
+        except SlurmError:  # without accounting, only the controller can answer
             listed = ""
         found = {line.split("_")[0] for line in listed.splitlines() if line}
     return sorted(found)
 
 
 def _ended(job_ids: set[str]) -> dict[str, JobState]:
-    """Return how jobs ended: from the accounting, or from what the controller still remembers."""
+    """Return how jobs ended, from accounting or from what the controller still remembers."""
     main_ids = sorted({job_id.split("_")[0] for job_id in job_ids})
     states: dict[str, JobState] = {}
     try:
@@ -169,14 +169,14 @@ def _remembered(job_ids: set[str]) -> dict[str, JobState]:
                 states[values.get("JobId", "")] = state
             elif index.isdigit() and int(index) < _NO_INDEX:
                 states[f"{main_id}_{index}"] = state
-            else:  # what is left of the array: the elements that never became jobs of their own
+            else:  # the rest of the array: elements that never became separate jobs
                 rest = (job_id for job_id in job_ids if job_id.startswith(f"{main_id}_"))
                 states = {**dict.fromkeys(rest, state), **states}
     return states
 
 
 def expand_job_id(listed: str) -> list[str]:
-    """Return the single jobs of an id as sacct lists it: ``12``, ``12_3``, or ``12_[0-2,5%4]`` for those that wait."""
+    """Return the single jobs of an id as sacct lists it: ``12``, ``12_3``, or ``12_[0-2,5%4]`` for waiting ones."""
     main_id, bracket, ranges = listed.partition("_[")
     if not bracket:
         return [listed]

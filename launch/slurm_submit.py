@@ -1,4 +1,4 @@
-"""Hands runs to SLURM as job arrays, through submitit."""
+"""Submits runs to SLURM as job arrays, with submitit."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ from launch.job import TrainJob
 from launch.slurm import Queue, SlurmError, call, jobs_named
 
 _ALL_AT_ONCE = 100_000
-#: SLURM may send the signal so much earlier than asked for.
+#: SLURM may send the signal this much earlier than requested.
 _EARLY_SECONDS = 65
 _POLL_SECONDS = 2.0
-#: Parts of sbatch's words by which it does not refuse, but has lost sight of the controller.
-_LOST_ANSWER_WORDS = ("contact", "timed out", "Zero Bytes", "Communication", "connection", "Connection")
-#: With these submitit begins to tell of a command that failed, and srun follows.
-_AFTER_OWN_WORDS = "submitit ERROR"
+#: Parts of sbatch's messages if it did not refuse the job, but lost contact with the controller.
+_LOST_CONTACT_MESSAGES = ("contact", "timed out", "Zero Bytes", "Communication", "connection", "Connection")
+#: In a log, the start of the messages of submitit and srun after the command's own output.
+_AFTER_OWN_OUTPUT = "submitit ERROR"
 
 
 @dataclass(frozen=True)
 class Submission:
-    """What the arrays of one call of ``submit`` share.
+    """What the job arrays of one call of ``submit`` share.
 
     Attributes:
-        logs: folder of the jobs' logs; a new one each time, since job ids can come back.
-        token: part of the jobs' names, by which a submission is found again if its answer was lost.
+        logs: folder of the jobs' logs; a new one each time, since job ids can be reused.
+        token: part of the jobs' names, used to find a submission if the answer was lost.
     """
 
     expansion: Expansion
@@ -56,20 +56,20 @@ class Submission:
 
 
 def require_programs() -> None:
-    """Raise SlurmError unless SLURM's programs are there."""
+    """Raise SlurmError unless SLURM's programs are installed."""
     for program in ("sbatch", "srun", "squeue", "scontrol"):
         if shutil.which(program) is None:
             raise SlurmError(f"{program} is missing; cluster.kind=slurm needs a machine that can submit SLURM jobs.")
 
 
 def max_array_size() -> int:
-    """Return how many jobs the cluster takes in one array; 1 where it takes none."""
+    """Return how many jobs the cluster accepts in one array; 1 if it accepts no arrays."""
     match = re.search(r"^MaxArraySize\s*=\s*(\d+)", call(["scontrol", "show", "config"]), re.MULTILINE)
     return max(1, int(match.group(1))) if match else 1
 
 
 def check_shape(cluster: ClusterConfig, config: TrainConfig) -> None:
-    """Raise ConfigError if a run's ranks do not go with the cluster's keys."""
+    """Raise ConfigError if a run's ranks do not fit the cluster's settings."""
     if cluster.runs_per_job > 1 and config.hardware.world_size > 1:
         raise ConfigError(f"cluster.runs_per_job is {cluster.runs_per_job}; it must be 1 for runs with several ranks.")
     gpus = cluster.gpus_per_node
@@ -88,7 +88,7 @@ def submit_to_slurm(submission: Submission, groups: Sequence[Sequence[Run]]) -> 
     """Submit the runs of each group as one job, in as few arrays as the cluster allows; return the exit status.
 
     Raises:
-        SlurmError: if a request is refused; what was accepted before is written down.
+        SlurmError: if a request is refused; earlier accepted ones are recorded.
     """
     largest = max_array_size()
     chunks: list[list[Sequence[Run]]] = []
@@ -96,7 +96,7 @@ def submit_to_slurm(submission: Submission, groups: Sequence[Sequence[Run]]) -> 
         jobs = list(alike)
         chunks += [jobs[start : start + largest] for start in range(0, len(jobs), largest)]
     capped = submission.cluster.max_concurrent_jobs is not None
-    # A cap holds within one array. Arrays wait for one another, so that it holds for the sweep.
+    # The cap applies within one array; arrays wait for each other, so that it applies to the sweep.
     before = _queued_jobs(submission.journal) if capped else []
     accepted = 0
     for number, chunk in enumerate(chunks):
@@ -127,7 +127,7 @@ def _queued_jobs(journal: Journal) -> list[str]:
 
 
 def _submit_array(submission: Submission, token: str, chunk: Sequence[Sequence[Run]], after: Sequence[str]) -> str:
-    """Submit one array and write down what the cluster answered, before anything else; return the job's id."""
+    """Submit one array, record the cluster's answer before anything else, and return the job's id."""
     journal = submission.journal
     name = f"{submission.expansion.sweep.name}-{token}"
     intent = journal.record_intent(token, name, [[run.name for run in group] for group in chunk], submission.logs.name)
@@ -140,14 +140,14 @@ def _submit_array(submission: Submission, token: str, chunk: Sequence[Sequence[R
         for group in chunk
     ]
     try:
-        # On refusal submitit prints sbatch's words and raises them; once is enough.
+        # On refusal, submitit both prints and raises sbatch's message; once is enough.
         with contextlib.redirect_stderr(io.StringIO()), executor.batch():
             submitted = [executor.submit(job) for job in jobs]
         journal.record_acceptance(intent, [str(job.job_id) for job in submitted])
     except (FailedJobError, FailedSubmissionError, OSError) as error:
         reason = " ".join(str(error).split())
-        # If the answer was lost, the job may exist all the same.
-        if not any(word in reason for word in _LOST_ANSWER_WORDS):
+        # If the answer was lost, the job may still exist.
+        if not any(word in reason for word in _LOST_CONTACT_MESSAGES):
             journal.record_refusal(intent, reason)
             raise SlurmError(f"sbatch refused: {reason.rstrip('.')}.") from error
         if not _recover(journal, intent):
@@ -156,7 +156,7 @@ def _submit_array(submission: Submission, token: str, chunk: Sequence[Sequence[R
 
 
 def recover_lost_answers(journal: Journal) -> None:
-    """Find out about requests whose answer was lost: the caller died, or the controller did not answer.
+    """Find out about requests without a recorded answer: the caller died, or the controller did not respond.
 
     Raises:
         SlurmError: if SLURM cannot be asked; a run might otherwise be submitted twice.
@@ -166,10 +166,10 @@ def recover_lost_answers(journal: Journal) -> None:
 
 
 def _recover(journal: Journal, intent: Intent) -> bool:
-    """Look for an intended job by its name; write down that it was accepted, or that it was not.
+    """Look for a requested job by its name, and record whether it was accepted.
 
     Raises:
-        SlurmError: if SLURM does not answer; then nothing is written down, and the next submission asks again.
+        SlurmError: if SLURM does not respond; then nothing is recorded, and the next submission asks again.
     """
     found = jobs_named(intent.job_name, intent.time)
     if not found:
@@ -187,7 +187,7 @@ def _executor(cluster: ClusterConfig, config: TrainConfig, logs: Path, name: str
     gpus = cluster.gpus_per_node
     if gpus is None:
         gpus = hardware.num_devices if hardware.device == "cuda" else 0
-    # Since SLURM 22.05 srun does not take over the job's cores per task by itself.
+    # Since SLURM 22.05, srun does not inherit the job's cpus-per-task.
     srun_args = ["--kill-on-bad-exit=1"] + (
         [f"--cpus-per-task={cluster.cpus_per_task}"] if cluster.cpus_per_task else []
     )
@@ -220,10 +220,10 @@ def _executor(cluster: ClusterConfig, config: TrainConfig, logs: Path, name: str
     return executor
 
 
-def run_command_on_slurm(words: Sequence[str], config: TrainConfig, cluster: ClusterConfig, logs: Path) -> str:
-    """Run Python with ``words`` as a job of one task, wait for its end, and return its errors or how it ended.
+def run_command_on_slurm(arguments: Sequence[str], config: TrainConfig, cluster: ClusterConfig, logs: Path) -> str:
+    """Run Python with ``arguments`` as a single-task job, wait for it, and return its error output or how it ended.
 
-    Whoever stops waiting, by Ctrl-C or an error, needs no answer: the job is cancelled.
+    If the waiting is interrupted, by Ctrl-C or an error, the job is cancelled.
 
     Raises:
         SlurmError: if a program is missing, or the job is refused.
@@ -233,7 +233,7 @@ def run_command_on_slurm(words: Sequence[str], config: TrainConfig, cluster: Clu
     executor = _executor(cluster, alone, logs, "adabatch-measure")
     try:
         with contextlib.redirect_stderr(io.StringIO()):
-            job = executor.submit(CommandFunction([cluster.python or sys.executable, *words]))
+            job = executor.submit(CommandFunction([cluster.python or sys.executable, *arguments]))
     except (FailedJobError, FailedSubmissionError) as error:
         raise SlurmError(f"sbatch refused: {' '.join(str(error).split()).rstrip('.')}.") from error
     job_id = str(job.job_id)
@@ -244,19 +244,19 @@ def run_command_on_slurm(words: Sequence[str], config: TrainConfig, cluster: Clu
         _cancel(job_id)
         raise
     log = (job.stderr() or "").strip()
-    own_words = log.partition(_AFTER_OWN_WORDS)[0].strip()
-    return own_words or log or f"SLURM job {job_id} ended as {state} without output"
+    own_output = log.partition(_AFTER_OWN_OUTPUT)[0].strip()
+    return own_output or log or f"SLURM job {job_id} ended as {state} without output"
 
 
 def _wait_for_end(job_id: str) -> str:
-    """Wait until a job is over and return its state. A silent controller says nothing of the job: it is asked again."""
-    was_told = False
+    """Wait until a job has ended and return its state; if the controller does not respond, ask again."""
+    was_reported = False
     while True:
         queue = Queue.ask({job_id})
         if queue.reached and not queue.is_live(job_id):
             return queue.state(job_id).state
-        if not (queue.reached or was_told):
-            was_told = True
+        if not (queue.reached or was_reported):
+            was_reported = True
             print(f"squeue is not responding; still waiting for SLURM job {job_id}", file=sys.stderr, flush=True)
         time.sleep(_POLL_SECONDS)
 

@@ -20,7 +20,7 @@ _LARGEST_DIFF_BYTES = 10_000_000
 
 
 def write_sweep(expansion: Expansion, call_overrides: list[str]) -> None:
-    """Write ``sweep.yaml``: the sweep as it was resolved, the overrides of the call among its own."""
+    """Write ``sweep.yaml``: the resolved sweep, including the overrides of the call."""
     values = declaration(expansion.sweep, call_overrides)
     write_text_atomic(expansion.folder / "sweep.yaml", yaml.safe_dump(values, sort_keys=False))
 
@@ -31,7 +31,7 @@ def declaration(sweep: SweepConfig, call_overrides: list[str]) -> dict[str, Any]
 
 
 def snapshot_code(journal: Journal) -> dict[str, Any]:
-    """Keep the difference to the last commit in the sweep's folder; return version, commit and the file's name."""
+    """Save the diff to the last commit in the sweep's folder; return version, commit and the diff's file name."""
     version = code_version()
     diff = _uncommitted(SOURCE_DIR) if version["git_sha"] else ""
     version["git_dirty"] = bool(diff) if version["git_sha"] else None
@@ -48,13 +48,13 @@ def _uncommitted(root: Path) -> str:
     for name in _git(
         root, "ls-files", "--others", "--exclude-standard", "-z", "--", "adabatch", "launch", "conf"
     ).split("\0"):
-        # git answers with 1, "they differ", for a file that it does not know.
+        # git exits with 1 for an untracked file: the files differ.
         diff += _git(root, "diff", "--no-index", "--binary", "--", "/dev/null", name, allowed=(0, 1)) if name else ""
     return (
         diff if len(diff) <= _LARGEST_DIFF_BYTES else f"{diff[:_LARGEST_DIFF_BYTES]}\n(cut here: larger than 10 MB)\n"
     )
 
 
-def _git(root: Path, *words: str, allowed: tuple[int, ...] = (0,)) -> str:
-    answer = subprocess.run(["git", "-C", str(root), *words], capture_output=True, timeout=60)
+def _git(root: Path, *arguments: str, allowed: tuple[int, ...] = (0,)) -> str:
+    answer = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, timeout=60)
     return answer.stdout.decode("utf-8", errors="replace") if answer.returncode in allowed else ""

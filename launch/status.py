@@ -1,4 +1,4 @@
-"""The states of a sweep's runs: what `adabatch.rundir.state` reads, with SLURM's word on their jobs added."""
+"""The states of a sweep's runs: from `adabatch.rundir.state`, plus what SLURM reports about their jobs."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ _JOB_ENDS = {
     "OUT_OF_MEMORY": State.OUT_OF_MEMORY,
     "PREEMPTED": State.PREEMPTED,
 }
-_MEMORY_WORDS = ("exceeded memory limit", "oom-kill", "oom_kill", "out-of-memory handler", "Out Of Memory")
-#: The states whose runs a submission may start; the words of ``--retry``. What is unknown may be at work.
+_MEMORY_MESSAGES = ("exceeded memory limit", "oom-kill", "oom_kill", "out-of-memory handler", "Out Of Memory")
+#: The states whose runs a submission may start, as given to ``--retry``. A run in state unknown may be running.
 RETRY_STATES = tuple(state for state in State if state not in (State.DONE, State.PENDING, State.RUNNING, State.UNKNOWN))
 
 
 @dataclass(frozen=True)
 class RunStatus:
-    """One run's state and what is known of it; None where it is not.
+    """One run's state and related facts; None if unknown.
 
     Attributes:
         run_dir: its folder.
-        name: the folder below the one that was asked for.
-        attempts: how often a trainer was started by a job.
-        epoch: the current one of a run that is at work, else the number of finished ones.
+        name: its path below the requested folder.
+        attempts: how often a job started its trainer.
+        epoch: the current one if the run is running, else the number of finished ones.
         eta_seconds: at the pace so far.
-        log: the file that tells most.
+        log: the most informative log file.
     """
 
     run_dir: Path
@@ -68,10 +68,10 @@ class RunStatus:
 
 
 def states_to_submit(retry: Sequence[str] | None) -> set[State]:
-    """Return the states whose runs a submission starts: missing ones and those of ``--retry``, by default all others.
+    """Return the states whose runs a submission starts: ``missing`` and those of ``--retry`` (default: all).
 
     Raises:
-        ConfigError: for a word that is no state to retry.
+        ConfigError: for a word that is not a state to retry.
     """
     if retry is None:
         return set(RETRY_STATES)
@@ -95,7 +95,7 @@ def read_status(folder: Path) -> list[RunStatus]:
 
 
 def status_of(runs: list[Path], folder: Path) -> list[RunStatus]:
-    """Return the states of run directories; one that does not exist yet is missing."""
+    """Return the states of run directories; one that does not exist is ``missing``."""
     evidence = collect_evidence(runs)
     queue = Queue.ask({item.job_id for item in evidence if item.job_id is not None})
     return [_status(item, queue, folder) for item in evidence]
@@ -135,12 +135,12 @@ def _state_with_job(item: Evidence, job: JobState) -> tuple[State, str | None]:
 
 
 def _job_end(item: Evidence, job: JobState) -> tuple[State, str | None]:
-    """Return how SLURM says that the job ended, for a run whose own record does not say it."""
+    """Return state and cause according to SLURM, for a run that did not record how it ended."""
     state = _JOB_ENDS.get(job.state)
     if state is not None:
         return state, f"SLURM: {job.state}" + (f" ({job.reason})" if job.reason else "")
     log = item.job_log
-    memory_line = last_line(log, _MEMORY_WORDS) if log is not None else None
+    memory_line = last_line(log, _MEMORY_MESSAGES) if log is not None else None
     if memory_line is not None:
         return State.OUT_OF_MEMORY, memory_line
     if job.state == "UNKNOWN":
@@ -148,8 +148,8 @@ def _job_end(item: Evidence, job: JobState) -> tuple[State, str | None]:
     if item.has(item.run_dir.failed):
         return failure_state(item)
     ending = f", exit code {job.exit_code}" if job.exit_code else ""
-    last_words = (last_line(log) if log is not None else None) or "the log is empty"
-    return State.FAILED, f"SLURM: {job.state}{ending}: {last_words}"
+    last_output = (last_line(log) if log is not None else None) or "the log is empty"
+    return State.FAILED, f"SLURM: {job.state}{ending}: {last_output}"
 
 
 def _log(item: Evidence, state: State) -> Path | None:
@@ -160,7 +160,7 @@ def _log(item: Evidence, state: State) -> Path | None:
 
 
 def open_local_jobs(runs: Sequence[Path]) -> list[int]:
-    """Return the process ids of jobs of this host that work on runs, those of a queue that was killed among them."""
+    """Return the process ids of live jobs on this host that train some runs, including jobs of a killed queue."""
     lasts = [attempts[-1] for attempts in map(read_attempts, runs) if attempts]
     jobs = [last.job for last in lasts if last.end is None and last.job_id is None and last.job.is_alive]
     return [job.pid for job in jobs if job.pid is not None]

@@ -1,4 +1,4 @@
-"""Statuses for reading."""
+"""Formats statuses as text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LISTED_DONE = 40
 
 
 def status_text(statuses: Sequence[RunStatus], folder: Path) -> RenderableType:
-    """Return a table of the runs, and below it the causes and logs of those that did not end well."""
+    """Return a table of the runs, followed by causes and logs of those with problems."""
     counts = Counter(status.state for status in statuses)
     line = ", ".join(f"{counts[state]} {state.value}" for state in State if counts[state])
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
@@ -49,14 +49,14 @@ def _causes(statuses: Sequence[RunStatus]) -> list[RenderableType]:
     lines: list[RenderableType] = []
     for status in statuses:
         waits_for = status.state is State.PENDING and status.cause not in (None, "Priority", "Resources")
-        if (status.cause and not _goes_well(status.state)) or waits_for:
+        if (status.cause and not _is_fine(status.state)) or waits_for:
             lines.append(Text(f"{status.name}: {status.cause}", style=_style(status.state)))
-            if status.log is not None and not _goes_well(status.state):
+            if status.log is not None and not _is_fine(status.state):
                 lines.append(Text(f"    see {status.log}", style="dim"))
     return [Text(""), *lines] if lines else []
 
 
-def _goes_well(state: State) -> bool:
+def _is_fine(state: State) -> bool:
     return state is State.DONE or state.is_active
 
 

@@ -1,4 +1,4 @@
-"""Submits what a sweep still lacks, to this machine or to SLURM, and never a run twice."""
+"""Submits the missing runs of a sweep to this machine or to SLURM, and never a run twice."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ class Request:
 
     Attributes:
         overrides: of the call, for all runs.
-        allowed: lint codes that may pass.
+        allowed: lint codes that are allowed.
         states: the states whose runs are to be started.
         detach: local only: do not wait for the runs.
-        forecast: whether to measure the device first and to write into each run how long it should take.
-        measure_again: whether to measure although an earlier measurement is cached.
+        forecast: whether to measure the device first and record each run's predicted times.
+        measure_again: measure even if an earlier measurement is cached.
     """
 
     expansion: Expansion
@@ -103,12 +103,12 @@ def submit(request: Request) -> int:
             print(f"process {pid} runs them; see: python -m launch status {journal.sweep_folder} --watch")
             return EXIT_DONE
         journal.record_queue(names, logs.name, this_process())
-    # The lock covers the decision, not the hours of training.
+    # The lock covers the decision, not the training.
     return _work(request, paths, logs)
 
 
 def _require_queue(journal: Journal) -> None:
-    """Raise SlurmError if runs of the sweep went to SLURM and it does not say what became of them."""
+    """Raise SlurmError if runs of the sweep were submitted to SLURM and squeue does not respond."""
     jobs = journal.accepted_job_ids()
     if jobs and not Queue.ask(jobs).reached:
         raise SlurmError("squeue is not responding, so queued jobs cannot be checked; retry later.")
@@ -123,7 +123,7 @@ def _selection_text(selection: Selection, folder: Path) -> str:
 
 
 def _write(request: Request, chosen: Sequence[Run], journal: Journal, num_done: int) -> list[list[Run]]:
-    """Write what the jobs will read: the sweep, the code, and each run's config; return the runs by job."""
+    """Write the sweep, the code snapshot and each run's config; return the runs by job."""
     cluster, sweep = request.cluster, request.expansion.sweep
     prober = Prober(request.expansion.runs, request.expansion.folder, cluster, request.measure_again)
     measured = prober.resolve_auto(chosen)
@@ -156,7 +156,7 @@ def _write(request: Request, chosen: Sequence[Run], journal: Journal, num_done: 
 
 
 def _work(request: Request, groups: Sequence[Sequence[Path]], logs: Path) -> int:
-    """Work off the groups on this machine and show how it goes."""
+    """Run the jobs on this machine and show their progress."""
     root = request.expansion.folder
     try:
         foreground_queue(root, groups, request.cluster, logs).run()

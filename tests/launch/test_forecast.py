@@ -170,4 +170,4 @@ def test_a_device_that_cannot_be_measured_costs_a_sentence(launch, runs):
 def test_a_cluster_means_nothing_to_a_plan_without_a_forecast(launch, runs):
     answer = launch("plan", "sweep=twelve", "cluster=local")
     assert answer.status == 2
-    assert "unless it has --forecast" in answer.err
+    assert "only with --forecast" in answer.err
