@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-#: The folder that holds this package, and ``conf/`` beside it.
+#: The folder that holds this package, and ``conf/`` next to it.
 SOURCE_DIR = Path(__file__).resolve().parent.parent
 CONF_DIR = SOURCE_DIR / "conf"
 

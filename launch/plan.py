@@ -28,7 +28,7 @@ _BLOCKS = 10
 
 @dataclass(frozen=True)
 class Stage:
-    """Consecutive epochs with the same batch size. A pair holds a quantity's first and last value.
+    """Consecutive epochs that are alike, or a block of a ramp. A pair holds a quantity's first and last value.
 
     Attributes:
         micro_batch_size: samples in one forward/backward on one rank; None if the cap is still to be measured.

@@ -13,12 +13,12 @@ from torch import nn
 
 
 def conv1x1(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
-    """Return a 1x1 convolution without bias, for use beside BatchNorm."""
+    """Return a 1x1 convolution without bias, for use with BatchNorm."""
     return nn.Conv2d(in_channels, out_channels, kernel_size=1, stride=stride, bias=False)
 
 
 def conv3x3(in_channels: int, out_channels: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
-    """Return a padded 3x3 convolution without bias, for use beside BatchNorm."""
+    """Return a padded 3x3 convolution without bias, for use with BatchNorm."""
     return nn.Conv2d(in_channels, out_channels, kernel_size=3, stride=stride, padding=1, groups=groups, bias=False)
 
 

@@ -23,7 +23,7 @@ from adabatch.schedules.progress import Progress
 
 
 class CoupledSchedule(Schedule):
-    """Batch size and learning rate from a growth and a decay that depend on progress alone.
+    """Batch size and learning rate from a growth and a decay that depend only on progress.
 
     Args:
         config: first batch size, cap, warm-up, exponent.

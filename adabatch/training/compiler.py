@@ -48,11 +48,11 @@ def compile_network(network: nn.Module, hardware: HardwareConfig, world_size: in
     limit = "recompile_limit" if hasattr(dynamo_config, "recompile_limit") else "cache_size_limit"
     setattr(dynamo_config, limit, _MAX_COMPILED_SHAPES)
     if world_size > 1 and (hardware.compile in CUDA_GRAPH_MODES or torch.__version__ < "2.9"):
-        # Split at gradient buckets, a network keeps recording its graphs anew; before 2.9 its parts could also free
+        # Split at gradient buckets, a network keeps re-recording its graphs; before 2.9 its parts could also free
         # each other's buffers.
         dynamo_config.optimize_ddp = False
     if hardware.deterministic and hasattr(inductor_config, "deterministic"):
-        inductor_config.deterministic = True  # otherwise a resumed run could choose other kernels
+        inductor_config.deterministic = True  # otherwise a resumed run could time and choose other kernels
     inductor_config.fx_graph_cache = functorch_config.enable_autograd_cache = False
     if hasattr(inductor_config, "cpp_cache_precompile_headers"):
         inductor_config.cpp_cache_precompile_headers = False  # they are stored outside the run's own folder
