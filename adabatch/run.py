@@ -7,10 +7,10 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from adabatch.config import TrainConfig, config_hash, differences, load_config, save_config, to_dict, with_measured
 from adabatch.errors import (
@@ -33,6 +33,8 @@ from adabatch.rundir.outcome import Failure, clear_outcome, mark_failed, write_s
 from adabatch.rundir.states import State
 
 if TYPE_CHECKING:
+    import torch
+
     from adabatch.training.worker import Worker
 
 _log = logging.getLogger("adabatch")
@@ -124,7 +126,7 @@ def _execute(config: TrainConfig, run_dir: RunDir, place: RankPlace | None) -> i
         try:
             from adabatch.training.worker import Worker
 
-            worker = Worker(config, run_dir, place, stop)
+            worker = Worker(config, run_dir, place, stop, _resolve_auto)
             worker.train()
             return worker.finish(State.DONE, None, EXIT_DONE)
         except Preempted as stopped:
@@ -134,6 +136,13 @@ def _execute(config: TrainConfig, run_dir: RunDir, place: RankPlace | None) -> i
             return worker.finish(State.PREEMPTED, str(stopped), status) if worker else status
         except Exception as error:
             return _record_failure(error, worker, run_dir, is_main)
+
+
+def _resolve_auto(config: TrainConfig, device: torch.device) -> tuple[TrainConfig, Sequence[str], dict[str, Any]]:
+    from adabatch.measure.resolve_auto import resolve_auto
+
+    resolved = resolve_auto([config], device)
+    return resolved.configs[0], resolved.reasons, resolved.measured
 
 
 def _record_failure(error: Exception, worker: Worker | None, run_dir: RunDir, is_main: bool) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -38,6 +39,8 @@ from adabatch.training.tracking import Tracker, make_tracker
 _START_TIMEOUT = timedelta(minutes=2)
 #: The first rank may have to compile a large network several times before the others can connect.
 _MEASURING_TIMEOUT = timedelta(minutes=30)
+#: From a config and a device to the config without ``auto``, a sentence for each measured value, and the values by key.
+ResolveAuto = Callable[[TrainConfig, torch.device], tuple[TrainConfig, Sequence[str], dict[str, Any]]]
 _log = logging.getLogger(__name__)
 
 
@@ -49,9 +52,17 @@ class Worker:
         run_dir: prepared.
         place: of this rank; None for a single-process run.
         stop: set by signals.
+        resolve_auto: called if the config holds an ``auto``.
     """
 
-    def __init__(self, config: TrainConfig, run_dir: RunDir, place: RankPlace | None, stop: StopRequest) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        run_dir: RunDir,
+        place: RankPlace | None,
+        stop: StopRequest,
+        resolve_auto: ResolveAuto,
+    ) -> None:
         self._run_dir = run_dir
         self._config = config
         self._device = make_device(config, place.gpu if place else 0)
@@ -59,7 +70,7 @@ class Worker:
         self.world_size = place.world_size if place else 1
         start_timeout = _MEASURING_TIMEOUT if is_auto(config) else _START_TIMEOUT
         if place is None or place.rank == 0:
-            self._resolve_auto()
+            self._resolve_auto(resolve_auto)
         self._ranks = (
             ProcessGroupRanks(place, self._device, self._abandon, start_timeout)
             if place and self.world_size > 1
@@ -78,18 +89,15 @@ class Worker:
         assert self._loop is not None
         self._loop.train()
 
-    def _resolve_auto(self) -> None:
+    def _resolve_auto(self, resolve_auto: ResolveAuto) -> None:
         """Replace ``auto`` by the values measured to be best on this device, also in the saved config."""
         if not is_auto(self._config):
             return
-        from adabatch.measure.resolve_auto import resolve_auto
-
-        resolved = resolve_auto([self._config], self._device)
-        for sentence in resolved.reasons:
+        self._config, reasons, measured = resolve_auto(self._config, self._device)
+        for sentence in reasons:
             _log.info("%s", sentence)
-        (self._config,) = resolved.configs
         save_config(self._config, self._run_dir.config)
-        update_meta(self._run_dir, measured=resolved.measured)
+        update_meta(self._run_dir, measured=measured)
 
     def _build(self, stop: StopRequest) -> None:
         config = self._config
