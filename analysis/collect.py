@@ -16,7 +16,7 @@ from adabatch.rundir.columns import COLUMNS, OfRun, columns_where
 from adabatch.rundir.files import find_runs
 from adabatch.rundir.state import RunState, collect_evidence, read_state
 from adabatch.rundir.states import State
-from analysis.frames import IDENTITY, RESULTS, Data, is_final
+from analysis.frames import IDENTITY, RESULTS, Data, is_final, is_results_only
 from analysis.run_files import RunFiles, read_run
 
 #: The files whose change makes a run directory worth reading again; its state is read anew until it is done.
@@ -123,6 +123,7 @@ def make_data(runs: Sequence[RunFiles], states: Sequence[RunState]) -> Data:
     table = table.join(_results(epochs))
     table["epochs"] = table.epochs.fillna(0).astype("int64")
     table.loc[~is_final(table), [*_FINAL, "best_test_accuracy", "best_epoch"]] = float("nan")
+    table.loc[is_results_only(table), ["best_test_accuracy", "best_epoch"]] = float("nan")
     table["seed"] = table.seed.astype("Int64")
     front = [*IDENTITY, "group", "baseline", "dataset", "network", "state", "cause", "damage", *RESULTS]
     return Data(table[[*front, *(name for name in table if name not in front)]].drop(columns="run"), epochs)
@@ -132,8 +133,9 @@ def _row(run: RunFiles, found: RunState) -> dict[str, Any]:
     """Return the run's row of ``runs`` without what follows from the epochs."""
     damages = list(run.damages)
     num_epochs = run.values.get("num_epochs")
-    if found.state is State.DONE and num_epochs is not None and len(run.epochs) != num_epochs and not damages:
-        damages.append(f"epochs.csv holds {len(run.epochs)} of {num_epochs} epochs although the run is done")
+    last = int(run.epochs.epoch.iloc[-1]) if len(run.epochs) else 0
+    if found.state is State.DONE and num_epochs is not None and last != num_epochs and not damages:
+        damages.append(f"epochs.csv holds {last} of {num_epochs} epochs although the run is done")
     damage = "; ".join(damages) or None
     cause = f"damaged: {damage}" if damage else found.cause
     return {**run.values, "state": found.state.value, "cause": cause, "damage": damage}

@@ -79,10 +79,11 @@ def curve_frame(data: Data, group: str, curve: Curve) -> pd.DataFrame:
 
     Columns ``arm``, ``epoch``, ``x``, ``y``, ``low``, ``high``, ``n``. An epoch that not all seeds have finished yet
     is the mean over those that have. x is the sum of each epoch's mean step, which is the mean where all seeds have
-    finished, and does not jump back where the slower ones have not.
+    finished, and does not jump back where the slower ones have not. Runs of which only the end is known are left out.
     """
     runs = data.runs[data.runs.group == group]
-    epochs = data.epochs[data.epochs.run.isin(runs.index)].sort_values(["run", "epoch"], kind="stable")
+    followed = data.followed
+    epochs = followed[followed.run.isin(runs.index)].sort_values(["run", "epoch"], kind="stable")
     x = epochs[curve.x].astype(float)
     steps = x.groupby(epochs.run, observed=True).diff().fillna(x)
     y = _rate_per_sample(epochs, runs) if curve.y == "rate_per_sample" else epochs[curve.y]

@@ -34,6 +34,11 @@ def is_final(runs: pd.DataFrame) -> pd.Series:
     return (runs.state == State.DONE.value) & runs.damage.isna()
 
 
+def is_results_only(runs: pd.DataFrame) -> pd.Series:
+    """Return of which runs only the end is known: imported ones, whose single epoch is the last."""
+    return runs.results_only.eq(True)
+
+
 def shown_state(runs: pd.DataFrame) -> pd.Series:
     """Return the word that people see for each run: its state, or ``damaged`` where its files cannot be used."""
     return runs.state.where(runs.damage.isna(), DAMAGED)
@@ -84,6 +89,11 @@ class Data:
     def done(self) -> pd.DataFrame:
         """The runs whose numbers are final."""
         return self.runs[is_final(self.runs)]
+
+    @property
+    def followed(self) -> pd.DataFrame:
+        """The epochs of the runs that were logged epoch by epoch: what curves and times to a target are made of."""
+        return self.epochs[~self.epochs.run.isin(self.runs.index[is_results_only(self.runs)])]
 
     @property
     def unfinished(self) -> pd.DataFrame:

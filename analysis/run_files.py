@@ -29,7 +29,7 @@ from adabatch.rundir.columns import (
     columns_where,
 )
 from adabatch.rundir.files import RunDir
-from adabatch.rundir.meta import LaunchFacts, Meta, fact_infos, parse_meta
+from adabatch.rundir.meta import FOREIGN, LaunchFacts, Meta, fact_infos, parse_meta
 from adabatch.schedules.kinds import label
 
 _REQUIRED = columns_where(required=True)
@@ -94,7 +94,8 @@ def read_run(path: Path) -> RunFiles:
     config = attempt(_read_config, files.config, nothing)
     meta = attempt(_read_meta, files.meta, Meta())
     summary = attempt(_read_json, files.summary, nothing)
-    epochs = attempt(_read_epochs, files.epochs, _NO_EPOCHS)
+    results_only = _is_results_only(meta)
+    epochs = attempt(lambda path: _read_epochs(path, results_only), files.epochs, _NO_EPOCHS)
     try:
         _check_consistency(config, meta, epochs)
     except Damage as damage:
@@ -172,7 +173,12 @@ def _read_meta(path: Path) -> Meta:
     return parse_meta(_read_json(path))
 
 
-def _read_epochs(path: Path) -> pd.DataFrame:
+def _is_results_only(meta: Meta) -> bool:
+    """Return whether only the end of a run is known; this trainer's own runs have all of their epochs."""
+    return meta.source == FOREIGN and meta.results_only is True
+
+
+def _read_epochs(path: Path, results_only: bool = False) -> pd.DataFrame:
     """Return the finished rows; a last line without its end is still being written and is left out."""
     try:
         text = path.read_text(encoding="utf-8")
@@ -192,7 +198,7 @@ def _read_epochs(path: Path) -> pd.DataFrame:
         rows = _with_all_columns(rows)
     if not len(rows):
         return _NO_EPOCHS
-    _check_rows(rows)
+    _check_rows(rows, results_only)
     return rows
 
 
@@ -203,7 +209,7 @@ def _with_all_columns(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(**defaults).reindex(columns=list(dict.fromkeys([*COLUMNS, *rows.columns])))
 
 
-def _check_rows(rows: pd.DataFrame) -> None:
+def _check_rows(rows: pd.DataFrame, results_only: bool) -> None:
     """Raise Damage for a value that cannot be, by what its column is; a blank one is unknown."""
     kinds = {str(name): dtype.kind for name, dtype in rows.dtypes.items()}
     for name in COLUMNS:
@@ -211,7 +217,9 @@ def _check_rows(rows: pd.DataFrame) -> None:
             raise Damage(f"epochs.csv holds a value of {name} that is no number")
         if name not in _FRACTIONS:
             _check_values(name, rows[name].to_numpy(dtype=float))
-    if not np.array_equal(rows.epoch.to_numpy(dtype=float), np.arange(1, len(rows) + 1)):
+    if results_only and not (len(rows) == 1 and rows.epoch[0] >= 1):
+        raise Damage(f"epochs.csv holds the epochs {list(rows.epoch)[:20]}, not the last one alone")
+    if not (results_only or np.array_equal(rows.epoch.to_numpy(dtype=float), np.arange(1, len(rows) + 1))):
         raise Damage(f"epochs.csv counts the epochs {list(rows.epoch)[:20]}, not 1, 2, 3, ...")
     for name in _FRACTIONS:
         values = rows[name].to_numpy(dtype=float)
@@ -219,6 +227,8 @@ def _check_rows(rows: pd.DataFrame) -> None:
             raise Damage(f"epochs.csv holds a value of {name} that is no fraction between 0 and 1")
     for name in _RISING:
         values = rows[name].to_numpy(dtype=float)
+        if results_only and name != "elapsed_seconds" and np.isnan(values[0]):
+            continue
         if not (values[0] > 0 and (values[1:] > values[:-1]).all()):
             raise Damage(f"epochs.csv: {name} does not rise from epoch to epoch")
     if rows.test_accuracy.isna().any():

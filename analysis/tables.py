@@ -350,7 +350,7 @@ def provenance(comparison: Comparison) -> list[str]:
 
 def batch_ranges(comparison: Comparison) -> dict[tuple[str, str], str]:
     """Return by group and arm the batch size, or the first and the last one, of the run that got furthest."""
-    by_run = comparison.data.epochs.sort_values("epoch", kind="stable").groupby("run", observed=True).batch_size
+    by_run = comparison.data.followed.sort_values("epoch", kind="stable").groupby("run", observed=True).batch_size
     firsts, lasts = by_run.first().to_dict(), by_run.last().to_dict()
     ranges = {}
     runs = comparison.data.runs

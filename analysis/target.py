@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.frames import Data, has_failed, is_final
+from analysis.frames import Data, has_failed, is_final, is_results_only
 from analysis.intervals import Interval, coefficient_of_variation, paired_interval
 from analysis.matching import Matching
 from analysis.quality import Measure
@@ -61,7 +61,7 @@ def to_target(data: Data, targets: Targets, measure: Measure) -> pd.DataFrame:
     it has reached the target already.
     """
     target = data.runs.group.map(dict(targets.by_group))
-    epochs = data.epochs[["run", "epoch", measure.column, "elapsed_seconds", "samples"]]
+    epochs = data.followed[["run", "epoch", measure.column, "elapsed_seconds", "samples"]]
     epochs = epochs.sort_values("epoch", kind="stable")
     wanted = target.reindex(epochs.run.astype(object)).to_numpy(dtype=float)
     sign = 1 if measure.quality.higher_is_better else -1
@@ -73,7 +73,7 @@ def to_target(data: Data, targets: Targets, measure: Measure) -> pd.DataFrame:
     failed = [has_failed(state, damage) for state, damage in zip(data.runs.state, data.runs.damage, strict=True)]
     ended = is_final(data.runs) | pd.Series(failed, index=data.runs.index, dtype=bool)
     costs.loc[ended & costs.samples_to_target.isna()] = math.inf
-    costs.loc[data.runs.damage.notna() | target.isna()] = math.nan
+    costs.loc[data.runs.damage.notna() | target.isna() | is_results_only(data.runs)] = math.nan
     return costs
 
 

@@ -13,6 +13,8 @@ from adabatch.files import read_json, write_json_atomic
 from adabatch.rundir.files import RunDir
 
 META_FORMAT_VERSION = 1
+#: ``source`` of a run that another trainer made.
+FOREIGN = "foreign"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,9 @@ class Meta:
         measured: the measurements behind values that were ``auto``.
         trainer: name and version of another trainer, for imported runs.
         source: the origin of the run directory: ``adabatch``, ``wandb`` or ``foreign``.
-        imported_from: the file of an imported run.
+        imported_from: the files of an imported run.
+        results_only: whether ``epochs.csv`` holds only the last epoch's row: of an imported run of which only the end is
+            known.
         wandb: the origin of a run fetched from wandb.
     """
 
@@ -133,6 +137,7 @@ class Meta:
     trainer: str | None = fact(str, changes=Changes.RESULT)
     source: str = fact(str, default="adabatch")
     imported_from: str | None = fact(str, in_frame=False)
+    results_only: bool | None = fact(bool, changes=Changes.RESULT)
     wandb: dict[str, Any] | None = fact(dict, in_frame=False)
     launch: LaunchFacts = field(default_factory=LaunchFacts)
 
