@@ -56,6 +56,9 @@ class RunChecker:
 
     Args:
         allow: keys that may differ; such pairs are marked.
+
+    Attributes:
+        trajectories: by run, of those with a finished epoch.
     """
 
     def __init__(self, data: Data, allow: frozenset[str]) -> None:
@@ -65,7 +68,7 @@ class RunChecker:
         self._equal_keys = judged_by_equality(keys)
         self._own_keys = [name for name in keys if changes(name) is not Changes.NOTHING and not _is_paired_by(name)]
         self._origin_keys = [name for name in FACT_CHANGES if name in columns]
-        self._trajectories = trajectories(data)
+        self.trajectories = trajectories(data)
         self._samples = _samples_per_epoch(data)
         self._is_final = is_final(data.runs)
         self._by_arm: dict[tuple[str, str], list[CheckedRun]] = {}
@@ -89,7 +92,7 @@ class RunChecker:
 
     def batches(self, runs: Sequence[CheckedRun]) -> list[int]:
         """Return the batch sizes by epoch of the run with the most epochs."""
-        found = [self._trajectories[run.name] for run in runs if run.name in self._trajectories]
+        found = [self.trajectories[run.name] for run in runs if run.name in self.trajectories]
         if not found:
             return []
         return [int(batch) for batch in max(found, key=lambda one: one.num_epochs).batch_sizes]
@@ -147,7 +150,7 @@ class RunChecker:
             yield Difference("samples_per_epoch", own, other)
 
     def _both_trajectories(self, run: CheckedRun, base: CheckedRun) -> tuple[Trajectory | None, Trajectory | None]:
-        return self._trajectories.get(run.name), self._trajectories.get(base.name)
+        return self.trajectories.get(run.name), self.trajectories.get(base.name)
 
     def remarks(self, run: CheckedRun, base: CheckedRun) -> Iterator[str]:
         """Yield what a reader must know of a pair that is let through."""
@@ -174,6 +177,8 @@ class RunChecker:
                 yield f"{_shown(count)} {words}: seconds are those of a shared machine"
         if run.values["source"] == "foreign":
             yield "logs of another trainer: its settings are as declared, not verified"
+        if run.values.get("results_only") is True:
+            yield "only the ends of its runs are known: they are in no curve and no time to the target"
 
 
 def _is_paired_by(name: str) -> bool:

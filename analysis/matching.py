@@ -14,6 +14,7 @@ import pandas as pd
 from adabatch.fields import Difference, shown
 from analysis.checked_runs import CheckedRun, RunChecker, is_missing
 from analysis.frames import Data, tuples
+from analysis.trajectories import shift_hints
 
 _Key = tuple[str, str, str]
 _PAIR_COLUMNS = ["group", "arm", "baseline", "seed", "run", "baseline_run", "is_final", "is_timed"]
@@ -56,9 +57,12 @@ def match(data: Data, allow: Sequence[str] = (), baseline: str | None = None) ->
         allow: keys that may differ between the two runs of a pair; such pairs are marked.
         baseline: an arm's name that goes before the sweep's own; needed for runs that belong to no sweep.
     """
-    matcher = _Matcher(RunChecker(data, frozenset(allow)), baseline)
+    checker = RunChecker(data, frozenset(allow))
+    matcher = _Matcher(checker, baseline)
     for group, runs in data.runs.groupby("group", sort=False):
         matcher.match_group(str(group), runs)
+    for key, sentence in shift_hints(data, checker.trajectories, matcher.pairs, matcher.refused).items():
+        matcher.mark(key, sentence)
     return Matching(
         pd.DataFrame(matcher.pairs, columns=_PAIR_COLUMNS).astype({"is_final": bool, "is_timed": bool}),
         pd.DataFrame(matcher.refused, columns=_REFUSED_COLUMNS),
@@ -216,10 +220,10 @@ class _Matcher:
         for entry in self._checker.time_differences(run, base):
             self.refused.append(_refused_row(key, run.seed, entry, "speed"))
         for sentence in self._checker.remarks(run, base):
-            self._mark(key, sentence)
+            self.mark(key, sentence)
         if first is not None:
             for entry in self._checker.origin_differences(run, first[0]):
-                self._mark(key, f"{entry.key} is not the same in all pairs ({entry.value}, {entry.other})")
+                self.mark(key, f"{entry.key} is not the same in all pairs ({entry.value}, {entry.other})")
         is_timed = self._count(run, base)
         self.pairs.append([*key, run.seed, run.name, base.name, run.is_final and base.is_final, is_timed])
         return True
@@ -247,9 +251,10 @@ class _Matcher:
                 by_seed.setdefault(run.seed, {}).setdefault(run.values.get("sweep"), run.values["final_test_accuracy"])
         seeds = [str(seed) for seed, finals in by_seed.items() if len(set(finals.values())) > 1]
         if seeds:
-            self._mark(key, f"runs of {key[1]} with seed {', '.join(seeds)} in several sweeps have different results")
+            self.mark(key, f"runs of {key[1]} with seed {', '.join(seeds)} in several sweeps have different results")
 
-    def _mark(self, key: _Key, sentence: str) -> None:
+    def mark(self, key: _Key, sentence: str) -> None:
+        """Add what a reader must know about the pairs, once."""
         known = self.marks.setdefault(key, [])
         if sentence not in known:
             known.append(sentence)

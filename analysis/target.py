@@ -58,7 +58,7 @@ def to_target(data: Data, targets: Targets, measure: Measure) -> pd.DataFrame:
 
     Seconds are those of training and growth until the end of the first epoch whose quality is at least as good. A run
     that failed by itself did not reach it; of one that is still running, or was stopped from outside, it is NaN unless
-    it has reached the target already.
+    it has reached the target already; of one of which only the end is known, it is NaN.
     """
     target = data.runs.group.map(dict(targets.by_group))
     epochs = data.followed[["run", "epoch", measure.column, "elapsed_seconds", "samples"]]
