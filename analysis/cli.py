@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import RenderableType
 
-from adabatch.errors import EXIT_DONE, EXIT_FAILED
+from adabatch.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE
 from adabatch.terminal import print_renderable, run_command
 from analysis.collect import load
 from analysis.comparison import Comparison, compare
@@ -72,9 +72,32 @@ def _add_importers(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     offline.add_argument("folder", type=Path, metavar="DIR", help="searched for .wandb files")
     foreign = commands.add_parser("import-csv", help="logs of another trainer as run directories; see docs/analysis.md")
     foreign.set_defaults(command=_import_csv)
-    foreign.add_argument("file", type=Path, metavar="FILE")
+    foreign.add_argument("files", nargs="+", type=Path, metavar="FILE", help="CSV, or a trainer_state.json")
     foreign.add_argument("--trainer", required=True, metavar="NAME", help="the other trainer and its version")
-    foreign.add_argument("--baseline", metavar="ARM", help="the arm that others are compared with")
+    foreign.add_argument(
+        "--map", action="append", default=[], metavar="COLUMN=NAME[:UNIT]", help="a column by our name; the unit is "
+        "percent, ms, seconds, minutes, hours or from_zero",
+    )  # fmt: skip
+    foreign.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="what is the same in all rows of all files"
+    )
+    foreign.add_argument(
+        "--names", metavar="PATTERN", help="what the files' paths, or wandb's names of runs, say, such as "
+        "'{arm}/seed_{seed}/metrics.csv'",
+    )  # fmt: skip
+    foreign.add_argument(
+        "--ignore", action="append", default=[], metavar="COLUMN", help="a column that is left out; * for all unknown"
+    )
+    foreign.add_argument("--results-only", action="store_true", help="each row is a run of which only the end is known")
+    foreign.add_argument(
+        "--learning-rate-at", choices=("start", "end", "next"), default="end", help="when a row's rate was taken: at "
+        "the start of the epoch, before the schedule changed it; at the end, of the last update (default); after the "
+        "schedule's step to the next epoch",
+    )  # fmt: skip
+    foreign.add_argument(
+        "--baseline", action="append", default=[], metavar="[CELL=]ARM", help="the arm that others are compared with, "
+        "in all cells (DATASET-NETWORK) or in one",
+    )  # fmt: skip
     for parser in (fetch, offline, foreign):
         parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="where they are written")
 
@@ -176,9 +199,23 @@ def _read_wandb(options: argparse.Namespace) -> int:
 
 
 def _import_csv(options: argparse.Namespace) -> int:
-    from analysis.foreign import import_csv
+    from analysis.imports import import_logs
+    from analysis.imports.options import read_options
 
-    return _tell(import_csv(options.file, options.output, options.trainer, options.baseline))
+    read = read_options(
+        options.map,
+        options.set,
+        options.ignore,
+        options.names,
+        options.results_only,
+        options.learning_rate_at,
+        options.baseline,
+    )
+    imported = import_logs(options.files, options.output, options.trainer, read, report=_complain)
+    _tell(imported.paths)
+    if not imported.paths:
+        return EXIT_USAGE
+    return EXIT_FAILED if imported.left_out else EXIT_DONE
 
 
 def _tell(paths: Sequence[Path]) -> int:

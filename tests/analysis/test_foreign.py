@@ -71,7 +71,7 @@ def test_where_it_comes_from_is_kept(import_rows: Import) -> None:
 @pytest.mark.parametrize(
     ("rows", "header", "sentence"),
     [
-        (SMALL, HEADER.replace("updates", "steps"), "lacks the columns updates"),
+        (SMALL, HEADER.replace("updates", "steps"), "has the column steps; it must be one of"),
         ([f"{row},1" for row in SMALL], HEADER + ",steps", "has the column steps; it must be one of"),
         ([SMALL[0].replace("0.5", "50"), SMALL[1]], HEADER, "test_accuracy is 50; it must be a fraction"),
         ([SMALL[0].replace("0.5", "-5")], HEADER, "test_accuracy is -5; it must be a fraction"),
@@ -80,10 +80,11 @@ def test_where_it_comes_from_is_kept(import_rows: Import) -> None:
         ([SMALL[0].replace("fixed,0", "fixed,1.5")], HEADER, "seed is 1.5; it must be a whole number"),
         ([f"{SMALL[0]},x"], HEADER + ",num_epochs", "num_epochs is x; it must be a whole number"),
         ([f"{SMALL[0]},1"], HEADER + ",seed.x", "has the column seed.x; it must be one of"),
-        ([f"{SMALL[0]},11"], HEADER + ",forward_seconds", "spans are longer than their epoch"),
-        ([SMALL[1]], HEADER, "the epochs are [2]; they must be 1, 2, 3"),
+        ([f"{SMALL[0]},11"], HEADER + ",forward_seconds", "forward_seconds are longer than the epoch"),
+        ([SMALL[1]], HEADER, "the epochs are 2 to 2 without 1; they must be all from 1 on"),
         ([SMALL[0], SMALL[1][:-2] + "10"], HEADER, "elapsed_seconds does not rise"),
-        ([SMALL[0].replace("0.5", "")], HEADER, "test_accuracy is missing in an epoch"),
+        ([SMALL[0].replace("0.5", "")], HEADER, "lacks test_accuracy (--map COLUMN=test_accuracy"),
+        ([SMALL[0].replace("0.5", ""), SMALL[1]], HEADER, "test_accuracy is missing in epoch 1"),
         ([SMALL[0].replace("0.5", "half")], HEADER, "it must be a number"),
         (
             [SMALL[0] + ",fp32", SMALL[1] + ",bf16"],
@@ -108,7 +109,7 @@ def test_run_directories_are_not_replaced(import_rows: Import, capsys: pytest.Ca
 
 def test_an_unknown_baseline_is_refused(import_rows: Import, capsys: pytest.CaptureFixture[str]) -> None:
     import_rows(SMALL, "--baseline", "nobody", status=2)
-    assert "the baseline is nobody; it must be one of fixed." in capsys.readouterr().err
+    assert "--baseline is nobody for cifar10-resnet20; it must be one of fixed" in capsys.readouterr().err
 
 
 def test_versions_are_words_and_arms_may_be_numbers_or_none(import_rows: Import) -> None:
