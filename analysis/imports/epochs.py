@@ -106,7 +106,7 @@ def _read_cell(name: str, text: str, unit: Unit, place: str) -> float:
         value = float(parse_decimal(text) * unit.scale + unit.offset)
         if name in FRACTIONS and not 0 <= value <= 1:
             raise ValueError(f"a fraction between 0 and 1, or be mapped as percent: --map COLUMN={name}:percent")
-        if name in (*COUNTS, "epoch") and (value != math.floor(value) or value < 0 or "e" in text.lower()):
+        if name in (*COUNTS, "epoch") and not (value.is_integer() and value >= 0):
             raise ValueError("a whole number")
         if name in (*SECONDS, "learning_rate") and not 0 <= value < math.inf:
             raise ValueError("a number of at least 0")

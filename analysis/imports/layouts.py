@@ -96,7 +96,8 @@ def _whole_epochs(table: Table, options: Options) -> Table:
 
 
 def _wandb(columns: set[str]) -> bool:
-    return any(_WANDB_COLUMN.fullmatch(name) for name in columns) and bool(columns & set(_WANDB_AXES))
+    found = [_WANDB_COLUMN.fullmatch(name) for name in columns]
+    return any(match and not match["extreme"] for match in found) and bool(columns & set(_WANDB_AXES))
 
 
 def _one_run_a_row(table: Table, options: Options) -> Table:

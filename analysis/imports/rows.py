@@ -136,7 +136,7 @@ def _refuse_unknown(path: Path, names: list[str]) -> None:
         hints = "".join(dict.fromkeys(suggestion(name, KNOWN) for name in names))
         raise ConfigError(
             f"{path} has the column{'s' if len(names) > 1 else ''} {', '.join(names)}; it must be one of "
-            f"docs/analysis.md, or be named by --map {names[0]}=NAME, or left out by --ignore {names[0]}.{hints}"
+            f"docs/analysis.md, be named by --map {names[0]}=NAME, or left out by --ignore {names[0]}.{hints}"
         )
 
 

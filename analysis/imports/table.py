@@ -77,6 +77,8 @@ def _read_csv(path: Path, text: str) -> Table:
                 f"{_SEPARATOR_NAMES[separator]}; it must have at most {len(header)}, as the header. Numbers with "
                 f"decimal commas need semicolons between them."
             )
+    if not body:
+        raise ConfigError(f"{path} has a header and no rows; it must have at least one.")
     filled = [[*row, *[""] * len(header)][: len(header)] for _, row in body]
     cells = pd.DataFrame(filled, columns=header, index=[line for line, _ in body], dtype=object)
     notes = [f"line {line} is the header once more, skipped." for line in repeated]

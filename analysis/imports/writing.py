@@ -78,7 +78,7 @@ def write_run(
         OSError: if the folder cannot be written.
     """
     identity = {name: identity_value(name, text) for name, text in run.identity.items()}
-    identity_value("arm", run.cell)
+    identity_value("cell", run.cell)
     path = output / run.cell / run.identity["arm"] / run.folder
     if path.exists():
         raise Unusable(f"{path} exists already; it must be a new folder.")
@@ -165,7 +165,7 @@ def _config(identity: dict[str, Any], declared: dict[str, Any], num_epochs: int)
         for group in groups:
             target = target.setdefault(group, {})
             if not isinstance(target, dict):
-                raise Unusable(f"{key} is given, and {group} has a value itself; it must be one of them.")
+                raise Unusable(f"{key} is given, and what stands before its last dot has a value; it must be one.")
         if isinstance(target.get(name), dict):
             raise Unusable(f"{key} has a value, and keys of its own; it must be one of them.")
         target[name] = value
