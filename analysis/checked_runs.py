@@ -187,8 +187,9 @@ def _is_paired_by(name: str) -> bool:
 
 def _samples_per_epoch(data: Data) -> dict[str, float]:
     """Return the largest number of samples of an epoch by run."""
-    steps = data.epochs.groupby("run", observed=True).samples.diff().fillna(data.epochs.samples)
-    largest = steps.groupby(data.epochs.run, observed=True).max()
+    epochs = data.epochs.sort_values(["run", "epoch"], kind="stable")
+    steps = epochs.groupby("run", observed=True).samples.diff().fillna(epochs.samples)
+    largest = steps.groupby(epochs.run, observed=True).max()
     return {str(run): float(count) for run, count in largest.items()}
 
 

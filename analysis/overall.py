@@ -27,9 +27,7 @@ def overall_speedup(data: Data, matching: Matching, targets: Targets, measure: M
     `analysis.target.performance_profile`.
     """
     pairs = matching.pairs[matching.pairs.is_final & matching.pairs.is_timed]
-    pairs = pairs[
-        [matching.baselines.get(group) == base for group, base in zip(pairs.group, pairs.baseline, strict=True)]
-    ]
+    pairs = pairs[pairs.baseline == pairs.group.map(matching.baselines)]
     if pairs.group.nunique() < 2:
         return pd.DataFrame(columns=OVERALL_COLUMNS)
     seconds = data.runs.elapsed_seconds.astype(float)
@@ -43,7 +41,7 @@ def overall_speedup(data: Data, matching: Matching, targets: Targets, measure: M
         }
         found = overall(by_cell)
         ends = (math.exp(part) for part in (found.mean.value, found.mean.low, found.mean.high))
-        score = scores[[_plain_arm(name) == arm for name in scores.index]].mean()
+        score = scores[scores.index.map(_plain_arm) == arm].mean()
         rows.append([arm, found.num_cells, *ends, math.exp(found.interquartile_mean), float(score)])
     return pd.DataFrame(rows, columns=OVERALL_COLUMNS)
 

@@ -17,7 +17,7 @@ def curve_ids(data: Data, column: str) -> dict[str, int]:
     Curves are of the quality and, where it was logged, of the test loss: two seeds may by chance classify equally many
     samples correctly, but not with the same loss.
     """
-    epochs = data.epochs[["run", column, "test_loss"]]
+    epochs = data.epochs.sort_values(["run", "epoch"], kind="stable")[["run", column, "test_loss"]]
     digests = pd.util.hash_pandas_object(epochs[[column, "test_loss"]], index=False)
     by_run = epochs.assign(digest=digests).groupby("run", observed=True, sort=False)
     known = by_run.test_loss.apply(lambda losses: losses.notna().all() and (losses != 0).any())
@@ -49,11 +49,11 @@ def seed_components(data: Data, pairs: pd.DataFrame, column: str) -> list[int]:
 
 
 def distinct_runs(data: Data, runs: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Return runs without copies: of those with identical curves and equal seconds, one an arm."""
+    """Return runs without copies: of those with identical curves and equal seconds, one for each group and arm."""
     ids = curve_ids(data.select_runs(set(runs.index)), column)
     keys = pd.DataFrame(
         {"curve": [ids.get(str(run), -1 - place) for place, run in enumerate(runs.index)],
-         "seconds": runs.elapsed_seconds.to_numpy(), "arm": runs.arm.to_numpy()},
+         "seconds": runs.elapsed_seconds.to_numpy()},
         index=runs.index,
-    )  # fmt: skip
+    ).join(runs[["group", "arm"]])  # fmt: skip
     return runs[~keys.duplicated()]

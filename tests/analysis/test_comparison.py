@@ -17,8 +17,8 @@ from adabatch.errors import ConfigError
 from adabatch.run import run_config
 from analysis import Comparison, Data
 from analysis.frames import records
-from analysis.speedup import performance_profile
-from analysis.tables import accuracy_table
+from analysis.tables import quality_table
+from analysis.target import performance_profile
 from tests.adabatch.support import TINY
 from tests.analysis.runs import write_run
 
@@ -90,8 +90,8 @@ def test_updates_are_counted(tmp_path: Path) -> None:
     # 100 + 100 updates against 100 + 50
     write_arms(tmp_path, [(0.9, 10)], [(0.9, 10)])
     updates = speedup(compare(tmp_path), "updates")
-    assert updates.value == pytest.approx(200 / 150)
-    assert updates.verdict == ""
+    assert [updates.value, updates.low, updates.high] == pytest.approx([200 / 150] * 3)
+    assert updates.verdict == "exact"
 
 
 def test_the_split_by_hand(tmp_path: Path) -> None:
@@ -130,32 +130,46 @@ def test_the_factors_of_the_split_multiply_to_the_total(
     assert split.total == pytest.approx(speedup(comparison).value)
 
 
-def test_a_speedup_no_larger_than_the_noise_is_within_noise(tmp_path: Path) -> None:
-    # equal runs of the baseline differ by 1.2; the arm is faster by about 1.05
+def test_noise_is_the_coefficient_of_variation_of_equal_work(tmp_path: Path) -> None:
     write_arms(tmp_path, [(0.9, 10), (0.9, 12)], [(0.9, 10), (0.9, 10.9)])
+    # standard deviations of log seconds: ln(12 / 10) / sqrt(2) and ln(10.9 / 10) / sqrt(2), one degree of freedom each
+    pooled = (math.log(1.2) ** 2 + math.log(1.09) ** 2) / 4
+    assert speedup(compare(tmp_path)).noise == pytest.approx(math.sqrt(math.expm1(pooled)))
+
+
+@pytest.mark.parametrize("faster", [10.9, 13.2])
+def test_a_difference_that_the_interval_does_not_tell_from_none_is_undecided(tmp_path: Path, faster: float) -> None:
+    write_arms(tmp_path, [(0.9, 10), (0.9, 12)], [(0.9, 10), (0.9, faster)])
     total = speedup(compare(tmp_path))
-    assert total.noise == pytest.approx(1.2)
-    assert total.verdict == "within noise"
+    assert total.low < 1 < total.high
+    assert total.decision == "undecided"
+    assert total.verdict.endswith("seeds")
 
 
-def test_a_slowdown_no_larger_than_the_noise_is_within_noise_too(tmp_path: Path) -> None:
-    write_arms(tmp_path, [(0.9, 10), (0.9, 12)], [(0.9, 11), (0.9, 12)])
-    assert speedup(compare(tmp_path)).verdict == "within noise"
+@pytest.mark.parametrize(("seconds", "decision"), [(5, "faster"), (22, "slower")])
+def test_a_difference_beyond_the_smallest_effect_is_named(tmp_path: Path, seconds: float, decision: str) -> None:
+    write_arms(tmp_path, [(0.9, 10), (0.9, 12), (0.9, 11)], [(0.9, seconds)] * 3)
+    assert speedup(compare(tmp_path)).decision == decision
 
 
-def test_a_speedup_beyond_the_noise_has_no_such_mark(tmp_path: Path) -> None:
-    write_arms(tmp_path, [(0.9, 10), (0.9, 12)], [(0.9, 5), (0.9, 5)])
-    assert speedup(compare(tmp_path)).verdict == ""
+def test_a_speedup_smaller_than_the_smallest_effect_is_not_called_faster(tmp_path: Path) -> None:
+    write_arms(tmp_path, [(0.9, 10.1), (0.9, 10.102), (0.9, 10.098)], [(0.9, 10)] * 3)
+    total = speedup(compare(tmp_path))
+    assert total.low > 1
+    assert total.verdict == "equal within 2 %"
+    assert speedup(compare(tmp_path, smallest_effect=0.005)).decision == "faster"
 
 
 def test_one_seed_leaves_the_noise_and_the_interval_unknown(tmp_path: Path) -> None:
     write_arms(tmp_path, [(0.9, 10)], [(0.9, 5)])
     comparison = compare(tmp_path)
     total = speedup(comparison)
-    assert total.verdict == "noise unknown"
+    assert total.verdict == "undecided: at least 2 seeds"
+    assert math.isnan(total.noise)
     assert math.isnan(total.low)
-    accuracy = row(comparison.accuracy, arm="adaptive")
+    accuracy = row(comparison.quality, arm="adaptive")
     assert (accuracy.n, accuracy.decision) == (1, "undecided")
+    assert accuracy.verdict == "undecided: at least 2 seeds"
     assert math.isnan(accuracy.final_sd)
 
 
@@ -164,42 +178,47 @@ def test_equal_runs_have_speedup_one_and_no_difference(tmp_path: Path) -> None:
     write_arms(tmp_path, arm, arm)
     comparison = compare(tmp_path)
     total = speedup(comparison)
-    assert (total.value, total.low, total.high, total.verdict) == (1.0, 1.0, 1.0, "within noise")
-    accuracy = row(comparison.accuracy, arm="adaptive")
-    assert (accuracy.difference_points, accuracy.low_points, accuracy.decision) == (0.0, 0.0, "within")
+    assert (total.value, total.low, total.high, total.verdict) == (1.0, 1.0, 1.0, "equal within 2 %")
+    accuracy = row(comparison.quality, arm="adaptive")
+    # digits has 359 test samples, the least step between two accuracies is 100 / 359 points:
+    # t(0.975, 2) = 4.302653 times that / sqrt(6) / sqrt(3)
+    assert (accuracy.difference, accuracy.decision) == (0.0, "equivalent")
+    assert accuracy.low == pytest.approx(-4.302653 * 100 / 359 / math.sqrt(18), abs=1e-5)
 
 
-def test_two_seeds_that_differ_equally_decide_nothing(tmp_path: Path) -> None:
+def test_two_seeds_that_differ_equally_have_an_interval_of_the_test_sets_resolution(tmp_path: Path) -> None:
     write_arms(tmp_path, [(0.9, 10), (0.8, 10)], [(0.902, 10), (0.802, 10)])
-    table = accuracy_table(compare(tmp_path))
-    shown = table.frame.set_index("arm").loc["adaptive", ["pairs", "points", "95 % CI", "verdict"]]
-    assert list(shown) == ["2", "+0.20", "–", "undecided: about 3 seeds needed"]
-    assert any("equal by chance" in note for note in table.notes)
+    found = row(compare(tmp_path).quality, arm="adaptive")
+    # t(0.975, 1) = 12.7062 times 100 / 359 / sqrt(6) / sqrt(2) points
+    assert found.high - found.difference == pytest.approx(12.7062 * 100 / 359 / math.sqrt(12), abs=1e-4)
+    table = quality_table(compare(tmp_path))
+    shown = dict(zip(table.columns, table.rows[1], strict=True))
+    assert (shown["pairs"], shown["points"]) == ("2", "+0.20")
 
 
 def test_accuracy_by_hand(tmp_path: Path) -> None:
     write_arms(tmp_path, [(0.90, 10), (0.92, 10), (0.94, 10)], [(0.89, 10), (0.93, 10), (0.91, 10)])
     comparison = compare(tmp_path)
-    baseline, adaptive = (row(comparison.accuracy, arm=arm) for arm in ("fixed", "adaptive"))
+    baseline, adaptive = (row(comparison.quality, arm=arm) for arm in ("fixed", "adaptive"))
     assert baseline.final_mean == pytest.approx(0.92)
     assert baseline.final_sd == pytest.approx(0.02)
     assert adaptive.final_mean == pytest.approx(0.91)
     # differences -1, +1, -3 points: mean -1, standard deviation 2, t(0.975, 2) = 4.302653
-    assert adaptive.difference_points == pytest.approx(-1.0)
-    assert adaptive.low_points == pytest.approx(-1 - 4.302653 * 2 / math.sqrt(3), abs=1e-4)
+    assert adaptive.difference == pytest.approx(-1.0)
+    assert adaptive.low == pytest.approx(-1 - 4.302653 * 2 / math.sqrt(3), abs=1e-4)
     assert adaptive.pairs == 3
 
 
 def test_best_and_final_are_told_apart(tmp_path: Path) -> None:
     write_run(tmp_path, accuracies=(0.9, 0.7))
-    found = row(compare(tmp_path).accuracy, arm="fixed")
+    found = row(compare(tmp_path).quality, arm="fixed")
     assert (found.final_mean, found.best_mean) == (0.7, 0.9)
 
 
 def test_a_missing_seed_is_listed_and_the_others_are_paired(tmp_path: Path) -> None:
     write_arms(tmp_path, [(0.9, 10), (0.5, 10)], [(0.8, 5)])
     comparison = compare(tmp_path)
-    assert row(comparison.accuracy, arm="adaptive").difference_points == pytest.approx(-10.0)
+    assert row(comparison.quality, arm="adaptive").difference == pytest.approx(-10.0)
     assert speedup(comparison).n == 1
     [unpaired] = records(comparison.matching.unpaired)
     assert (unpaired["seed"], unpaired["reason"]) == (1, "adaptive has no run of this seed")
@@ -209,8 +228,8 @@ def test_an_unfinished_run_is_in_no_number(tmp_path: Path) -> None:
     write_arms(tmp_path, [(0.9, 10), (0.9, 10)], [(0.8, 5)])
     write_run(tmp_path, "adaptive", 1, accuracies=(0.1, 0.2), state="preempted", cause="SIGTERM", **GROWING)
     comparison = compare(tmp_path)
-    found = row(comparison.accuracy, arm="adaptive")
-    assert (found.n, found.planned, found.final_mean) == (1, 2, 0.8)
+    found = row(comparison.quality, arm="adaptive")
+    assert (found.n, found.planned, found.missing, found.failed, found.final_mean) == (1, 2, 1, 0, 0.8)
     assert list(comparison.matching.unpaired.reason) == ["preempted (SIGTERM)"]
 
 
@@ -221,61 +240,92 @@ def test_a_diverged_run_decides_against_its_arm(tmp_path: Path) -> None:
         batches=(10,), rates=(0.01,), changes={"num_epochs": 2},
     )  # fmt: skip
     comparison = compare(tmp_path, target=0.5)
-    found = row(comparison.accuracy, arm="adaptive")
-    assert (found.n, found.planned, found.diverged, found.decision) == (1, 2, 1, "diverged")
+    found = row(comparison.quality, arm="adaptive")
+    assert (found.n, found.planned, found.failed, found.decision) == (1, 2, 1, "failed")
+    assert found.verdict == "failed in 1 of 2 runs"
     assert speedup(comparison).n == 1
 
 
+def to_target(comparison: Comparison) -> Any:
+    return row(comparison.target, arm="adaptive")
+
+
 def test_time_to_target_by_hand(tmp_path: Path) -> None:
-    write_run(tmp_path, "fixed", accuracies=(0.5, 0.7, 0.9), epoch_seconds=10)
-    write_run(tmp_path, "adaptive", accuracies=(0.5, 0.8, 0.9), epoch_seconds=5)
-    comparison = compare(tmp_path, target=0.8)
-    assert speedup(comparison, "seconds_to_target").value == pytest.approx(30 / 10)
-    assert speedup(comparison, "samples_to_target").value == pytest.approx(3000 / 2000)
+    for seed, factor in enumerate((1.0, 1.1)):
+        write_run(tmp_path, "fixed", seed, accuracies=(0.5, 0.7, 0.9), epoch_seconds=10 * factor)
+        write_run(tmp_path, "adaptive", seed, accuracies=(0.5, 0.8, 0.9), epoch_seconds=5 * factor)
+    found = to_target(compare(tmp_path, target=0.8))
+    assert found.value == pytest.approx(30 / 10)
+    assert (found.median_seconds, found.baseline_median_seconds) == (pytest.approx(10.5), pytest.approx(31.5))
+    assert found.median_samples == 2000
+    assert (found.reached, found.n, found.baseline_reached, found.baseline_n) == (2, 2, 2, 2)
+    assert found.decision == "faster"
 
 
 def test_an_unreached_target_is_neither_zero_nor_dropped(tmp_path: Path) -> None:
     write_arms(tmp_path, [(0.9, 10), (0.9, 10)], [(0.9, 5), (0.7, 5)])
-    found = speedup(compare(tmp_path, target=0.85), "seconds_to_target")
+    found = to_target(compare(tmp_path, target=0.85))
     assert math.isnan(found.value)
-    assert (found.verdict, found.reached, found.planned, found.baseline_reached) == ("not reached", 1, 2, 2)
+    assert (found.reached, found.n, found.baseline_reached) == (1, 2, 2)
+    # Wilson's interval of 1 of 2: (1/2 + z**2/4 -+ z sqrt(1/8 + z**2/16)) / (1 + z**2/2), z = 1.959964
+    assert (found.reached_low, found.reached_high) == (pytest.approx(0.0945, abs=1e-4), pytest.approx(0.9055, abs=1e-4))
+    assert found.decision == "undecided"
 
 
-def test_a_diverged_run_did_not_reach_the_target_even_if_it_passed_it(tmp_path: Path) -> None:
+def test_a_failed_run_did_not_reach_the_target(tmp_path: Path) -> None:
     write_arms(tmp_path, [(0.9, 10)], [])
     write_run(
         tmp_path, "adaptive", 0, accuracies=(0.2,), state="failed", cause="NonFiniteLoss: nan", batches=(10,),
         rates=(0.01,), changes={"num_epochs": 2},
     )  # fmt: skip
-    found = speedup(compare(tmp_path, target=0.85), "seconds_to_target")
-    assert (found.verdict, found.reached, found.planned) == ("not reached", 0, 1)
+    found = to_target(compare(tmp_path, target=0.85))
+    assert (found.verdict, found.reached, found.n) == ("not reached", 0, 1)
+    assert found.median_seconds == math.inf
 
 
-def profile(root: Path, target: float) -> pd.DataFrame:
+def test_a_run_that_was_stopped_is_unknown_not_late(tmp_path: Path) -> None:
+    write_arms(tmp_path, [(0.9, 10), (0.9, 10)], [(0.9, 5)])
+    write_run(
+        tmp_path, "adaptive", 1, accuracies=(0.2,), state="preempted", cause="SIGTERM", batches=(10,), rates=(0.01,),
+        changes={"num_epochs": 2},
+    )  # fmt: skip
+    found = to_target(compare(tmp_path, target=0.85))
+    assert (found.reached, found.n) == (1, 1)
+
+
+def profile_of(root: Path, target: float) -> pd.DataFrame:
     comparison = compare(root, target=target)
-    return performance_profile(comparison.data, comparison.matching, comparison.targets)
+    return performance_profile(comparison.data, comparison.matching, comparison.targets, comparison.measure)
 
 
 def test_the_performance_profile_by_hand(tmp_path: Path) -> None:
     # seed 0: 20 s against 10 s; seed 1: 20 s against never
     write_arms(tmp_path, [(0.9, 10), (0.9, 10)], [(0.9, 5), (0.2, 5)])
-    frame = profile(tmp_path, 0.85)
-    assert [tuple(entry.values()) for entry in records(frame)] == [
+    frame = profile_of(tmp_path, 0.85)
+    assert [(entry["arm"], entry["factor"], entry["share"]) for entry in records(frame)] == [
         ("adaptive", 1.0, 0.5),
         ("fixed", 1.0, 0.5),
         ("fixed", 2.0, 1.0),
     ]
+    scores = frame.groupby("arm").score.first()
+    assert (scores["adaptive"], scores["fixed"]) == (0.5, pytest.approx((0.5 * 1 + 1.0 * 2) / 3))
 
 
-def test_a_target_that_nobody_reached_has_no_profile(tmp_path: Path) -> None:
+def test_a_target_that_nobody_reached_has_a_share_of_nothing(tmp_path: Path) -> None:
     write_arms(tmp_path, [(0.9, 10)], [(0.9, 5)])
-    assert len(profile(tmp_path, 0.99)) == 0
+    frame = profile_of(tmp_path, 0.99)
+    assert sorted(frame.arm) == ["adaptive", "fixed"]
+    assert set(frame.share) == {0.0}
+    assert frame.factor.isna().all()
 
 
 def test_the_target_is_the_baselines_median_minus_the_margin(tmp_path: Path) -> None:
     write_arms(tmp_path, [(0.90, 10), (0.92, 10), (0.99, 10)], [(0.9, 5)])
-    assert compare(tmp_path).targets == {"digits-tiny_cnn": pytest.approx(0.91)}
-    assert compare(tmp_path, margin_points=2.0).targets == {"digits-tiny_cnn": pytest.approx(0.90)}
+    assert compare(tmp_path).targets.by_group == {"digits-tiny_cnn": pytest.approx(0.91)}
+    assert compare(tmp_path, margin=2.0).targets.by_group == {"digits-tiny_cnn": pytest.approx(0.90)}
+    assert not compare(tmp_path).targets.is_declared
+    declared = compare(tmp_path, target=0.95).targets
+    assert (declared.by_group, declared.is_declared) == ({"digits-tiny_cnn": 0.95}, True)
 
 
 @pytest.mark.parametrize(
@@ -313,11 +363,11 @@ def test_pairs_that_differ_are_refused_by_key_and_values_and_let_through_when_to
     if key in ("runs_per_job", "concurrent_runs", "num_threads"):  # these may change nothing but the time
         assert entry["refuses"] == "speed"
         assert math.isnan(speedup(refused).value)
-        assert row(refused.accuracy, arm="adaptive").pairs == 1
+        assert row(refused.quality, arm="adaptive").pairs == 1
     else:
         assert entry["refuses"] == "all"
         assert len(refused.speedup) == 0
-        assert math.isnan(row(refused.accuracy, arm="adaptive").difference_points)
+        assert math.isnan(row(refused.quality, arm="adaptive").difference)
 
     allowed = compare(tmp_path, allow=[key])
     assert len(allowed.matching.refused) == 0
@@ -364,14 +414,16 @@ def test_cells_are_compared_within_themselves(tmp_path: Path) -> None:
     assert totals.to_dict() == {"digits-tiny_cnn": pytest.approx(2.0), "digits-resnet14": pytest.approx(0.5)}
 
 
-def test_repeats_of_a_seed_do_not_count_as_seeds(tmp_path: Path) -> None:
-    for repeat, (slow, fast) in enumerate([(10, 5), (10, 2.5)]):
+def test_repeats_of_a_seed_are_repeats_of_its_time_but_one_replicate_of_its_quality(tmp_path: Path) -> None:
+    for repeat, (slow, fast) in enumerate([(10, 5), (11, 2.5)]):
         write_run(tmp_path, "fixed", 0, epoch_seconds=slow, name=f"repeat_{repeat}", **DECAYING)
         write_run(tmp_path, "adaptive", 0, epoch_seconds=fast, name=f"repeat_{repeat}", **GROWING)
     total = speedup(compare(tmp_path))
-    assert total.n == 1
-    assert total.value == pytest.approx(math.sqrt(8))
-    assert total.noise == pytest.approx(2.0)
+    assert (total.n, total.is_paired) == (2, False)
+    assert total.value == pytest.approx(math.sqrt(2 * 4.4))
+    # one degree of freedom each: ln(1.1) and ln(2), over sqrt(2)
+    assert total.noise == pytest.approx(math.sqrt(math.expm1((math.log(1.1) ** 2 + math.log(2) ** 2) / 4)))
+    assert row(compare(tmp_path).quality, arm="adaptive").replicates == 1
 
 
 def test_runs_of_no_sweep_are_compared_with_the_smallest_fixed_batch_or_as_told(tmp_path: Path) -> None:
@@ -388,10 +440,10 @@ def test_pairs_of_two_sweeps_that_differ_are_not_averaged(tmp_path: Path) -> Non
             write_run(tmp_path / name, "fixed", seed, **{**DECAYING, **options})
             write_run(tmp_path / name, "adaptive", seed, **{**GROWING, **options})
     comparison = compare(tmp_path)
-    assert row(comparison.accuracy, arm="adaptive").final_mean == pytest.approx(0.9)
-    assert row(comparison.accuracy, arm="fixed").final_mean == pytest.approx(0.9)
+    assert row(comparison.quality, arm="adaptive").final_mean == pytest.approx(0.9)
+    assert row(comparison.quality, arm="fixed").final_mean == pytest.approx(0.9)
     assert set(comparison.matching.refused.key) == {"optimizer.weight_decay"}
-    assert speedup(comparison).noise == 1.0
+    assert speedup(comparison).noise == 0.0
 
 
 def test_pairs_that_are_equal_within_themselves_may_come_from_two_machines(tmp_path: Path) -> None:
@@ -410,15 +462,17 @@ def test_a_refused_run_is_in_no_number(tmp_path: Path) -> None:
         tmp_path, "adaptive", 1, accuracies=(0.1, 0.2), changes={"hardware.precision": "bf16"}, **GROWING
     )  # fmt: skip
     comparison = compare(tmp_path, target=0.1)
-    found = row(comparison.accuracy, arm="adaptive")
+    found = row(comparison.quality, arm="adaptive")
     assert (found.n, found.planned, found.final_mean, found.pairs) == (1, 2, 0.9, 1)
-    assert set(performance_profile(comparison.data, comparison.matching, comparison.targets).share) == {1.0}
+    assert set(
+        performance_profile(comparison.data, comparison.matching, comparison.targets, comparison.measure).share
+    ) == {1.0}
 
 
 def test_an_arm_whose_pairs_are_all_refused_is_called_refused(tmp_path: Path) -> None:
     write_run(tmp_path, "fixed", **DECAYING)
     write_run(tmp_path, "adaptive", changes={"hardware.precision": "bf16"}, **GROWING)
-    found = row(compare(tmp_path).accuracy, arm="adaptive")
+    found = row(compare(tmp_path).quality, arm="adaptive")
     assert (found.n, found.decision) == (0, "refused")
 
 
@@ -427,8 +481,10 @@ def test_equal_runs_are_paired_before_those_that_began_earlier(tmp_path: Path) -
     for arm, course in (("fixed", DECAYING), ("adaptive", GROWING)):
         write_run(tmp_path / "new", arm, 0, meta={"started_at": "2026-02-01"}, **course)
     comparison = compare(tmp_path)
-    assert speedup(comparison).n == 1
-    assert len(comparison.matching.refused) == 0
+    [pair] = records(comparison.matching.pairs)
+    assert "new" in Path(pair["run"]).parts
+    assert list(comparison.matching.refused.key) == ["git_sha"]
+    assert not any("old" in Path(run).parts for run in comparison.matching.counted)
     assert list(comparison.matching.unpaired.reason) == ["fixed has no further run of this seed"]
 
 
@@ -478,7 +534,7 @@ def test_a_real_ramp_is_equal_to_its_twin_and_has_a_fixed_start(tmp_path: Path, 
     ("options", "sentence"),
     [
         ({"target": 92.5}, "the target accuracy is 92.5; it must be a fraction"),
-        ({"margin_points": 0.0}, "the margin is 0.0; it must be between 0 and 100"),
+        ({"margin": 0.0}, "the margin is 0; it must be between 0 and 100"),
         ({"baseline": "nobody"}, "the baseline is nobody; it must be one of fixed"),
     ],
 )
@@ -501,7 +557,7 @@ def measured(comparison: Comparison) -> list[list[object]]:
     numbers = [
         [round(value, 12) if isinstance(value, float) and value == value else str(value)
          for name, value in entry.items() if name not in ("group", "arm", "baseline", "runs")]
-        for frame in (comparison.accuracy, comparison.speedup, comparison.split) for entry in records(frame)
+        for frame in (comparison.quality, comparison.speedup, comparison.split) for entry in records(frame)
     ]  # fmt: skip
     return sorted(numbers, key=str)
 
