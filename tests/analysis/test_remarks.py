@@ -1,0 +1,127 @@
+"""What a reader is told of the runs as a whole: cost, drift, outliers, interim looks, and what was declared before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import analysis
+from adabatch.rundir.preregistration import read_registrations, register
+from analysis import Comparison
+from tests.analysis.runs import write_run
+
+DECAYING = {"batches": (10, 10), "rates": (0.01, 0.005)}
+GROWING = {"batches": (10, 20), "rates": (0.01, 0.01)}
+DECLARED = {"name": "hand", "baseline": "fixed", "target": 0.8, "margin": 1.0, "smallest_effect": 0.02, "seeds": [0, 1]}
+
+
+def compare(root: Path, **options: Any) -> Comparison:
+    return analysis.compare(analysis.load(root), **options)
+
+
+def test_a_look_before_all_declared_runs_are_done_is_called_interim(tmp_path: Path) -> None:
+    launch = {"num_planned_runs": 4}
+    write_run(tmp_path, "fixed", 0, launch=launch, **DECAYING)
+    write_run(tmp_path, "adaptive", 0, launch=launch, **GROWING)
+    [remark] = compare(tmp_path).remarks
+    assert remark == "hand: interim, 2 of the 4 declared runs are done; verdicts may change by chance"
+    write_run(tmp_path, "fixed", 1, launch=launch, **DECAYING)
+    write_run(
+        tmp_path, "adaptive", 1, launch=launch, accuracies=(0.1,), state="failed", cause="NonFiniteLoss: nan",
+        batches=10, rates=(0.01,), changes={"num_epochs": 2},
+    )  # fmt: skip
+    assert compare(tmp_path).remarks == ()  # a failed run is done with, too
+
+
+def test_an_outlier_is_named_and_counted(tmp_path: Path) -> None:
+    for seed in range(10):
+        seconds = 10 + 0.01 * seed
+        write_run(tmp_path, "fixed", seed, epoch_seconds=40 if seed == 4 else seconds, **DECAYING)
+        write_run(tmp_path, "adaptive", seed, epoch_seconds=seconds / 2, **GROWING)
+    comparison = compare(tmp_path)
+    assert "digits-tiny_cnn: the seconds of fixed, seed 4, are an outlier; they are counted" in comparison.remarks
+    total = comparison.speedup[comparison.speedup.quantity == "total"].iloc[0]
+    assert total.n == 10
+    assert total.value == pytest.approx(2 * (40 / 10.04) ** 0.1)
+
+
+def test_drift_of_the_machine_is_told(tmp_path: Path) -> None:
+    for seed in range(10):
+        for place, (arm, course, seconds) in enumerate((("fixed", DECAYING, 10.0), ("adaptive", GROWING, 5.0))):
+            hour = 2 * seed + place
+            started = f"2026-01-01T{hour:02}:00:00+00:00"
+            write_run(
+                tmp_path, arm, seed, epoch_seconds=seconds * (1 + 0.02 * hour), 
+                meta={"started_at": started, "host": "a"}, **course,
+            )  # fmt: skip
+    [remark] = compare(tmp_path).remarks
+    assert remark.startswith("digits-tiny_cnn: the seconds of equal work changed by +")
+    assert remark.endswith("the machine drifted")
+
+
+def test_the_cost_holds_failed_and_lost_work(tmp_path: Path) -> None:
+    # two epochs of 10 s with 1 s of tests each: 22 s on one device, and 14 s of a segment that was killed
+    write_run(tmp_path, "fixed", 0, **DECAYING)
+    write_run(tmp_path, "fixed", 1, meta={"lost_seconds": 14}, **DECAYING)
+    write_run(
+        tmp_path, "adaptive", 0, accuracies=(0.1,), state="failed", cause="NonFiniteLoss: nan", batches=10,
+        rates=(0.01,), changes={"num_epochs": 2},
+    )  # fmt: skip
+    cost = compare(tmp_path).cost.set_index("arm")
+    assert cost.device_hours["fixed"] == pytest.approx((22 + 22 + 14) / 3600)
+    assert cost.unfinished_hours["fixed"] == pytest.approx(14 / 3600)
+    assert cost.unfinished_hours["adaptive"] == cost.device_hours["adaptive"] == pytest.approx(11 / 3600)
+
+
+def test_every_cell_counts_once_over_all_cells(tmp_path: Path) -> None:
+    for cell, ratio, seeds in (("digits-tiny_cnn", 2.0, 3), ("digits-resnet14", 8.0, 1)):
+        for seed in range(seeds):
+            write_run(tmp_path, "fixed", seed, cell=cell, epoch_seconds=8 + seed, **DECAYING)
+            write_run(tmp_path, "adaptive", seed, cell=cell, epoch_seconds=(8 + seed) / ratio, **GROWING)
+    [found] = compare(tmp_path).overall.itertuples()
+    assert (found.arm, found.cells, found.speedup) == ("adaptive", 2, pytest.approx(4.0))
+
+
+def sweep(root: Path) -> Path:
+    folder = root / "hand"
+    (folder / ".launch").mkdir(parents=True)
+    (folder / "sweep.yaml").write_text("name: hand\n")
+    launch = {name: DECLARED[name] for name in ("target", "margin", "smallest_effect")}
+    for seed in range(2):
+        write_run(folder, "fixed", seed, launch=launch, **DECAYING)
+        write_run(folder, "adaptive", seed, launch=launch, **GROWING)
+    return folder
+
+
+def test_what_was_declared_before_the_runs_is_told(tmp_path: Path) -> None:
+    folder = sweep(tmp_path)
+    assert compare(folder).registrations == ()
+    digest = register(folder, DECLARED, 0)
+    assert register(folder, DECLARED, 2) == digest
+    assert len(read_registrations(folder)) == 1
+    [sentence] = compare(folder).registrations
+    assert sentence.startswith("hand: registered ")
+    assert sentence.endswith(f"as {digest}; unchanged.")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"target": 0.7}, "target"), ({"margin": 2.0, "smallest_effect": 0.1}, "margin, smallest effect")],
+)
+def test_a_comparison_by_something_else_than_was_declared_says_so(
+    tmp_path: Path, options: dict[str, float], words: str
+) -> None:
+    folder = sweep(tmp_path)
+    register(folder, DECLARED, 0)
+    [sentence] = compare(folder, **options).registrations
+    assert sentence.endswith(f"this comparison uses another {words}.")
+
+
+def test_a_declaration_that_changed_after_results_were_known_says_so(tmp_path: Path) -> None:
+    folder = sweep(tmp_path)
+    register(folder, {**DECLARED, "target": 0.9}, 0)
+    second = register(folder, DECLARED, 3)
+    [sentence] = compare(folder).registrations
+    assert sentence.endswith(f"changed after 3 runs were done (target), now {second}.")
