@@ -89,7 +89,7 @@ def _drift_remark(group: str, cell: pd.DataFrame, logs: np.ndarray) -> Iterator[
         percent = 100 * math.expm1(found.change.value)
         yield (
             f"{group}: the seconds of equal work changed by {percent:+.1f} % within {found.hours:.2g} h "
-            f"(p = {found.p_value:.3f}): the machine drifted"
+            f"(p = {found.p_value:.3f}): the machine may have drifted"
         )
 
 
@@ -108,7 +108,7 @@ def _interim_remark(data: Data) -> Iterator[str]:
         done = int(is_final(runs).sum())
         ended = done + int(sum(map(_is_over, runs.state)))
         if planned > ended:
-            yield f"{sweep}: interim, {done} of the {planned:.0f} declared runs are done; verdicts may change by chance"
+            yield f"{sweep}: interim, {done} of the {planned:.0f} declared runs are done; verdicts may still change"
 
 
 def _is_over(state: object) -> bool:

@@ -182,8 +182,8 @@ def quality_table(comparison: Comparison) -> Table:
     notes = [
         "final: after the last epoch, mean ± standard deviation over seeds.",
         "* best epoch, selected on the test set: optimistically biased, for reference only.",
-        f"{unit}: final minus the baseline's, paired by seed, with Student's interval, no narrower than the resolution "
-        f"of the test set. better: above 0; equivalent: within ±{margin}; not worse: above -{margin}; worse: below.",
+        f"{unit}: final minus the baseline's, paired by seed, with Student's interval, at least as wide as one test "
+        f"sample to each side. better: above 0; equivalent: within ±{margin}; not worse: above -{margin}; worse: below.",
         *(["sampling sd: standard error of the difference over other test sets, paired by sample; more seeds do not "
            "reduce it."] if shows_sampling else []),
         *mark_notes(comparison),
@@ -297,8 +297,8 @@ def refused_table(comparison: Comparison) -> Table:
         words = [str(word) for word in entry]
         rows.append([*words[:3], ", ".join(map(str, table.seed)), *words[3:]])
     notes = [
-        "These pairs differ in more than their schedule. They are in no number, or only in no speed if the key can "
-        "change nothing but the time; --allow KEY lets them in, marked."
+        "These pairs differ in more than their schedule. Where it refuses all, they are in no number; where it refuses "
+        "speed, the key can change nothing but the time, and they are in no speed. --allow KEY lets them in, marked."
     ]
     return _table("refused", "Refused comparisons", columns, rows, notes)
 
