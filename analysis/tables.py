@@ -183,7 +183,8 @@ def quality_table(comparison: Comparison) -> Table:
         "final: after the last epoch, mean ± standard deviation over seeds.",
         "* best epoch, selected on the test set: optimistically biased, for reference only.",
         f"{unit}: final minus the baseline's, paired by seed, with Student's interval, at least as wide as one test "
-        f"sample to each side. better: above 0; equivalent: within ±{margin}; not worse: above -{margin}; worse: below.",
+        f"sample to each side. better: above 0; equivalent: within ±{margin}; not worse: above -{margin}; worse: below "
+        "it.",
         *(["sampling sd: standard error of the difference over other test sets, paired by sample; more seeds do not "
            "reduce it."] if shows_sampling else []),
         *mark_notes(comparison),
