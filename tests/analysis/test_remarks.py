@@ -53,7 +53,7 @@ def test_drift_of_the_machine_is_told(tmp_path: Path) -> None:
             hour = 2 * seed + place
             started = f"2026-01-01T{hour:02}:00:00+00:00"
             write_run(
-                tmp_path, arm, seed, epoch_seconds=seconds * (1 + 0.02 * hour), 
+                tmp_path, arm, seed, epoch_seconds=seconds * (1 + 0.02 * hour),
                 meta={"started_at": started, "host": "a"}, **course,
             )  # fmt: skip
     [remark] = compare(tmp_path).remarks
