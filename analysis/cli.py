@@ -45,10 +45,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_comparison_arguments(report)
     figure = commands.add_parser("figure", help="curves as a file for a paper")
     figure.set_defaults(command=_figure)
-    figure.add_argument("folders", nargs="+", metavar="DIR", help="folders with runs")
     figure.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="ends in .pdf, .svg or .png")
     figure.add_argument("--curves", metavar="NAMES", help="such as batch_size,accuracy_by_seconds")
     figure.add_argument("--group", help="one data set and network of several")
+    _add_comparison_arguments(figure)
     scorecard = commands.add_parser("scorecard", help="a paper's claims against the runs")
     scorecard.set_defaults(command=_scorecard)
     scorecard.add_argument("folders", nargs="+", metavar="DIR", help="folders with runs")
@@ -169,8 +169,12 @@ def _figure(options: argparse.Namespace) -> int:
     from analysis.paper_figures import DEFAULT, save_figure
 
     names = options.curves.split(",") if options.curves else list(DEFAULT)
-    print(save_figure(load(*options.folders), options.output, names, options.group))
-    return EXIT_DONE
+    comparison = _compare(options)
+    num_left_out = len(comparison.data.runs) - len(comparison.counted.runs)
+    if num_left_out:
+        print(f"{num_left_out} runs are not drawn: they are not done, or were refused; see tables.", file=sys.stderr)
+    print(save_figure(comparison.counted, options.output, names, options.group))
+    return _status(comparison)
 
 
 def _scorecard(options: argparse.Namespace) -> int:

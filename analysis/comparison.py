@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from adabatch.errors import ConfigError
-from adabatch.fields import require
+from analysis.criteria import choose_criteria
 from analysis.frames import Data
 from analysis.matching import Matching, match
 from analysis.overall import cost, overall_speedup, remarks
@@ -16,7 +16,6 @@ from analysis.preregistration import registrations
 from analysis.quality import Measure, quality_by_arm
 from analysis.speedup import speedup, split
 from analysis.target import Targets, derived_targets, time_to_target
-from analysis.verdicts import SMALLEST_EFFECT, TEST_ACCURACY
 
 
 @dataclass(frozen=True)
@@ -59,8 +58,8 @@ class Comparison:
 
     @property
     def counted(self) -> Data:
-        """The runs that are in numbers."""
-        return self.data.select_runs(self.matching.counted)
+        """The finished runs that are in numbers."""
+        return self.data.select_runs(self.matching.counted & set(self.data.done.index))
 
 
 def compare(
@@ -88,43 +87,26 @@ def compare(
         >>> comparison = analysis.compare(analysis.load("runs/demo"))
         >>> comparison.speedup.query("quantity == 'total'")[["arm", "value", "low", "high", "verdict"]]
     """
-    target = _declared(data, "target") if target is None else target
-    margin = _first_known(margin, _declared(data, "margin"), TEST_ACCURACY.margin)
-    effect = _first_known(smallest_effect, _declared(data, "smallest_effect"), SMALLEST_EFFECT)
-    require(target is None or 0 < target <= 1, "the target accuracy", target, "a fraction between 0 and 1, like 0.925")
-    require(0 < margin < 100, "the margin", margin, "between 0 and 100 percentage points")
-    require(0 <= effect < 1, "the smallest effect", effect, "a share of at least 0 and less than 1, like 0.02")
+    criteria = choose_criteria(data, target, margin, smallest_effect)
     if baseline is not None and baseline not in set(data.runs.arm):
         raise ConfigError(f"the baseline is {baseline}; it must be one of {', '.join(sorted(set(data.runs.arm)))}.")
-    measure = Measure().with_margin(margin)
+    measure = Measure().with_margin(criteria.margin)
     matching = match(data, allow, baseline)
     targets = derived_targets(data, matching, measure)
-    if target is not None:
-        targets = Targets(dict.fromkeys(data.runs.group, target), is_declared=True)
+    if criteria.target is not None:
+        targets = Targets(dict.fromkeys(data.runs.group, criteria.target), is_declared=True)
     return Comparison(
         data=data,
         quality=quality_by_arm(data, matching, measure),
-        speedup=speedup(data, matching, effect, measure.column),
-        target=time_to_target(data, matching, targets, measure, effect),
+        speedup=speedup(data, matching, criteria.smallest_effect, measure.column),
+        target=time_to_target(data, matching, targets, measure, criteria.smallest_effect),
         split=split(data, matching),
         overall=overall_speedup(data, matching, targets, measure),
         cost=cost(data),
         matching=matching,
         targets=targets,
         measure=measure,
-        smallest_effect=effect,
-        remarks=tuple(remarks(data, matching)),
-        registrations=tuple(registrations(data, baseline, target, margin, effect)),
+        smallest_effect=criteria.smallest_effect,
+        remarks=(*criteria.remarks, *remarks(data, matching)),
+        registrations=tuple(registrations(data, baseline, criteria)),
     )
-
-
-def _declared(data: Data, name: str) -> float | None:
-    """Return what the sweeps of the runs declared, if they agree."""
-    if name not in data.runs:
-        return None
-    values = pd.to_numeric(data.runs[name], errors="coerce").dropna().unique()
-    return float(values[0]) if len(values) == 1 else None
-
-
-def _first_known(*values: float | None) -> float:
-    return next(value for value in values if value is not None)

@@ -63,7 +63,9 @@ def is_bad(cell: str) -> bool:
 
 
 def is_good(cell: str) -> bool:
-    """Return whether a cell is a verdict for an arm."""
+    """Return whether a cell is a verdict for an arm; a speedup with a mark is none."""
+    if " less)" in cell or "undecided" in cell or "failed" in cell:
+        return False
     return cell.startswith(("better", "equivalent", "not worse", "faster", "sooner", "reproduced"))
 
 

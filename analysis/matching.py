@@ -106,9 +106,25 @@ class _Matcher:
             for baseline in dict.fromkeys([main, *starts]):
                 if arm != baseline:
                     self._match_arms((group, arm, baseline), members, alike[baseline])
-        counted_baseline = [run for run in alike[main] if run.is_usable]
-        self.counted |= {run.name for run in counted_baseline}
-        self.timed |= {run.name for run in counted_baseline}
+        self._count_baseline((group, main, main), [run for run in alike[main] if run.is_usable])
+
+    def _count_baseline(self, key: _Key, runs: list[CheckedRun]) -> None:
+        """Count the baseline's runs that are in a pair, and those like them; if none is, those like the first."""
+        pairs = [pair for pair in self.pairs if (pair[0], pair[2]) == key[:2]]
+        paired = {str(pair[5]) for pair in pairs}
+        references = [run for run in runs if run.name in paired] or runs[:1]
+        known = {run.name for run in references}
+        self.counted |= known
+        self.timed |= {str(pair[5]) for pair in pairs if pair[7]} if paired else known
+        for run in runs:
+            if run.name in known:
+                continue
+            alike = [other for other in references if not self._checker.refusals(run, other)]
+            if alike:
+                self._count(run, alike[0])
+            else:
+                for difference in self._checker.refusals(run, references[0]):
+                    self.refused.append(_refused_row(key, run.seed, difference, "all"))
 
     def _main_baseline(self, arms: dict[str, list[CheckedRun]], runs: pd.DataFrame) -> str | None:
         """Return the arm asked for or declared, be it there or not; else that of the smallest fixed batch."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from adabatch.errors import ConfigError
 from adabatch.fields import require
 from analysis.curves import CURVES, arms_in_order, colours, curve_frame, groups
 from analysis.frames import Data
@@ -47,6 +48,8 @@ def save_figure(data: Data, path: str | Path, names: Sequence[str] = DEFAULT, gr
     for name in names:
         require(name in CURVES, "the figure", name, "one of " + ", ".join(CURVES))
     known = groups(data)
+    if not known:
+        raise ConfigError("There is nothing to draw: no run is done and comparable.")
     require(group is None or group in known, "the group", group, "one of " + ", ".join(known))
     rows = known if group is None else [group]
     with rc_context(_STYLE):

@@ -8,34 +8,26 @@ from pathlib import Path
 
 from adabatch.rundir.journal import sweep_folder_of
 from adabatch.rundir.preregistration import Registration, read_registrations
+from analysis.criteria import Criteria
 from analysis.frames import Data
 
 
-def registrations(
-    data: Data, baseline: str | None, target: float | None, margin: float, smallest_effect: float
-) -> Iterator[str]:
+def registrations(data: Data, baseline: str | None, criteria: Criteria) -> Iterator[str]:
     """Yield for each sweep folder what it declared at its first submission, and whether that still holds."""
     folders = dict.fromkeys(folder for run in data.runs.index if (folder := sweep_folder_of(Path(str(run)))))
     for folder in folders:
         known = read_registrations(folder)
         if known:
-            yield _sentence(folder.name, known, baseline, target, margin, smallest_effect)
+            yield _sentence(folder.name, known, baseline, criteria)
 
 
-def _sentence(
-    name: str,
-    known: list[Registration],
-    baseline: str | None,
-    target: float | None,
-    margin: float,
-    smallest_effect: float,
-) -> str:
+def _sentence(name: str, known: list[Registration], baseline: str | None, criteria: Criteria) -> str:
     first, last = known[0], known[-1]
     made_at = datetime.fromtimestamp(first.time, UTC).strftime("%Y-%m-%d %H:%M UTC")
     head = f"{name}: registered {made_at} as {first.digest}"
-    used = {"target": target, "margin": margin, "smallest_effect": smallest_effect}
+    used: dict[str, object] = {key: getattr(criteria, key) for key in ("target", "margin", "smallest_effect")}
     if baseline is not None:
-        used["baseline"] = baseline  # type: ignore[assignment]
+        used["baseline"] = baseline
     changed = [key for key, value in used.items() if last.content.get(key) != value]
     if changed:
         return f"{head}; this comparison uses another {', '.join(key.replace('_', ' ') for key in changed)}."

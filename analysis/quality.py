@@ -18,13 +18,13 @@ from analysis.replicates import seed_components
 from analysis.verdicts import TEST_ACCURACY, Quality, Verdict, adjust, quality_verdict
 
 COLUMNS = [
-    "group", "arm", "baseline", "n", "planned", "failed", "missing", "final_mean", "final_sd", "best_mean", "best_sd",
-    "top5_mean", "top5_sd", "difference", "low", "high", "pairs", "replicates", "sampling_sd", "decision", "verdict",
-    "adjusted", "seeds_needed", "runs",
+    "group", "arm", "baseline", "n", "planned", "failed", "missing", "baseline_failed", "final_mean", "final_sd",
+    "best_mean", "best_sd", "top5_mean", "top5_sd", "difference", "low", "high", "pairs", "replicates", "sampling_sd",
+    "decision", "verdict", "adjusted", "seeds_needed", "runs",
 ]  # fmt: skip
-#: Decisions besides those of `analysis.verdicts.quality_verdict`: some runs of the arm failed, so that the mean over
-#: the others says nothing about it; all pairs were refused; no seed has a usable pair.
-FAILED_ARM, REFUSED, NO_PAIR = "failed", "refused", "no pair"
+#: Decisions besides those of `analysis.verdicts.quality_verdict`: some runs of the arm, or of the baseline, failed, so
+#: that a mean over the others says nothing about it; all pairs were refused; no seed has a usable pair.
+FAILED_ARM, FAILED_BASELINE, REFUSED, NO_PAIR = "failed", "baseline failed", "refused", "no pair"
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ def quality_by_arm(data: Data, matching: Matching, measure: Measure) -> pd.DataF
     """Return one row an arm and baseline, by group, its baseline first.
 
     ``final_mean`` and others are as stored, over the arm's done runs that were checked: ``n`` of ``planned``, of which
-    ``failed`` by themselves and ``missing`` have no result (preempted, lost, still running). ``best`` is the best
-    epoch's, selected on the test set and optimistically biased.
+    ``failed`` by themselves and ``missing`` have no result (preempted, lost, still running); the rest was refused.
+    ``best`` is the best epoch's, selected on the test set and optimistically biased.
     ``difference`` is arm - baseline over ``pairs`` seeds in the quality's unit with its 95 % interval; seeds whose runs
     have identical curves count as one of ``replicates``. ``sampling_sd`` is the standard error of that difference over
     other test sets of the size, paired by sample. ``decision`` and ``verdict`` (in words) follow from the interval;
@@ -101,14 +101,14 @@ def _row(
     baseline: str | None,
     measure: Measure,
 ) -> tuple[dict[str, object], Verdict | None]:
-    failed = int(sum(has_failed(state, damage) for state, damage in zip(table.state, table.damage, strict=True)))
+    failed = _num_failed(table)
     done = table[is_final(table) & table.index.isin(matching.counted)]
     planned = len(table)
     row: dict[str, object] = {
         "group": group,
         "arm": arm,
         "baseline": baseline,
-        "n": done.seed.nunique(),
+        "n": len(done),
         "planned": planned,
         "failed": failed,
         "missing": planned - failed - int(is_final(table).sum()),
@@ -123,8 +123,13 @@ def _row(
     difference = paired_interval(differences, measure.resolution(table))
     row |= {"difference": difference.value, "low": difference.low, "high": difference.high}
     row |= {"pairs": pairs[pairs.is_final].seed.nunique(), "replicates": num_replicates}
+    row["baseline_failed"] = _num_failed(data.runs[(data.runs.group == group) & (data.runs.arm == baseline)])
     row["sampling_sd"] = measure.scale * sampling_deviation(pairs[pairs.is_final])
     return row, _judge(row, matching, difference, measure)
+
+
+def _num_failed(runs: pd.DataFrame) -> int:
+    return sum(has_failed(state, damage) for state, damage in zip(runs.state, runs.damage, strict=True))
 
 
 def _means(done: pd.DataFrame, measure: Measure) -> dict[str, float]:
@@ -157,6 +162,9 @@ def _judge(row: dict[str, object], matching: Matching, difference: Interval[floa
     row |= {"decision": verdict.decision, "verdict": verdict.text, "seeds_needed": verdict.seeds_needed}
     if row["failed"]:
         row |= {"decision": FAILED_ARM, "verdict": f"failed in {row['failed']} of {row['planned']} runs"}
+        return None
+    if row["baseline_failed"]:
+        row |= {"decision": FAILED_BASELINE, "verdict": f"the baseline failed in {row['baseline_failed']} runs"}
         return None
     if not row["pairs"]:
         refused = matching.refused

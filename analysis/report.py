@@ -35,8 +35,9 @@ def write_report(comparison: Comparison, path: str | Path, title: str) -> Path:
     environment = Environment(
         loader=PackageLoader("analysis"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
+    drawn = comparison.counted
     figures = [
-        (group, [(name, _html(figure)) for name, figure in all_plots(data, group).items()]) for group in groups(data)
+        (group, [(name, _html(figure)) for name, figure in all_plots(drawn, group).items()]) for group in groups(drawn)
     ]
     page = environment.get_template("report.html.jinja").render(
         title=title,

@@ -86,7 +86,8 @@ def verdict_table(comparison: Comparison) -> Table:
 
 
 def _with_ratio(row: Any) -> str:
-    return row.verdict if math.isnan(row.value) else f"{row.verdict} ({times(row.value)})"
+    text = verdict_text(row)
+    return text if math.isnan(row.value) else f"{text} ({times(row.value)})"
 
 
 def _speed_verdict(row: Any, quality: Any, comparison: Comparison) -> str:
@@ -126,7 +127,7 @@ def target_table(comparison: Comparison) -> Table:
         cells = [row.group, row.arm, row.baseline, percent(row.target), share]
         cells += [f"{row.baseline_reached} of {row.baseline_n}", significant(row.median_seconds)]
         cells += [significant(row.baseline_median_seconds), times(row.value), interval(row.low, row.high)]
-        rows.append([*cells, str(row.pairs), noise_text(row.noise), str(row.verdict)])
+        rows.append([*cells, str(row.pairs), noise_text(row.noise), verdict_text(row)])
     derived = "derived: the baseline's median final one minus the margin"
     origin = "declared" if comparison.targets.is_declared else derived
     notes = [
@@ -198,7 +199,9 @@ def _runs_text(row: Any) -> str:
     """Return done runs of all, and what became of the others: failures are outcomes, the rest is missing data."""
     if row.n == row.planned:
         return str(row.n)
-    others = [f"{count} {word}" for count, word in ((row.failed, "failed"), (row.missing, "missing")) if count]
+    refused = row.planned - row.n - row.failed - row.missing
+    counts = ((row.failed, "failed"), (row.missing, "missing"), (refused, "refused"))
+    others = [f"{count} {word}" for count, word in counts if count]
     return ", ".join([f"{row.n} of {row.planned}", *others])
 
 

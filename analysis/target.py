@@ -14,17 +14,20 @@ from analysis.frames import Data, has_failed, is_final, is_results_only
 from analysis.intervals import Interval, coefficient_of_variation, paired_interval
 from analysis.matching import Matching
 from analysis.quality import Measure
-from analysis.time_to_target import Reached, log_rank, median_seconds, profile_score, share
-from analysis.verdicts import speed_verdict
+from analysis.replicates import distinct_runs
+from analysis.time_to_target import LogRank, Reached, log_rank, median_seconds, profile_score, share
+from analysis.verdicts import LEVEL, UNDECIDED, Claim, Verdict, adjust, speed_verdict
 
 COLUMNS = [
     "group", "arm", "baseline", "target", "is_declared", "reached", "n", "reached_low", "reached_high",
     "baseline_reached", "baseline_n", "median_seconds", "baseline_median_seconds", "median_samples", "value", "low",
-    "high", "pairs", "noise", "p_value", "decision", "verdict", "runs",
+    "high", "pairs", "noise", "p_value", "decision", "verdict", "adjusted", "runs",
 ]  # fmt: skip
 #: Verdicts by the log-rank test, where not all runs reached the target.
-SOONER, LATER, UNDECIDED, NOT_REACHED = "sooner", "later", "undecided", "not reached"
-_LEVEL = 0.05
+SOONER, LATER, NOT_REACHED = "sooner", "later", "not reached"
+#: The fewest pairs, and the fewest runs of each arm, of which a permutation test can be significant: all n pairs agree
+#: by chance with probability 2 / 2**n, all runs of one arm are sooner with 2 / C(2 n, n).
+_FEWEST_PAIRS, _FEWEST_RUNS = 6, 4
 
 
 @dataclass(frozen=True)
@@ -89,22 +92,31 @@ def time_to_target(
     """
     runs = data.runs.join(to_target(data, targets, measure))
     counted = runs[runs.index.isin(matching.counted - matching.untimed) & runs.seconds_to_target.notna()]
-    rows = []
+    counted = distinct_runs(data, counted, measure.column)
+    rows: list[dict[str, Any]] = []
+    verdicts: dict[bool, list[tuple[dict[str, Any], Verdict]]] = {}
     for (group, arm, baseline), pairs in matching.pairs.groupby(["group", "arm", "baseline"], sort=False):
         if group in targets.by_group:
             cell = counted[counted.group == group]
-            key = {"group": group, "arm": arm, "baseline": baseline, "target": targets.by_group[str(group)]}
-            rows.append({**key, "is_declared": targets.is_declared, **_compare(cell, pairs, str(arm), str(baseline),
-                                                                             smallest_effect)})  # fmt: skip
+            row: dict[str, Any] = {"group": group, "arm": arm, "baseline": baseline, "is_declared": targets.is_declared}
+            row["target"] = targets.by_group[str(group)]
+            rows.append(row)
+            verdict, is_ratio = _compare(row, cell, pairs, smallest_effect)
+            if verdict is not None:
+                verdicts.setdefault(is_ratio, []).append((row, verdict))
+    for judged in verdicts.values():
+        for (row, _), adjusted in zip(judged, adjust([verdict for _, verdict in judged]), strict=True):
+            row["adjusted"] = adjusted.text
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def _compare(
-    cell: pd.DataFrame, pairs: pd.DataFrame, arm: str, baseline: str, smallest_effect: float
-) -> dict[str, Any]:
-    own, base = cell[cell.arm == arm], cell[cell.arm == baseline]
+    row: dict[str, Any], cell: pd.DataFrame, pairs: pd.DataFrame, smallest_effect: float
+) -> tuple[Verdict | None, bool]:
+    """Fill in a row; return what several comparisons may change, and whether it is a verdict on a ratio."""
+    own, base = cell[cell.arm == row["arm"]], cell[cell.arm == row["baseline"]]
     mine, theirs = _reached(own), _reached(base)
-    row: dict[str, Any] = {
+    row |= {
         "reached": mine.k,
         "n": mine.n,
         "reached_low": mine.low,
@@ -118,24 +130,31 @@ def _compare(
         "runs": sorted({*own.index, *base.index}),
     }
     used = pairs[pairs.run.isin(own.index) & pairs.baseline_run.isin(base.index) & pairs.is_timed]
-    test = _log_rank(own, base, used)
-    ratio = _paired_ratio(cell, used)
+    all_reached = mine.k == mine.n and theirs.k == theirs.n
+    ratio = _paired_ratio(cell, used) if all_reached else paired_interval([])
     row |= {"value": math.exp(ratio.value), "low": math.exp(ratio.low), "high": math.exp(ratio.high), "pairs": ratio.n}
+    test, blocks = _log_rank(own, base, used)
     row["p_value"] = test.p_value
-    return {**row, **_verdict(row, ratio, test.excess, smallest_effect)}
+    if not mine.k:
+        row |= {"decision": NOT_REACHED, "verdict": NOT_REACHED}
+        return None, False
+    verdict = speed_verdict(ratio, smallest_effect) if ratio.has_ends else _log_rank_verdict(test, blocks, mine.n)
+    row |= {"decision": verdict.decision, "verdict": verdict.text}
+    return verdict, ratio.has_ends
 
 
-def _verdict(row: dict[str, Any], ratio: Interval[float], excess: float, smallest_effect: float) -> dict[str, str]:
-    if not row["reached"]:
-        return {"decision": NOT_REACHED, "verdict": NOT_REACHED}
-    if ratio.has_ends:
-        verdict = speed_verdict(ratio, smallest_effect)
-        return {"decision": verdict.decision, "verdict": verdict.text}
-    if row["p_value"] < _LEVEL:
-        word = SOONER if excess > 0 else LATER
-        return {"decision": word, "verdict": f"{word} (log-rank p = {row['p_value']:.3f})"}
-    p_text = "" if math.isnan(row["p_value"]) else f" (log-rank p = {row['p_value']:.2f})"
-    return {"decision": UNDECIDED, "verdict": f"{UNDECIDED}{p_text}"}
+def _log_rank_verdict(test: LogRank, is_paired: bool, n: int) -> Verdict:
+    """Return what the log-rank test allows to say: ``sooner`` or ``later``, each one-sided at 2.5 %."""
+    claims = tuple(
+        Claim(name, f"{name} (log-rank p = {test.p_value:.3f})", test.p_value / 2 if is_seen else 1 - test.p_value / 2)
+        for name, is_seen in ((SOONER, test.excess > 0), (LATER, test.excess < 0))
+    )
+    allowed = next((claim for claim in claims if claim.p_value < LEVEL), None)
+    if allowed is not None:
+        return Verdict(allowed.name, allowed.text, claims)
+    fewest = _FEWEST_PAIRS if is_paired else _FEWEST_RUNS
+    reason = f": at least {fewest} seeds" if n < fewest else f" (log-rank p = {test.p_value:.2f})"
+    return Verdict(UNDECIDED, UNDECIDED + ("" if math.isnan(test.p_value) and n >= fewest else reason), claims)
 
 
 def _reached(runs: pd.DataFrame) -> Reached:
@@ -147,11 +166,11 @@ def _noise(cell: pd.DataFrame) -> float:
     return coefficient_of_variation([np.log(group.to_numpy()) for _, group in times.groupby("arm").seconds_to_target])
 
 
-def _log_rank(own: pd.DataFrame, base: pd.DataFrame, pairs: pd.DataFrame) -> Any:
-    """Return the test within seeds if all runs are paired, else over all runs."""
+def _log_rank(own: pd.DataFrame, base: pd.DataFrame, pairs: pd.DataFrame) -> tuple[LogRank, bool]:
+    """Return the test within seeds if all runs are paired, else over all runs; and whether it is within seeds."""
     is_paired = len(pairs) > 1 and set(pairs.run) == set(own.index) and set(pairs.baseline_run) == set(base.index)
     blocks = (own.seed.tolist(), base.seed.tolist()) if is_paired else (None, None)
-    return log_rank(own.seconds_to_target.to_numpy(), base.seconds_to_target.to_numpy(), *blocks)
+    return log_rank(own.seconds_to_target.to_numpy(), base.seconds_to_target.to_numpy(), *blocks), is_paired
 
 
 def _paired_ratio(cell: pd.DataFrame, pairs: pd.DataFrame) -> Interval[float]:

@@ -105,8 +105,8 @@ class Meta:
         trainer: name and version of another trainer, for imported runs.
         source: the origin of the run directory: ``adabatch``, ``wandb`` or ``foreign``.
         imported_from: the files of an imported run.
-        results_only: whether ``epochs.csv`` holds only the last epoch's row: of an imported run of which only the end is
-            known.
+        results_only: whether ``epochs.csv`` holds only the last epoch's row: of an imported run of which only the
+            end is known.
         wandb: the origin of a run fetched from wandb.
     """
 

@@ -251,3 +251,71 @@ def test_a_damaged_file_of_correct_samples_leaves_the_error_unknown(tmp_path: Pa
         assert math.isnan(quality(compare(tmp_path)).sampling_sd)
     write_correctness(run, [True] * 11)
     assert math.isnan(quality(compare(tmp_path)).sampling_sd)
+
+
+def test_a_baseline_that_failed_in_a_run_decides_nothing_for_the_others(tmp_path: Path) -> None:
+    for seed in range(3):
+        write_run(tmp_path, "adaptive", seed, accuracies=(0.1, 0.95), **GROWING)
+        if seed:
+            write_run(tmp_path, "fixed", seed, accuracies=(0.1, 0.9), **DECAYING)
+    write_run(
+        tmp_path, "fixed", 0, accuracies=(0.1,), state="failed", cause="NonFiniteLoss: nan", batches=10, rates=(0.01,),
+        changes={"num_epochs": 2},
+    )  # fmt: skip
+    found = quality(compare(tmp_path))
+    assert (found.pairs, found.decision, found.verdict) == (2, "baseline failed", "the baseline failed in 1 runs")
+
+
+def test_a_run_of_the_baseline_that_is_not_like_those_in_pairs_is_refused(tmp_path: Path) -> None:
+    for seed in range(2):
+        write_run(tmp_path, "fixed", seed, accuracies=(0.1, 0.9), **DECAYING)
+        write_run(tmp_path, "adaptive", seed, accuracies=(0.1, 0.9), **GROWING)
+    other = write_run(
+        tmp_path, "fixed", 2, accuracies=(0.1, 0.3), meta={"device_model": "another"}, **DECAYING
+    )  # fmt: skip
+    comparison = compare(tmp_path)
+    assert quality(comparison, "fixed").final_mean == pytest.approx(0.9)
+    assert other.as_posix() not in comparison.matching.counted
+    assert [(entry["arm"], entry["baseline"], entry["key"]) for entry in records(comparison.matching.refused)] == [
+        ("fixed", "fixed", "device_model")
+    ]
+    assert comparison.targets.by_group["digits-tiny_cnn"] == pytest.approx(0.89)
+
+
+def test_a_missed_target_is_not_decided_by_those_who_reached_it(tmp_path: Path) -> None:
+    for seed in range(3):
+        write_run(tmp_path, "fixed", seed, accuracies=(0.1, 0.9), epoch_seconds=10, **DECAYING)
+        write_run(tmp_path, "adaptive", seed, accuracies=(0.1, 0.9), epoch_seconds=5, **GROWING)
+    assert compare(tmp_path, target=0.85).target.decision.tolist() == ["faster"]
+    write_run(tmp_path, "adaptive", 3, accuracies=(0.1, 0.2), epoch_seconds=5, **GROWING)
+    [found] = compare(tmp_path, target=0.85).target.itertuples()
+    assert (found.reached, found.n) == (3, 4)
+    assert found.decision == "undecided"
+    assert math.isnan(found.value)
+
+
+def test_too_few_seeds_for_the_test_of_ranks_are_named(tmp_path: Path) -> None:
+    for seed in range(3):
+        write_run(tmp_path, "fixed", seed, accuracies=(0.1, 0.2), epoch_seconds=10 + seed, **DECAYING)
+        write_run(tmp_path, "adaptive", seed, accuracies=(0.1, 0.9), epoch_seconds=5 + seed, **GROWING)
+    [found] = compare(tmp_path, target=0.85).target.itertuples()
+    assert found.verdict == "undecided: at least 6 seeds"
+    for seed in range(3, 6):
+        write_run(tmp_path, "fixed", seed, accuracies=(0.1, 0.2), epoch_seconds=10 + seed, **DECAYING)
+        write_run(tmp_path, "adaptive", seed, accuracies=(0.1, 0.9), epoch_seconds=5 + seed, **GROWING)
+    [found] = compare(tmp_path, target=0.85).target.itertuples()
+    # all six pairs agree: 2 of the 2**6 assignments are as extreme
+    assert found.verdict == "sooner (log-rank p = 0.031)"
+
+
+def test_runs_that_were_declared_to_be_judged_differently_say_so(tmp_path: Path) -> None:
+    for name, margin in (("one", 0.5), ("two", 2.0)):
+        for arm, course in (("fixed", DECAYING), ("adaptive", GROWING)):
+            write_run(tmp_path / name, arm, 0, launch={"sweep": name, "margin": margin}, **course)
+    comparison = compare(tmp_path)
+    assert comparison.measure.quality.margin == 1.0
+    assert comparison.remarks[0] == (
+        "the runs declared different values of margin (0.5, 2), so none of them is used; give --margin"
+    )
+    assert compare(tmp_path / "one").measure.quality.margin == 0.5
+    assert compare(tmp_path, margin=3.0).remarks == ()
