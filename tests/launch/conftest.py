@@ -11,19 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.launch.support import LONG, ONE_ARM, TWO_ARMS, Launch, write_sweep
+from tests.launch.support import Launch, launching
 from tests.slurm.cluster import Cluster, clean_environment, missing_requirement
 
 
 @pytest.fixture
 def launch(tmp_path: Path) -> Iterator[Launch]:
     """The commands, with options of the user's own (the sweeps ``one``, ``two``, ``long``) and a folder for runs."""
-    calls = Launch(tmp_path / "conf", tmp_path / "runs")
-    write_sweep(calls.config_dir, "one", ONE_ARM)
-    write_sweep(calls.config_dir, "two", TWO_ARMS)
-    write_sweep(calls.config_dir, "long", LONG)
-    yield calls
-    calls.stop_everything()
+    with launching(tmp_path) as calls:
+        yield calls
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,7 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from adabatch.rundir.journal import Journal
 from launch.cancel import stop_queues
 from launch.cli import main
 from launch.status import read_status
+from tests.support import wait_until
 
 #: Runs of a few tenths of a second besides the start of the process.
 TINY = (
@@ -121,16 +121,16 @@ class Launch:
         return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+@contextlib.contextmanager
+def launching(folder: Path) -> Iterator[Launch]:
+    """Yield the commands, with the sweeps ``one``, ``two``, ``long`` and a folder for runs; none outlives it."""
+    calls = Launch(folder / "conf", folder / "runs")
+    write_sweep(calls.config_dir, "one", ONE_ARM)
+    write_sweep(calls.config_dir, "two", TWO_ARMS)
+    write_sweep(calls.config_dir, "long", LONG)
+    yield calls
+    calls.stop_everything()
+
+
 def _at_work(sweep: Path) -> bool:
     return any(run.state.is_active for run in read_status(sweep))
-
-
-def wait_until(condition: Callable[[], Any], seconds: float = 240.0) -> Any:
-    """Wait until a condition is true and return its value; the limit only ends a test that hangs."""
-    deadline = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        assert time.monotonic() < deadline, "the test hangs"
-        time.sleep(0.1)

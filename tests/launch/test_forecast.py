@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import analysis
-from adabatch.config import load_config
 from adabatch.measure.times import Measurement
-from analysis.tables import make_tables
 from launch.config import load_sweep
 from launch.expand import expand
 from launch.forecast import forecast_cells, largest_speedup, pays_up_to
@@ -135,30 +131,6 @@ def test_plan_forecasts_every_arm_and_runs_nothing(launch, runs):
     text = launch("plan", "sweep=twelve", "--forecast", "cluster=local").out
     for words in ("forecast for synthetic-tiny_cnn", "No schedule over the same samples", "per device", "baseline"):
         assert words in text
-
-
-def test_a_forecast_stands_beside_what_came_out(launch, runs):
-    answer = launch("submit", "sweep=twelve", "--forecast", "sweep.seeds=[0]", "cluster=local")
-    assert answer.status == 0, answer.out + answer.err
-    for run in launch.states("twelve").values():
-        meta = json.loads((Path(run["run_dir"]) / "meta.json").read_text())["launch"]
-        assert meta["forecast"].keys() == {"train_seconds", "growth_seconds", "test_seconds"}
-        assert meta["asked_hash"]
-        assert load_config(Path(run["run_dir"]) / "config.yaml").num_epochs == 2
-    data = analysis.load(launch.runs_dir / "twelve")
-    assert (data.runs.forecast_seconds > 0).all()
-    tables = {table.name: table for table in make_tables(analysis.compare(data))}
-    assert [row[0] for row in tables["forecast"].rows] == ["adaptive", "fixed"]
-
-
-def test_a_run_that_goes_on_keeps_what_was_predicted_before_it_started(launch, runs):
-    words = ("submit", "sweep=twelve", "sweep.seeds=[0]", "cluster=local", "optimizer.learning_rate=1e30")
-    assert launch(*words, "--forecast").status == 1
-    predicted = analysis.load(launch.runs_dir / "twelve").runs.forecast_seconds
-    assert (predicted > 0).all()
-    assert launch(*words).status == 1
-    assert {run["attempts"] for run in launch.states("twelve").values()} == {2}
-    assert analysis.load(launch.runs_dir / "twelve").runs.forecast_seconds.equals(predicted)
 
 
 def test_a_device_that_cannot_be_measured_costs_a_sentence(launch, runs):

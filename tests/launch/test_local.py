@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-import analysis
 from adabatch.config import load_config
 from adabatch.errors import EXIT_PREEMPTED
+from adabatch.rundir.files import RunDir
+from adabatch.rundir.meta import read_meta
 from adabatch.rundir.process_identity import ProcessIdentity, start_time
 from adabatch.rundir.provenance import available_cores
-from tests.launch.support import wait_until
+from tests.support import wait_until
 
 LOCAL = "cluster=local"
 NEVER_ENDING = ("num_epochs=100000", "schedule.every_epochs=100000")
@@ -82,7 +83,8 @@ def test_failed_run_does_not_stop_the_others(launch):
     meta = json.loads((Path(failed["run_dir"]) / "meta.json").read_text())
     assert meta["launch"]["lint_allowed"] == ["rate-differs"]
     # The second time it was alone; its partner of the first time is still one of the same circumstances.
-    assert analysis.load(launch.runs_dir / "two").runs.concurrent_runs.tolist() == [2, 2]
+    facts = [read_meta(RunDir(run["run_dir"])).launch for run in runs_of(launch, "two")]
+    assert all({fact.concurrent_runs, *(one["concurrent_runs"] for one in fact.earlier)} == {2} for fact in facts)
 
 
 def test_lint_errors_stop_a_submission(launch):
@@ -180,20 +182,6 @@ def test_runs_that_never_started_take_a_changed_config(launch, monkeypatch):
     assert launch.only("one")["state"] == "missing"
     assert launch("submit", "sweep=one", LOCAL, "num_epochs=1").status == 1
     assert load_config(launch.run_dir("one").config).num_epochs == 1
-
-
-def test_a_run_that_goes_on_under_other_circumstances_says_so(launch, monkeypatch):
-    """What went side by side with it is told of every submission that trained it, and of no other."""
-    words = ("submit", "sweep=one", LOCAL, "optimizer.learning_rate=1e30")
-    assert launch(*words, "--jobs", "2").status == 1
-    with monkeypatch.context() as patch:
-        patch.setattr("launch.submit.foreground_queue", lambda *_: _NoQueue())
-        assert launch(*words, "--jobs", "3").status == 1
-    assert launch(*words, "--jobs", "2").status == 1
-    assert analysis.load(launch.runs_dir / "one").runs.concurrent_runs.tolist() == [2]
-    assert launch(*words, "cluster.runs_per_job=4").status == 1
-    (row,) = analysis.load(launch.runs_dir / "one").runs.itertuples()
-    assert (row.concurrent_runs, row.runs_per_job) == ("2, then 4", "1, then 4")
 
 
 class _NoQueue:

@@ -22,7 +22,8 @@ from adabatch.config import load_config, save_config
 from adabatch.run import resume_run
 from adabatch.rundir.files import RunDir
 from tests.adabatch.support import assert_equal_bits, read_rows, read_summary, without_seconds
-from tests.launch.support import Launch, wait_until
+from tests.launch.support import Launch
+from tests.support import wait_until
 
 pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
 

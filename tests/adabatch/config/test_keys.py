@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import subprocess
 import sys
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from adabatch.config import TrainConfig, config_hash, differences, hashing, keys, matches_hash, to_dict
-from adabatch.config.compose import compose
+from adabatch.config.compose import compose, option_names
 from adabatch.config.keys import KEYS, judged_by_equality
 from adabatch.fields import Changes, JudgedBy
 
@@ -25,7 +26,7 @@ _OTHER_VALUES: dict[str, Any] = {
     "schedule.max_batch_size": 4096,
     "schedule.learning_rate_exponent": 0.5,
     "schedule.milestones": [1],
-    "schedule.shape": "cosine",
+    "schedule.shape": "polynomial",
     "optimizer.kind": "adamw",
     "optimizer.momentum": 0.5,
     "optimizer.beta1": 0.5,
@@ -45,12 +46,20 @@ _OTHER_VALUES: dict[str, Any] = {
 }
 
 
+@functools.cache
+def _schedules() -> dict[str, dict[str, Any]]:
+    return {option: to_dict(compose([f"schedule={option}"]))["schedule"] for option in option_names("schedule")}
+
+
+def _schedule_with(key: str) -> str:
+    """Return an option of a kind of schedule that has the key; any for a key of another group."""
+    group, _, name = key.rpartition(".")
+    return next(option for option, values in _schedules().items() if group != "schedule" or name in values)
+
+
 def _values(key: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return a nested config and the same with another value of the key."""
-    ramp = key in {name for name in KEYS if name.startswith("schedule.")} and key.rpartition(".")[2] in {
-        "final_batch_size", "shape", "power", "ramp_epochs", "ramp_samples", "batch_size_multiple", "hold_batch_size",
-    }  # fmt: skip
-    config = compose(["dataset=synthetic", "network=tiny_cnn", f"schedule={'linear_ramp' if ramp else 'adabatch'}"])
+    config = compose(["dataset=synthetic", "network=tiny_cnn", f"schedule={_schedule_with(key)}"])
     before, after = to_dict(config), to_dict(config)
     group, _, name = key.rpartition(".")
     place = after[group] if group else after

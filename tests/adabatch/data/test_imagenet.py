@@ -14,7 +14,7 @@ from PIL import Image
 
 from adabatch.errors import ConfigError, DataError
 from tests.adabatch.data.files import all_of, load, write_image_folder
-from tests.launch.support import wait_until
+from tests.support import wait_until
 
 SIZES = {"num_train_samples": 8, "num_test_samples": 4, "num_classes": 2, "image_size": 16}
 

@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from adabatch.rundir.state import collect_evidence, read_state
 from adabatch.rundir.states import State
 from analysis.wandb_run import Origin, Unusable, epoch_rows, read_trained, write_run
 
-OLD = Path(__file__).parents[2] / "fixtures" / "v0_1_0"
+OLD = Path(__file__).parent / "fixtures" / "v0_1_0"
 #: A column as somebody would add it: one line.
 NEW_COLUMN = '    energy_joules: float | None = column("of the epoch", since="0.9.0", default=None)\n'
 LAST_COLUMN = "    save_seconds: float = _seconds("
@@ -32,10 +33,14 @@ def stopped(tmp_path: Path) -> RunDir:
     return RunDir(shutil.copytree(OLD / "stopped", tmp_path / "stopped"))
 
 
-def rows(path: Path) -> list[dict[str, str]]:
+def read_rows(path: Path) -> list[dict[str, str]]:
     with open(path, encoding="utf-8", newline="") as file:
-        found = list(csv.DictReader(file))
-    return [{key: value for key, value in row.items() if not key.endswith("_seconds")} for row in found]
+        return list(csv.DictReader(file))
+
+
+def in_columns(rows: list[dict[str, str]], columns: Iterable[str]) -> list[dict[str, str]]:
+    """Return rows in the columns of an older file: newer ones do not matter to it."""
+    return [{name: row[name] for name in columns} for row in rows]
 
 
 @pytest.mark.parametrize("path", sorted(OLD.rglob("config.yaml")), ids=lambda path: path.parent.name)
@@ -48,7 +53,9 @@ def test_configs_have_the_hash_that_they_were_given(path: Path) -> None:
 
 def test_a_stopped_run_resumes_and_ends_as_the_undisturbed_one_did(stopped: RunDir) -> None:
     assert resume_run(stopped.path) == 0
-    assert rows(stopped.epochs) == rows(OLD / "whole" / "epochs.csv")
+    whole = read_rows(OLD / "whole" / "epochs.csv")
+    columns = [name for name in whole[0] if not name.endswith("_seconds")]
+    assert in_columns(read_rows(stopped.epochs), columns) == in_columns(whole, columns)
     assert str(read_meta(stopped).config_hash).startswith("2-")
     assert read_meta(stopped).restarts == 1
 
@@ -93,7 +100,8 @@ def test_a_run_in_wandb_becomes_a_run_directory(tmp_path: Path) -> None:
     trained = read_trained(held["config"])
     origin = Origin("id", "name", None, "project", None, "finished", {"rows": 3})
     write_run(tmp_path, origin, trained, held["history"], held["summary"])
-    assert RunDir(tmp_path).epochs.read_text() == (OLD / "tracked" / "epochs.csv").read_text()
+    original = read_rows(OLD / "tracked" / "epochs.csv")
+    assert in_columns(read_rows(RunDir(tmp_path).epochs), original[0]) == original
     assert analysis.load(tmp_path).runs.state.tolist() == ["done"]
 
 
@@ -127,7 +135,7 @@ from analysis.wandb_run import epoch_rows
 runs = analysis.load({str(OLD / "sweep")!r})
 assert runs.epochs.energy_joules.isna().all() and (runs.runs.state == "done").all() and runs.runs.damage.isna().all()
 assert resume_run({str(stopped.path)!r}) == 0
-assert list(analysis.load({str(stopped.path)!r}).epochs.columns)[-1] == "energy_joules"
+assert "energy_joules" in analysis.load({str(stopped.path)!r}).epochs.columns
 history = json.loads(open({str(OLD / "tracked" / "wandb.json")!r}).read())["history"]
 assert [row.energy_joules for row in epoch_rows(history)] == [None] * 3
 import adabatch; print(adabatch.__file__)
@@ -135,7 +143,7 @@ import adabatch; print(adabatch.__file__)
     answer = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert answer.returncode == 0, answer.stderr
     assert answer.stdout.strip().splitlines()[-1] == str(tmp_path / "adabatch" / "__init__.py")
-    assert rows(stopped.epochs)[-1]["energy_joules"] == ""
+    assert read_rows(stopped.epochs)[-1]["energy_joules"] == ""
 
 
 def test_history_of_a_version_without_a_required_column_is_refused() -> None:

@@ -1,0 +1,74 @@
+"""What launch writes into run directories is what analysis reads there: sweeps on this machine, from both sides."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import analysis
+from adabatch.config import load_config
+from analysis.tables import make_tables
+from tests.launch.support import Launch, launching
+
+LOCAL = "cluster=local"
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Iterator[Launch]:
+    with launching(tmp_path) as calls:
+        yield calls
+
+
+@pytest.fixture
+def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+class _NoQueue:
+    """A queue that ends at once, as one does whose machine is switched off."""
+
+    def run(self) -> None:
+        return
+
+
+def test_a_run_that_goes_on_under_other_circumstances_says_so(launch: Launch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What went side by side with it is told of every submission that trained it, and of no other."""
+    words = ("submit", "sweep=one", LOCAL, "optimizer.learning_rate=1e30")
+    assert launch(*words, "--jobs", "2").status == 1
+    with monkeypatch.context() as patch:
+        patch.setattr("launch.submit.foreground_queue", lambda *_: _NoQueue())
+        assert launch(*words, "--jobs", "3").status == 1
+    assert launch(*words, "--jobs", "2").status == 1
+    assert analysis.load(launch.runs_dir / "one").runs.concurrent_runs.tolist() == [2]
+    assert launch(*words, "cluster.runs_per_job=4").status == 1
+    (row,) = analysis.load(launch.runs_dir / "one").runs.itertuples()
+    assert (row.concurrent_runs, row.runs_per_job) == ("2, then 4", "1, then 4")
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_a_forecast_stands_beside_what_came_out(launch: Launch) -> None:
+    answer = launch("submit", "sweep=two", "--forecast", "sweep.seeds=[0]", "cluster=local")
+    assert answer.status == 0, answer.out + answer.err
+    for run in launch.states("two").values():
+        meta = json.loads((Path(run["run_dir"]) / "meta.json").read_text())["launch"]
+        assert meta["forecast"].keys() == {"train_seconds", "growth_seconds", "test_seconds"}
+        assert meta["asked_hash"]
+        assert load_config(Path(run["run_dir"]) / "config.yaml").num_epochs == 2
+    data = analysis.load(launch.runs_dir / "two")
+    assert (data.runs.forecast_seconds > 0).all()
+    tables = {table.name: table for table in make_tables(analysis.compare(data))}
+    assert [row[0] for row in tables["forecast"].rows] == ["adaptive", "fixed"]
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_a_run_that_goes_on_keeps_what_was_predicted_before_it_started(launch: Launch) -> None:
+    words = ("submit", "sweep=two", "sweep.seeds=[0]", "cluster=local", "optimizer.learning_rate=1e30")
+    assert launch(*words, "--forecast").status == 1
+    predicted = analysis.load(launch.runs_dir / "two").runs.forecast_seconds
+    assert (predicted > 0).all()
+    assert launch(*words).status == 1
+    assert {run["attempts"] for run in launch.states("two").values()} == {2}
+    assert analysis.load(launch.runs_dir / "two").runs.forecast_seconds.equals(predicted)
