@@ -12,7 +12,16 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from adabatch.config import TrainConfig, config_hash, differences, load_config, save_config, to_dict, with_measured
+from adabatch.config import (
+    HASH_RULE,
+    TrainConfig,
+    config_hash,
+    differences,
+    load_config,
+    save_config,
+    to_dict,
+    with_measured,
+)
 from adabatch.errors import (
     EXIT_DONE,
     EXIT_FAILED,
@@ -45,14 +54,16 @@ _HASH_DIGITS = 8
 def default_run_dir(config: TrainConfig) -> Path:
     """Return a readable folder under ``runs/single`` that no config with different results shares.
 
-    A run that an earlier version started in a folder named by the first hash rule keeps that folder.
+    A run that an earlier version started in a folder named by an earlier hash rule keeps that folder.
     """
     folder = Path("runs", "single", f"{config.dataset.name}-{config.network.name}")
     name = f"{config.schedule.kind}_{config.schedule.batch_size}-seed_{config.seed}"
-    of_first_rule = RunDir(folder / f"{name}-{config_hash(config, rule=1)[:_HASH_DIGITS]}")
-    if of_first_rule.config.exists() and not _differences(config, load_config(of_first_rule.config)):
-        return of_first_rule.path
-    return folder / f"{name}-{config_hash(config).rpartition('-')[2][:_HASH_DIGITS]}"
+    hashes = [config_hash(config, rule).rpartition("-")[2] for rule in range(1, HASH_RULE + 1)]
+    folders = [folder / f"{name}-{digits[:_HASH_DIGITS]}" for digits in hashes]
+    for earlier in map(RunDir, folders[:-1]):
+        if earlier.config.exists() and not _differences(config, load_config(earlier.config)):
+            return earlier.path
+    return folders[-1]
 
 
 def run_config(config: TrainConfig) -> int:

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from adabatch.config.hashing import matches_hash
+from adabatch.config.hashing import defaults_since, matches_hash
 from adabatch.config.keys import flatten, is_key
 from adabatch.rundir.columns import (
     COLUMN_FACTS,
@@ -119,6 +119,7 @@ def _values(
         TypeError: or another of `_MALFORMED`, if something is of another kind than expected.
     """
     values = {
+        **(defaults_since(meta.config_hash) if config else {}),
         **{name: value for name, value in flatten(config).items() if is_key(name)},
         **_identity(path, config, meta.launch),
         **_origin(meta),

@@ -1,6 +1,6 @@
 """Configs: the schema, what its keys affect, the hash, saved configs, and composing configs from ``conf/``."""
 
-from adabatch.config.hashing import config_hash, matches_hash
+from adabatch.config.hashing import HASH_RULE, config_hash, matches_hash
 from adabatch.config.keys import differences
 from adabatch.config.saved import from_dict, load_config, save_config, to_dict
 from adabatch.config.schema import (
@@ -19,6 +19,7 @@ from adabatch.schedules import RampScheduleConfig, ScheduleConfig, StepwiseSched
 
 __all__ = [
     "CONF_DIR",
+    "HASH_RULE",
     "CheckpointConfig",
     "DatasetConfig",
     "HardwareConfig",

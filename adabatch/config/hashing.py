@@ -18,11 +18,11 @@ from adabatch.config.schema import TrainConfig
 from adabatch.fields import Changes
 
 #: The rule for new hashes.
-RULE = 2
+HASH_RULE = 2
 _NUM_DIGITS = 12
 
 
-def config_hash(config: TrainConfig | Mapping[str, Any], rule: int = RULE) -> str:
+def config_hash(config: TrainConfig | Mapping[str, Any], rule: int = HASH_RULE) -> str:
     """Return a config's hash: the rule's version and 12 hexadecimal digits.
 
     Args:
@@ -39,13 +39,25 @@ def hash_rule(recorded: str) -> int | None:
     """Return the version of a hash's rule; None if it is unknown to this version of adabatch."""
     version, dash, _ = recorded.rpartition("-")
     rule = 1 if not dash else int(version) if version.isdecimal() else None
-    return rule if rule is not None and 1 <= rule <= RULE else None
+    return rule if rule is not None and 1 <= rule <= HASH_RULE else None
 
 
 def matches_hash(config: TrainConfig | Mapping[str, Any], recorded: str) -> bool | None:
     """Return whether a config has the recorded hash, by that hash's rule; None if the rule is unknown."""
     rule = hash_rule(recorded)
     return None if rule is None else config_hash(config, rule) == recorded
+
+
+def defaults_since(recorded: str | None) -> dict[str, Any]:
+    """Return the defaults of keys newer than a hash's rule: the values that a config of its time had without saying so.
+
+    Keys of schedules are left out: they belong to one kind of schedule each.
+    """
+    rule = None if recorded is None else hash_rule(recorded)
+    if rule is None:
+        return {}
+    newer = (key for key in KEYS.values() if key.facts.hash_rule > rule and not key.name.startswith("schedule."))
+    return {key.name: key.default for key in newer}
 
 
 def _hashed(values: Mapping[str, Any], rule: int, prefix: str = "") -> dict[str, Any]:

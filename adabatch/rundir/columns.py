@@ -1,4 +1,7 @@
-"""The columns of ``epochs.csv``, each described once. To add one, add a field to `EpochRow`."""
+"""The columns of ``epochs.csv``, each described once. To add one, add a field to `EpochRow`.
+
+A column that is also a result of the run (`OfRun.FINAL`) needs a field of `adabatch.rundir.outcome.Summary`, too.
+"""
 
 from __future__ import annotations
 

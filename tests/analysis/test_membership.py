@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -13,6 +14,9 @@ import pytest
 import yaml
 
 import analysis
+from adabatch.config import config_hash
+from adabatch.config.compose import compose
+from adabatch.config.keys import KEYS
 from analysis import Comparison
 from analysis.frames import records
 from tests.analysis.runs import write_run
@@ -214,9 +218,6 @@ def test_spans_that_are_blank_are_unknown_not_nothing(tmp_path: Path) -> None:
 
 
 def test_a_config_that_was_edited_is_damage(tmp_path: Path) -> None:
-    from adabatch.config import config_hash
-    from adabatch.config.compose import compose
-
     words = ["dataset=digits", "network=tiny_cnn", "num_epochs=2"]
     run = write_run(tmp_path, "fixed", meta={"config_hash": config_hash(compose(words))}, **DECAYING)
     assert analysis.load(tmp_path).runs.damage.isna().all()
@@ -319,3 +320,21 @@ def test_runs_that_were_declared_to_be_judged_differently_say_so(tmp_path: Path)
     )
     assert compare(tmp_path / "one").measure.quality.margin == 0.5
     assert compare(tmp_path, margin=3.0).remarks == ()
+
+
+def test_a_run_from_before_a_key_existed_had_its_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if ``batch_norm`` had come with a third version of the hash rule."""
+    facts = dataclasses.replace(KEYS["batch_norm"].facts, hash_rule=3)
+    monkeypatch.setitem(KEYS, "batch_norm", dataclasses.replace(KEYS["batch_norm"], facts=facts))
+    older = write_run(tmp_path, "fixed", **DECAYING)
+    newer = write_run(tmp_path, "adaptive", **GROWING)
+    values = yaml.safe_load((older / "config.yaml").read_text())
+    del values["batch_norm"]
+    (older / "config.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+    for run in (older, newer):
+        meta = json.loads((run / "meta.json").read_text())
+        config_values = yaml.safe_load((run / "config.yaml").read_text())
+        (run / "meta.json").write_text(json.dumps({**meta, "config_hash": config_hash(config_values)}))
+    comparison = compare(tmp_path)
+    assert comparison.data.runs.damage.isna().all()
+    assert len(comparison.matching.refused) == 0

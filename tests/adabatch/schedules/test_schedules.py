@@ -228,14 +228,14 @@ def test_stateless_schedules_refuse_a_state():
     ("values", "key"),
     [
         ({"batch_size": 0}, "schedule.batch_size is 0"),
-        ({"batch_growth": 0.0}, "schedule.batch_growth is 0.0"),
+        ({"batch_growth": 0.0}, "schedule.batch_growth is 0"),
         ({"batch_growth": float("nan")}, "schedule.batch_growth is nan"),
-        ({"learning_rate_decay": -1.0}, "schedule.learning_rate_decay is -1.0"),
+        ({"learning_rate_decay": -1.0}, "schedule.learning_rate_decay is -1"),
         ({"max_batch_size": 10}, "schedule.max_batch_size is 10"),
         ({"milestones": [1]}, "exactly one of the two"),
         ({"every_epochs": None, "milestones": [3, 2]}, "schedule.milestones is"),
         ({"warmup_epochs": -1}, "schedule.warmup_epochs is -1"),
-        ({"learning_rate_exponent": 2.0}, "schedule.learning_rate_exponent is 2.0"),
+        ({"learning_rate_exponent": 2.0}, "schedule.learning_rate_exponent is 2"),
     ],
 )
 def test_values_out_of_range_are_refused_by_name(values, key):
