@@ -161,7 +161,7 @@ def test_measured_micro_batch_is_the_same_for_all_arms(launch, monkeypatch, tmp_
     caps = {load_config(Path(run["run_dir"]) / "config.yaml").max_micro_batch_size for run in runs_of(launch, "two")}
     (cap,) = caps
     assert isinstance(cap, int)
-    assert f"for synthetic-tiny_cnn max_micro_batch_size is {cap}: " in answer.err
+    assert f"synthetic-tiny_cnn: max_micro_batch_size is {cap}: " in answer.err
     assert "nothing to submit (2 done)" in launch("submit", *words, LOCAL).out
 
 
