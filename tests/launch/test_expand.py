@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,8 +17,8 @@ from adabatch.config import CONF_DIR, config_hash
 from adabatch.config.compose import compose
 from adabatch.errors import ConfigError
 from launch.config import load_cluster, load_sweep
-from launch.expand import expand
-from launch.prepare import starting_order
+from launch.expand import Expansion, expand
+from launch.prepare import places_in_blocks, starting_order
 from tests.launch.support import TINY, write_sweep
 
 SWEEPS = sorted(path.stem for path in (CONF_DIR / "sweep").glob("*.yaml"))
@@ -79,19 +80,97 @@ def test_runs_have_their_places_and_order(conf):
     assert [run.config.seed for run in runs] == [3, 3, 3, 3, 1, 1, 1, 1]
 
 
-def test_the_longest_run_of_a_seed_starts_first(conf):
-    arms = "{growing: [schedule=adabatch, schedule.batch_size=8], large: [schedule=fixed, schedule.batch_size=16],"
-    arms += " small: [schedule=fixed, schedule.batch_size=8]}"
-    name = "lengths"
-    write_sweep(conf, name, f"name: {name}\noverrides: {TINY}\nseeds: [3, 1]\nbaseline: small\narms: {arms}\n")
-    runs = runs_of(conf, {"grid.network": "[tiny_cnn, resnet14]"}, name=name)
-    # 60 samples, 2 epochs: 8 + 4, 4 + 4 and 8 + 8 updates.
-    assert [run.name for run in starting_order(runs)] == [
-        f"synthetic-{network}/{arm}/seed_{seed}"
-        for network in ("resnet14", "tiny_cnn")
-        for seed in (3, 1)
-        for arm in ("small", "growing", "large")
-    ]
+#: Two cells of three arms and four seeds: eight blocks of three runs.
+THREE_ARMS = f"""
+name: blocks
+overrides: {TINY}
+grid: {{network: [tiny_cnn, resnet14]}}
+seeds: [5, 3, 1, 4]
+baseline: small
+arms:
+  growing: [schedule=adabatch, schedule.batch_size=8]
+  large: [schedule=fixed, schedule.batch_size=16]
+  small: [schedule=fixed, schedule.batch_size=8]
+"""
+
+
+@pytest.fixture
+def blocks(conf) -> Expansion:
+    write_sweep(conf, "blocks", THREE_ARMS)
+    return expand(load_sweep("blocks", {}, conf), [], Path("runs"), conf)
+
+
+def arms_by_block(expansion: Expansion) -> dict[tuple[str, int], list[str]]:
+    """Return the arms of each block in the order in which they start, the blocks in that order too."""
+    found: dict[tuple[str, int], list[str]] = {}
+    for run in starting_order(expansion.runs, places_in_blocks(expansion)):
+        found.setdefault((run.cell, run.seed), []).append(run.arm)
+    return found
+
+
+def test_the_starting_order_is_a_permutation_block_by_block(blocks):
+    order = starting_order(blocks.runs, places_in_blocks(blocks))
+    assert len(order) == 24
+    assert {run.run_dir for run in order} == {run.run_dir for run in blocks.runs}
+    assert len({run.run_dir for run in order}) == 24
+    starts = [(run.cell, run.seed) for run in order]
+    # The blocks come in the order of the expansion, and no block is left before its three arms have started.
+    cells = ("synthetic-resnet14", "synthetic-tiny_cnn")
+    wanted = [(cell, seed) for cell in cells for seed in (5, 3, 1, 4)]
+    assert starts == [block for block in wanted for _ in range(3)]
+    assert all(sorted(arms) == ["growing", "large", "small"] for arms in arms_by_block(blocks).values())
+
+
+def test_places_count_the_arms_of_a_block(blocks):
+    places = places_in_blocks(blocks)
+    assert len(places) == 24
+    by_block: dict[tuple[str, int], list[int]] = {}
+    for run in blocks.runs:
+        by_block.setdefault((run.cell, run.seed), []).append(places[run.run_dir])
+    assert [sorted(block) for block in by_block.values()] == [[0, 1, 2]] * 8
+
+
+def test_every_second_seed_has_the_order_of_the_one_before_mirrored(blocks):
+    arms = arms_by_block(blocks)
+    for cell in ("synthetic-resnet14", "synthetic-tiny_cnn"):
+        assert arms[cell, 3] == arms[cell, 5][::-1]
+        assert arms[cell, 4] == arms[cell, 1][::-1]
+
+
+def test_the_order_within_blocks_is_random_over_pairs_of_seeds_and_cells(conf, blocks):
+    seeds = ", ".join(map(str, range(40)))
+    many = expand(load_sweep("blocks", {"seeds": f"[{seeds}]"}, conf), [], Path("runs"), conf)
+    orders = [tuple(arms) for arms in arms_by_block(many).values()]
+    # 40 free shuffles of three arms: each of the six orders is missing by chance once in 1,500 draws, and the draw
+    # is the same in every test.
+    assert len(set(orders)) == 6
+    first = {cell: arms[0] for (cell, seed), arms in arms_by_block(many).items() if seed % 2 == 0}
+    assert len(first) == 2
+    by_cell = [[arms for (cell, _), arms in arms_by_block(many).items() if cell == name] for name in first]
+    assert by_cell[0] != by_cell[1]
+
+
+def test_the_order_is_the_same_at_every_submission_and_in_every_process(conf, blocks):
+    assert places_in_blocks(blocks) == places_in_blocks(expand(load_sweep("blocks", {}, conf), [], Path("runs"), conf))
+    code = (
+        "import sys; from pathlib import Path; from launch.config import load_sweep; from launch.expand import expand;"
+        "from launch.prepare import places_in_blocks; conf = Path(sys.argv[1]);"
+        "places = places_in_blocks(expand(load_sweep('blocks', {}, conf), [], Path('runs'), conf));"
+        "print(*places.values())"
+    )
+    environment = {**os.environ, "PYTHONHASHSEED": "7"}
+    command = [sys.executable, "-c", code, str(conf)]
+    answer = subprocess.run(
+        command, capture_output=True, text=True, check=True, cwd=CONF_DIR.parent, env=environment
+    ).stdout
+    assert list(map(int, answer.split())) == list(places_in_blocks(blocks).values())
+
+
+def test_runs_that_are_left_out_do_not_move_the_others(blocks):
+    places = places_in_blocks(blocks)
+    some = [run for run in blocks.runs if run.arm != "large"]
+    order = [run.run_dir for run in starting_order(blocks.runs, places) if run.arm != "large"]
+    assert [run.run_dir for run in starting_order(some, places)] == order
 
 
 def test_grid_of_options_makes_cells(conf):
@@ -249,14 +328,14 @@ def test_a_thousand_runs_expand_without_torch():
     """The number is of the design; the time is printed by docs/sweeps.md's command, not asserted here."""
     code = (
         "import sys; from pathlib import Path; from launch.config import load_sweep; from launch.expand import expand;"
-        "rates = '[' + ','.join(str(i / 1000) for i in range(1, 24)) + ']';"
-        "sweep = load_sweep('paper_cifar100', {'grid.optimizer.learning_rate': rates});"
+        "decays = '[' + ','.join(str(i / 10000) for i in range(1, 19)) + ']';"
+        "sweep = load_sweep('paper_cifar100', {'grid.optimizer.weight_decay': decays});"
         "print(len(expand(sweep, [], Path('runs')).runs), 'torch' in sys.modules)"
     )
     answer = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=CONF_DIR.parent
     )
-    assert answer.stdout.split() == ["1035", "False"]
+    assert answer.stdout.split() == ["1080", "False"]
 
 
 def test_every_sweep_is_headed_by_its_command_and_its_needs():
