@@ -18,6 +18,7 @@ from analysis.comparison import Comparison
 from analysis.formats import is_bad, is_good
 from analysis.frames import Data, shown_state
 from analysis.live import STATES, RunRow
+from analysis.overall import plain_arm
 from analysis.plots import curve_plot, time_plot
 from analysis.tables import Table, make_tables
 
@@ -135,6 +136,8 @@ def _runs_of(data: Data, group: str) -> Sequence[str]:
 def narrow(comparison: Comparison, data: Data, shown: Data) -> Comparison:
     """Return the rows of a comparison that speak of some runs' groups and arms; no number is computed anew.
 
+    What holds over all cells is left out unless all of them are chosen.
+
     Args:
         data: all runs as they are now.
         shown: the runs that are chosen.
@@ -146,6 +149,9 @@ def narrow(comparison: Comparison, data: Data, shown: Data) -> Comparison:
         kept = [key in pairs for key in zip(frame.group, frame.arm, strict=True)]
         return frame[pd.Series(kept, index=frame.index, dtype=bool)]
 
+    overall = comparison.overall
+    speaks_of_all = names >= set(comparison.quality.group)
+    arms = {plain_arm(arm) for _, arm in pairs} if speaks_of_all else set()
     matching = dataclasses.replace(
         comparison.matching,
         refused=rows(comparison.matching.refused),
@@ -158,6 +164,7 @@ def narrow(comparison: Comparison, data: Data, shown: Data) -> Comparison:
         quality=rows(comparison.quality),
         speedup=rows(comparison.speedup),
         target=rows(comparison.target),
+        overall=overall[overall.arm.isin(arms)],
         cost=rows(comparison.cost),
         split=rows(comparison.split),
         matching=matching,

@@ -32,7 +32,7 @@ def overall_speedup(data: Data, matching: Matching, targets: Targets, measure: M
         return pd.DataFrame(columns=OVERALL_COLUMNS)
     seconds = data.runs.elapsed_seconds.astype(float)
     ratios = np.log(seconds.reindex(pairs.baseline_run).to_numpy() / seconds.reindex(pairs.run).to_numpy())
-    pairs = pairs.assign(ratio=ratios, arm=[_plain_arm(arm) for arm in pairs.arm])
+    pairs = pairs.assign(ratio=ratios, arm=[plain_arm(arm) for arm in pairs.arm])
     scores = performance_profile(data, matching, targets, measure).groupby("arm").score.first()
     rows = []
     for arm, table in pairs.groupby("arm", sort=False):
@@ -46,7 +46,7 @@ def overall_speedup(data: Data, matching: Matching, targets: Targets, measure: M
     return pd.DataFrame(rows, columns=OVERALL_COLUMNS)
 
 
-def _plain_arm(arm: object) -> str:
+def plain_arm(arm: object) -> str:
     """Return an arm's name without the swept values that its folder carries."""
     return str(arm).partition(",")[0]
 
