@@ -122,13 +122,13 @@ def test_a_sweep_grows_fails_and_ends_without_a_reload(tmp_path: Path, page: Pag
 def test_filters_logs_and_tables(served: Served, page: Page) -> None:
     page.goto(served.url)
     expect(page.locator("tr[data-run]")).to_have_count(9)
-    expect(page.locator('[data-table="accuracy"] tbody tr')).to_have_count(4)
+    expect(page.locator('[data-table="quality"] tbody tr')).to_have_count(4)
     page.locator("#arm").click()
     page.get_by_role("option", name="growing").click()
     page.keyboard.press("Escape")
     expect(page.locator("tr[data-run]")).to_have_count(4)
     expect(page.locator("#counts")).to_contain_text("4 of 4 runs done, 5 more filtered out")
-    expect(page.locator('[data-table="accuracy"] tbody tr')).to_have_count(2)
+    expect(page.locator('[data-table="quality"] tbody tr')).to_have_count(2)
     expect(page.locator("#batch_size .legendtext")).to_have_text(["growing"])
 
     page.reload()
@@ -284,11 +284,23 @@ def test_a_narrowed_comparison_keeps_its_numbers(sweep: Path) -> None:
     data = analysis.load(sweep)
     comparison = analysis.compare(data)
     few = narrow(comparison, data, data.select(arm="growing", network="alexnet"))
-    assert list(few.accuracy.final_mean) == [0.9]
+    assert list(few.quality.final_mean) == [0.9]
+    assert list(few.target.reached) == [2]
+    assert list(few.cost.device_hours) == [pytest.approx(2 * (10 + 2) / 3600)]
     [pair] = few.speedup.query("quantity == 'total'").value
     assert pair == pytest.approx(2.0)
-    assert narrow(comparison, data, data.select(arm="nobody")).accuracy.empty
+    assert narrow(comparison, data, data.select(arm="nobody")).quality.empty
     assert make_tables(narrow(comparison, data, data.select(arm="nobody")))[0].name == "unfinished"
+
+
+def test_what_holds_over_all_cells_is_shown_only_with_all_of_them(sweep: Path) -> None:
+    data = analysis.load(sweep)
+    comparison = analysis.compare(data)
+    # two cells in which all runs of an arm take equal seconds: 20 / 10 in both
+    [row] = narrow(comparison, data, data.select(arm="growing")).overall.itertuples()
+    assert (row.arm, row.cells, row.speedup) == ("growing", 2, pytest.approx(2.0))
+    assert narrow(comparison, data, data.select(arm="fixed")).overall.empty
+    assert narrow(comparison, data, data.select(network="alexnet")).overall.empty
 
 
 def test_filters_may_leave_nothing(sweep: Path) -> None:
