@@ -41,7 +41,7 @@ def overall_speedup(data: Data, matching: Matching, targets: Targets, measure: M
         }
         found = overall(by_cell)
         ends = (math.exp(part) for part in (found.mean.value, found.mean.low, found.mean.high))
-        score = scores[scores.index.map(_plain_arm) == arm].mean()
+        score = scores[scores.index.map(plain_arm) == arm].mean()
         rows.append([arm, found.num_cells, *ends, math.exp(found.interquartile_mean), float(score)])
     return pd.DataFrame(rows, columns=OVERALL_COLUMNS)
 
