@@ -119,6 +119,8 @@ def _claim(path: Path, entry: object) -> Claim:
     margin = claim.margin
     is_margin = isinstance(margin, int | float) and margin > 0
     require(is_margin, f"{where} margin", margin, "the points of quality that the claim allows to lose")
+    is_one_number = claim.quantity != QUALITY or margin == claim.value
+    require(is_one_number, f"{where} margin", margin, f"its value, {claim.value:g}, where the quantity is {QUALITY}")
     return claim
 
 
