@@ -150,7 +150,7 @@ def _numbers(comparison: Comparison) -> Iterator[dict[str, Any]]:
 
 
 def _verdict(data: Data, table: str, row: dict[str, Any], quantity: str) -> dict[str, Any]:
-    values = {"value": row["verdict"], "verdict": row["verdict"], "adjusted": row.get("adjusted")}
+    values = {"verdict": row["verdict"], "adjusted": row.get("adjusted")}
     return _number(data, table, row, quantity, values)
 
 
