@@ -92,7 +92,7 @@ def test_a_speedup_within_noise_decides_what_noise_cannot_turn_round(
     tmp_path: Path, says: str, value: float, verdict: str
 ) -> None:
     # 1.22 and 1.28 times faster: 1.2496, times or by exp(12.7062 * ln(1.28 / 1.22) / 2) = 1.3566, so 0.92 to 1.70.
-    # Equal accuracies of two seeds on 360 samples are equal within 1.02 points only, so the margin is two.
+    # Equal accuracies of two seeds on 359 samples are equal within 1.02 points only, so the margin is two.
     write_timed(tmp_path, [10.0, 13.0], [10 / 1.22, 13 / 1.28])
     found, why = judge(tmp_path, says=says, value=value, margin=2.0)
     assert found == verdict
