@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -17,6 +18,8 @@ import pytest
 
 import analysis
 from adabatch.errors import ConfigError
+from adabatch.rundir.journal import LAUNCH_FOLDER
+from adabatch.rundir.preregistration import read_registrations, register
 from analysis.cli import main
 from analysis.curves import CURVES, colours, curve_frame, time_by_span
 from analysis.formats import to_html, to_latex
@@ -47,9 +50,17 @@ def test_text_for_people(sweep: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "\x1b" not in text
     lines = [re.sub(r"\s+", " ", line).strip() for line in text.splitlines()]
     assert "fixed 10 2 90.00 ± 0.00 90.00 baseline" in lines
-    assert "adaptive_100% 10 to 20 2 89.95 ± 0.00 89.95 2 -0.05 – undecided: about 3 seeds needed" in lines
-    # 20 / 10 and 24 / 10: geometric mean 2.19, times or by exp(12.7062 * ln(1.2) / 2); equal runs differ by 1.2
-    assert any(line.startswith("adaptive_100% 2 2.19x 0.69 to 6.98 1.20x") for line in lines)
+    # Twice -0.05 points on 359 samples: plus or minus 12.7062 * (100 / 359 / sqrt(6)) / sqrt(2) = 1.02
+    assert "adaptive_100% 10 to 20 2 89.95 ± 0.00 89.95 2 -0.05 -1.07 to +0.97 undecided: about 5 seeds" in lines
+    # 20 / 10 and 24 / 10: geometric mean 2.19, times or by exp(12.7062 * ln(1.2) / 2) = 3.18. Noise: the logarithms of
+    # 20 and 24 have a standard deviation of ln(1.2) / sqrt(2) = 0.129, those of 10 and 10 none: 0.091 over both.
+    assert "adaptive_100% 2 2.19x, test accuracy undecided 0.69 to 6.98 9.1 % undecided: about 6 seeds" in lines
+    # The verdicts come first, each with its number.
+    verdicts = "undecided: about 6 seeds (2.19x) undecided: about 6 seeds (2.19x, test accuracy undecided)"
+    assert f"adaptive_100% {verdicts} undecided: about 5 seeds (-0.05)" in lines[:5]
+    # The target is 90 - 1 points and reached after the second epoch: 10 s against the median of 20 and 24.
+    reached = "89.00 2 of 2 (34 to 100 %) 2 of 2 10 22 2.19x 0.69 to 6.98 2 9.1 % undecided: about 6 seeds"
+    assert f"adaptive_100% {reached}" in lines
     assert any("4 runs (4 done); code aaaaaaaa; a processor; torch 2.14.1" in line for line in lines)
 
 
@@ -66,8 +77,9 @@ def test_a_table_fits_eighty_columns(sweep: Path) -> None:
 
 def test_markdown_is_a_table_of_equal_columns(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = run(capsys, "tables", sweep, "--format", "markdown")
-    table = [line for line in text.splitlines() if line.startswith("|")][:4]
-    assert len({line.count("|") for line in table}) == 1
+    blocks = re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE)
+    assert len(blocks) == 7
+    assert all(len({line.count("|") for line in block.splitlines()}) == 1 for block in blocks)
     assert re.search(r"\| adaptive_100% +\| +10 to 20 \|", text)
     assert "### Speedup: digits-tiny_cnn, against fixed" in text
 
@@ -100,6 +112,85 @@ def test_csv_and_json_hold_the_same_unrounded_numbers_and_their_runs(
     assert all(Path(path, "epochs.csv").exists() for path in same["runs"])
     assert content["targets"] == {"digits-tiny_cnn": pytest.approx(0.89)}
     assert {run["state"] for run in content["runs"]} == {"done"}
+
+
+def test_verdicts_are_rows_of_their_own(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = json.loads(run(capsys, "tables", sweep, "--format", "json"))
+    rows = {(row["table"], row["arm"], row["quantity"]): row for row in content["numbers"]}
+    assert rows["speedup", "adaptive_100%", "total_verdict"]["verdict"] == "undecided: about 6 seeds"
+    assert rows["speedup", "adaptive_100%", "updates_verdict"]["verdict"] == "exact"
+    assert rows["quality", "adaptive_100%", "verdict"]["verdict"] == "undecided: about 5 seeds"
+    assert rows["target", "adaptive_100%", "seconds_to_target_verdict"]["verdict"] == "undecided: about 6 seeds"
+    assert rows["quality", "adaptive_100%", "difference"]["value"] == pytest.approx(-0.05)
+    # 2 of 2: Wilson's lower end is 2 / (2 + 1.96**2)
+    assert rows["target", "adaptive_100%", "reached_low"]["value"] == pytest.approx(2 / (2 + 1.959964**2), rel=1e-6)
+    assert (content["quality"], content["unit"], content["margin"]) == ("test accuracy", "point", 1.0)
+    assert (content["smallest_effect"], content["targets_are_declared"]) == (0.02, False)
+
+
+def test_margin_and_smallest_effect_of_the_call_decide(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # the difference is -1.07 to 0.97 points, which lies within 2; the speedup is 2.19, 0.69 to 6.98
+    text = run(capsys, "tables", sweep, "--margin", "2", "--smallest-effect", "0.1")
+    plain = re.sub(r"\s+", " ", text)
+    assert "-0.05 -1.07 to +0.97 equivalent within 2 points" in plain
+    assert "compares the interval with 10 %, the smallest effect worth naming" in plain
+    assert "2.19x, test accuracy" not in plain  # it stands without a mark
+    assert "88.00 2 of 2" in plain  # 90 - 2
+    content = json.loads(run(capsys, "tables", sweep, "--format", "json", "--margin", "2", "--smallest-effect", "0.1"))
+    assert (content["margin"], content["smallest_effect"]) == (2.0, 0.1)
+    assert content["targets"] == {"digits-tiny_cnn": pytest.approx(0.88)}
+
+
+DECLARED = {"baseline": "fixed", "target": 0.85, "margin": 1.0, "smallest_effect": 0.02}
+
+
+@pytest.fixture
+def registered(tmp_path: Path) -> Path:
+    """A sweep that declared what it is judged by before it ran."""
+    root = tmp_path / "declared"
+    launch = {key: value for key, value in DECLARED.items() if key != "baseline"}
+    for seed in range(2):
+        write_run(root, "fixed", seed, launch=launch)
+        write_run(root, "adaptive", seed, epoch_seconds=5, batches=(10, 20), launch=launch)
+    (root / LAUNCH_FOLDER).mkdir()
+    register(root, DECLARED, 0)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ([], "; unchanged."),
+        (["--margin", "1"], "; unchanged."),
+        (["--margin", "3"], "; this comparison uses another margin."),
+        (["--target", "0.8", "--smallest-effect", "0.1"], "; this comparison uses another target, smallest effect."),
+    ],
+)
+def test_tables_say_whether_they_are_judged_as_was_registered(
+    registered: Path, capsys: pytest.CaptureFixture[str], words: list[str], sentence: str
+) -> None:
+    [known] = read_registrations(registered)
+    made_at = datetime.fromtimestamp(known.time, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    head = f"declared: registered {made_at} as {known.digest}"
+    text = re.sub(r"\s+", " ", run(capsys, "tables", registered, *words))
+    assert head + sentence in text
+    content = json.loads(run(capsys, "tables", registered, *words, "--format", "json"))
+    assert content["registrations"] == [head + sentence]
+    assert content["targets_are_declared"]
+
+
+def test_a_declaration_that_changed_between_submissions_is_said(
+    registered: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    digest = register(registered, {**DECLARED, "seeds": [0, 1]}, 3)
+    text = re.sub(r"\s+", " ", run(capsys, "tables", registered))
+    assert f"; changed after 3 runs were done (seeds), now {digest}." in text
+
+
+def test_a_sweep_that_registered_nothing_is_not_called_registered(
+    sweep: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "registered" not in run(capsys, "tables", sweep)
 
 
 def test_json_knows_no_nan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -136,6 +227,12 @@ def test_runs_without_a_number_are_listed_with_their_cause(sweep: Path, capsys: 
     [
         (["tables", "nowhere"], "nowhere does not exist; it must be a folder with runs."),
         (["tables", "{sweep}", "--target", "92.5"], "the target accuracy is 92.5; it must be a fraction"),
+        (["tables", "{sweep}", "--target", "0"], "the target accuracy is 0; it must be a fraction between 0 and 1"),
+        (["tables", "{sweep}", "--margin", "0"], "the margin is 0; it must be between 0 and 100 percentage points."),
+        (["tables", "{sweep}", "--margin", "nan"], "the margin is nan; it must be between 0 and 100"),
+        (["report", "{sweep}", "-o", "r.html", "--margin", "100"], "the margin is 100; it must be between 0 and 100"),
+        (["tables", "{sweep}", "--smallest-effect", "1"], "the smallest effect is 1; it must be a share of at least 0"),
+        (["tables", "{sweep}", "--smallest-effect", "-0.1"], "the smallest effect is -0.1; it must be a share"),
         (["tables", "{sweep}", "--baseline", "x"], "the baseline is x; it must be one of adaptive_100%, fixed."),
         (["figure", "{sweep}", "-o", "f.gif"], "the figure's suffix is .gif; it must be one of .pdf, .svg, .png."),
         (["figure", "{sweep}", "-o", "f.svg", "--curves", "x"], "the figure is x; it must be one of accuracy_by_epoch"),
@@ -146,6 +243,7 @@ def test_wrong_calls_are_a_sentence_and_status_two(
 ) -> None:
     error = run(capsys, *(word.format(sweep=sweep) for word in words), status=2)
     assert error.startswith(sentence)
+    assert len(error.splitlines()) == 1
     assert "Traceback" not in error
 
 
