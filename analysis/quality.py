@@ -164,7 +164,8 @@ def _judge(row: dict[str, object], matching: Matching, difference: Interval[floa
         row |= {"decision": FAILED_ARM, "verdict": f"failed in {row['failed']} of {row['planned']} runs"}
         return None
     if row["baseline_failed"]:
-        row |= {"decision": FAILED_BASELINE, "verdict": f"the baseline failed in {row['baseline_failed']} runs"}
+        count = row["baseline_failed"]
+        row |= {"decision": FAILED_BASELINE, "verdict": f"the baseline failed in {count} run{'s' if count != 1 else ''}"}
         return None
     if not row["pairs"]:
         refused = matching.refused

@@ -264,7 +264,7 @@ def test_a_baseline_that_failed_in_a_run_decides_nothing_for_the_others(tmp_path
         changes={"num_epochs": 2},
     )  # fmt: skip
     found = quality(compare(tmp_path))
-    assert (found.pairs, found.decision, found.verdict) == (2, "baseline failed", "the baseline failed in 1 runs")
+    assert (found.pairs, found.decision, found.verdict) == (2, "baseline failed", "the baseline failed in 1 run")
 
 
 def test_a_run_of_the_baseline_that_is_not_like_those_in_pairs_is_refused(tmp_path: Path) -> None:

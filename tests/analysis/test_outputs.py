@@ -205,8 +205,9 @@ def test_json_knows_no_nan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 def test_a_refused_pair_is_a_table_of_its_own_and_an_exit_status(
     sweep: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_run(sweep, "adaptive_100%", 7, changes={"hardware.precision": "bf16"})
-    write_run(sweep, "fixed", 7)
+    changes = {"hardware.precision": "bf16"}
+    write_run(sweep, "adaptive_100%", 7, batches=(10, 20), rates=(0.01, 0.01), changes=changes)
+    write_run(sweep, "fixed", 7, rates=(0.01, 0.005))
     text = run(capsys, "tables", sweep, status=1)
     line = next(line for line in text.splitlines() if "hardware.precision" in line)
     assert re.split(r"\s{2,}", line.strip()) == ["adaptive_100%", "7", "hardware.precision", "bf16", "fp32", "all"]
@@ -215,7 +216,7 @@ def test_a_refused_pair_is_a_table_of_its_own_and_an_exit_status(
 
 
 def test_runs_without_a_number_are_listed_with_their_cause(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_run(sweep, "fixed", 5, state="failed", cause="DataError: train-images is truncated")
+    write_run(sweep, "fixed", 5, rates=(0.01, 0.005), state="failed", cause="DataError: train-images is truncated")
     text = run(capsys, "tables", sweep)
     assert "Runs without a number" in text
     assert "DataError: train-images is truncated" in text
@@ -272,7 +273,7 @@ class Page(HTMLParser):
 
 
 def test_the_report_is_one_page_that_carries_its_data(sweep: Path, tmp_path: Path) -> None:
-    write_run(sweep, "fixed", 5, state="failed", cause="DataError: <b>truncated</b>")
+    write_run(sweep, "fixed", 5, rates=(0.01, 0.005), state="failed", cause="DataError: <b>truncated</b>")
     output = tmp_path / "new" / "report.html"
     assert main(["report", str(sweep), "-o", str(output), "--title", "A & B"]) == 0
     text = output.read_text()
