@@ -119,8 +119,12 @@ def _escape_html(text: str) -> str:
 
 
 def numbers(comparison: Comparison) -> pd.DataFrame:
-    """Return every number of the comparison unrounded, one a row, with the run directories and commits behind it."""
+    """Return every number of the comparison unrounded, one a row, with the run directories and commits behind it.
+
+    ``value`` is a number or NaN; the words of a verdict are in ``verdict``.
+    """
     rows = pd.DataFrame(list(_numbers(comparison)))
+    rows["value"] = pd.to_numeric(rows.value, errors="coerce")
     for name in ("runs", "git_shas"):
         rows[name] = rows[name].map(" ".join)
     return rows
@@ -150,7 +154,7 @@ def _numbers(comparison: Comparison) -> Iterator[dict[str, Any]]:
 
 
 def _verdict(data: Data, table: str, row: dict[str, Any], quantity: str) -> dict[str, Any]:
-    values = {"verdict": row["verdict"], "adjusted": row.get("adjusted")}
+    values = {"value": row["verdict"], "verdict": row["verdict"], "adjusted": row.get("adjusted")}
     return _number(data, table, row, quantity, values)
 
 

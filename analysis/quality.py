@@ -164,8 +164,8 @@ def _judge(row: dict[str, object], matching: Matching, difference: Interval[floa
         row |= {"decision": FAILED_ARM, "verdict": f"failed in {row['failed']} of {row['planned']} runs"}
         return None
     if row["baseline_failed"]:
-        count = row["baseline_failed"]
-        row |= {"decision": FAILED_BASELINE, "verdict": f"the baseline failed in {count} run{'s' if count != 1 else ''}"}
+        runs = "1 run" if row["baseline_failed"] == 1 else f"{row['baseline_failed']} runs"
+        row |= {"decision": FAILED_BASELINE, "verdict": f"the baseline failed in {runs}"}
         return None
     if not row["pairs"]:
         refused = matching.refused

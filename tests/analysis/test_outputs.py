@@ -105,6 +105,7 @@ def test_csv_and_json_hold_the_same_unrounded_numbers_and_their_runs(
     content = json.loads(run(capsys, "tables", sweep, "--format", "json"))
     total = frame.query("table == 'speedup' and quantity == 'total'").iloc[0]
     [same] = [entry for entry in content["numbers"] if entry["table"] == "speedup" and entry["quantity"] == "total"]
+    assert frame.value.dtype == float
     assert total.value == pytest.approx(4.8**0.5, rel=1e-12)
     assert same["value"] == pytest.approx(total.value)
     assert same["git_shas"] == ["a" * 40]
@@ -117,7 +118,8 @@ def test_csv_and_json_hold_the_same_unrounded_numbers_and_their_runs(
 def test_verdicts_are_rows_of_their_own(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
     content = json.loads(run(capsys, "tables", sweep, "--format", "json"))
     rows = {(row["table"], row["arm"], row["quantity"]): row for row in content["numbers"]}
-    assert rows["speedup", "adaptive_100%", "total_verdict"]["verdict"] == "undecided: about 6 seeds"
+    total = rows["speedup", "adaptive_100%", "total_verdict"]
+    assert total["value"] == total["verdict"] == "undecided: about 6 seeds"
     assert rows["speedup", "adaptive_100%", "updates_verdict"]["verdict"] == "exact"
     assert rows["quality", "adaptive_100%", "verdict"]["verdict"] == "undecided: about 5 seeds"
     assert rows["target", "adaptive_100%", "seconds_to_target_verdict"]["verdict"] == "undecided: about 6 seeds"
