@@ -14,11 +14,11 @@ from typing import Any
 from adabatch.errors import EXIT_DONE, EXIT_FAILED
 from adabatch.terminal import print_renderable
 from benchmarks import coverage, dashboard, jpeg_loading, packing, small_costs, training_speed
-from benchmarks.machine import OthersLoad, load_average, machine_facts, wait_until_quiet
+from benchmarks.machine import OthersLoad, machine_facts, wait_until_quiet
 from benchmarks.measure import BenchmarkFailed
 from benchmarks.tables import Table
 
-#: Each has ``add_arguments(parser)``, ``measure(options)``, which yields what it has so far, and ``tables(values)``.
+#: Each has ``add_arguments(parser)``, ``measure(options)``, which yields the results so far, and ``tables(values)``.
 BENCHMARKS: dict[str, ModuleType] = {
     "training_speed": training_speed,
     "jpeg_loading": jpeg_loading,
@@ -27,8 +27,6 @@ BENCHMARKS: dict[str, ModuleType] = {
     "dashboard": dashboard,
     "coverage": coverage,
 }
-#: Their arms tell of every round what others did; a sum over all would count killed workers of theirs as others.
-_WATCHED_BY_ROUND = ("training_speed", "jpeg_loading")
 _FACTS = (
     ("Command", "command"), ("Started", "started_at"), ("Processor", "cpu_model"), ("Cores", "num_cores"),
     ("Memory, GiB", "memory_gib"), ("GPUs", "gpu_models"), ("System", "system"), ("Python", "python"),
@@ -38,7 +36,7 @@ _FACTS = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmarks named, or show a file of results; return 1 if one of them failed."""
+    """Run the named benchmarks, or show files of results; return 1 if a benchmark failed."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     parser = _parser()
     options = parser.parse_args(given)
@@ -62,18 +60,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=_DESCRIPTION)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of {', '.join(BENCHMARKS)}; by default all")
-    parser.add_argument("--quick", action="store_true", help="small cases, to see that all works; no results to keep")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of {', '.join(BENCHMARKS)}; default: all")
+    parser.add_argument("--quick", action="store_true", help="small cases, only to see that everything works")
     parser.add_argument(
-        "--repetitions", type=int, default=5, metavar="N", help="rounds; in each every arm has its turn"
+        "--repetitions", type=int, default=5, metavar="N", help="rounds; every arm has its turn in each round"
     )
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE.json", help="where to keep all that was measured")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE.json", help="file to write all results to")
     parser.add_argument(
-        "--show", type=Path, nargs="+", metavar="FILE.json", help="print tables of kept results; measure nothing"
+        "--show", type=Path, nargs="+", metavar="FILE.json", help="measure nothing; print the tables of earlier results"
     )
     parser.add_argument("--format", choices=("text", "markdown"), default="text")
     parser.add_argument(
-        "--wait", type=float, default=120.0, metavar="SECONDS", help="at most so long for other processes to be quiet"
+        "--wait",
+        type=float,
+        default=120.0,
+        metavar="SECONDS",
+        help="wait at most this long, before each benchmark, until other processes are quiet",
     )
     for benchmark in BENCHMARKS.values():
         benchmark.add_arguments(parser)
@@ -81,8 +83,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 _DESCRIPTION = (
-    "Measures the trainer against the reference's loop and against the loading of JPEGs, what commands and the "
-    "dashboard cost, what packing gains, and simulates how often verdicts are wrong."
+    "Measures how fast the trainer is against the reference's loop and against the loading of JPEGs, what the commands "
+    "and the dashboard cost, and what it gains to run several trainings side by side; simulates how often verdicts are "
+    "wrong."
 )
 
 
@@ -90,17 +93,13 @@ def _measure(options: argparse.Namespace, given: Sequence[str]) -> dict[str, Any
     results: dict[str, Any] = {"machine": machine_facts(given), "benchmarks": {}, "failures": {}}
     for name in options.names or BENCHMARKS:
         wait_until_quiet(0.0 if options.quick else options.wait)
-        load_before = load_average()
         print(f"{name} ...", file=sys.stderr)
         others = OthersLoad()
         try:
-            with others.watch():
-                for values in BENCHMARKS[name].measure(options):
-                    results["failures"].update(values.get("failures", {}))
-                    results["benchmarks"][name] = {"load_average_before": load_before, **values}
-                    _keep(results, options.output)
-            if name not in _WATCHED_BY_ROUND:
-                results["benchmarks"][name]["mean_others_cores"] = others.cores[0]
+            for values in BENCHMARKS[name].measure(options):
+                results["failures"].update(values.get("failures", {}))
+                results["benchmarks"][name] = {**values, "mean_others_cores": others.mean_cores()}
+                _keep(results, options.output)
         except BenchmarkFailed as failure:
             results["failures"][name] = str(failure)
     _keep(results, options.output)
@@ -108,14 +107,14 @@ def _measure(options: argparse.Namespace, given: Sequence[str]) -> dict[str, Any
 
 
 def _keep(results: Mapping[str, Any], output: Path | None) -> None:
-    """Write the results so far: what took an hour is kept whatever comes later."""
+    """Write the results so far, so that a later failure loses nothing."""
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 
 def _tables(shown: Sequence[Mapping[str, Any]]) -> list[Table]:
-    """Return the tables of one or several results; what a note says of all of them is said once."""
+    """Return the tables of all results; a note that several tables share stands only under the first."""
     tables: list[Table] = []
     said: set[str] = set()
     for results in shown:
@@ -130,7 +129,7 @@ def _tables(shown: Sequence[Mapping[str, Any]]) -> list[Table]:
 
 
 def as_markdown(shown: Sequence[Mapping[str, Any]]) -> str:
-    """Return the sections of a page of results: the machine, a column for each file, then every table."""
+    """Return a page of results: the machines, with a column for each file, then every table."""
     machines = [results["machine"] for results in shown]
     facts = [
         (title, *(str(machine[key]) for machine in machines))

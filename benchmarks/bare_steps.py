@@ -1,7 +1,7 @@
-"""What the device can do: training steps on tensors that lie there, and its best matrix product.
+"""What the device can do: training steps on tensors that already lie there, and a large matrix product.
 
-``python -m benchmarks.bare_steps`` is an arm of `training_speed`. It sets its process as our trainer sets its own, so
-that what the two differ in is the trainer.
+``python -m benchmarks.bare_steps`` is one turn of an arm of `training_speed`. Its process is set up as our trainer's,
+so that the two differ in nothing but the trainer.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import statistics
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
@@ -19,23 +20,23 @@ from adabatch.config import TrainConfig
 from adabatch.networks import build_network
 from adabatch.schedules.batching import split_update
 from adabatch.training.compiler import CUDA_GRAPH_MODES, compile_network, keep_gradients_outside_graphs
-from adabatch.training.device import make_device
 from adabatch.training.engine import build_optimizer
-from benchmarks.arm_process import serve
+from benchmarks.arm import Measured, print_measured
 from benchmarks.images import IMAGE_SIZE, NUM_CHANNELS, NUM_CLASSES
-from benchmarks.training_case import Case, train_config
+from benchmarks.our_trainer import resolved_run
+from benchmarks.training_case import Case
 
 _MATRIX_SIZE = {"cpu": 2048, "cuda": 8192}
 _MATMUL_REPETITIONS = 5
 
 
 class BareSteps:
-    """Forward, backward and optimizer step on the same images again and again: no loader, no trainer, no numbers.
+    """Forward, backward and optimizer step on the same images again and again, without loader, trainer or metrics.
 
     Args:
         network_name: built anew.
         batch_size: samples per update.
-        config: gives micro-batch, precision, memory format, compiling and optimizer.
+        config: for micro-batch, precision, memory format, compiling and optimizer.
         device: where to compute.
     """
 
@@ -59,7 +60,7 @@ class BareSteps:
         self.seconds(num_updates=2)  # twice, so that CUDA graphs are recorded
 
     def seconds(self, num_updates: int) -> float:
-        """Return how long so many updates take."""
+        """Return how long this number of updates takes."""
         self._wait_for_device()
         started = time.perf_counter()
         for _ in range(num_updates):
@@ -84,7 +85,7 @@ class BareSteps:
 
 
 def best_matmul_flops_per_second(precision: str, device: torch.device) -> float:
-    """Return the rate of a large square matrix product, the median of a few."""
+    """Return the rate of a large square matrix product: the median of a few."""
     size = _MATRIX_SIZE[device.type]
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
@@ -108,25 +109,18 @@ def _flops_per_sample(network_name: str, count: int = 2) -> float:
     return counter.get_total_flops() / count
 
 
-class _BareArm:
-    def __init__(self, order: dict[str, Any]) -> None:
-        case = Case(**order["case"])
-        asked = train_config(case, order["precision"])
-        compiled = order["compile"] or case.device == "cuda"
-        hardware = dataclasses.replace(asked.hardware, compile=compiled)
-        cap = order["max_micro_batch_size"]
-        config = dataclasses.replace(asked, max_micro_batch_size=cap, hardware=hardware)
-        device = make_device(config)
-        self._steps = BareSteps(case.network, case.batch_size, config, device)
-        self._num_updates = case.num_samples // case.batch_size
-        self.facts = {
-            "flops_per_sample": _flops_per_sample(case.network),
-            "matmul_flops_per_second": best_matmul_flops_per_second(order["precision"], device),
-        }
-
-    def measure(self) -> tuple[float, dict[str, Any]]:
-        return self._steps.seconds(self._num_updates), {}
+def _build(order: dict[str, Any]) -> Callable[[], Measured]:
+    case = Case(**order["case"])
+    config, device, _ = resolved_run(case, order["precision"])
+    compiled = config.hardware.compile or case.device == "cuda"
+    config = dataclasses.replace(config, hardware=dataclasses.replace(config.hardware, compile=compiled))
+    rates = {
+        "flops_per_sample": _flops_per_sample(case.network),
+        "matmul_flops_per_second": best_matmul_flops_per_second(order["precision"], device),
+    }
+    steps = BareSteps(case.network, case.batch_size, config, device)
+    return lambda: {"seconds": steps.seconds(case.num_samples // case.batch_size), **rates}
 
 
 if __name__ == "__main__":
-    serve(_BareArm)
+    print_measured(_build)

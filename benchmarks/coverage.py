@@ -287,7 +287,7 @@ def _plans(source: np.random.Generator, num_sweeps: int) -> list[dict[str, Any]]
 
 
 def tables(values: Mapping[str, Any]) -> list[Table]:
-    """Return the tables of what `measure` yielded, the bounds first."""
+    """Return the tables of the results of `measure`, the bounds first."""
     note = (
         f"{values['num_sweeps']:,} sweeps a row; percent. False claims are counted where the truth lies at the claim's "
         "own bound, where it is false and most likely."

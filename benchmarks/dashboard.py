@@ -1,4 +1,4 @@
-"""The live page on a large sweep: until it shows, what a refresh costs, and the server's memory."""
+"""The live page of a large sweep: how long until it shows, what a refresh costs, and the server's memory."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _WATCHED_MILLISECONDS = 10_000
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("dashboard")
-    group.add_argument("--dashboard-runs", type=int, default=1000, metavar="N", help="runs of the sweep it shows")
-    group.add_argument("--dashboard-epochs", type=int, default=100, metavar="N", help="epochs of each of these runs")
+    group.add_argument("--dashboard-runs", type=int, default=1000, metavar="N", help="runs in the sweep that it shows")
+    group.add_argument("--dashboard-epochs", type=int, default=100, metavar="N", help="epochs in each of these runs")
 
 
 def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Measure the page of a made-up sweep in headless Chromium, with a server of its own each time."""
+    """Measure the page of a made-up sweep in headless Chromium; each round starts a server."""
     num_runs, num_epochs = (40, 5) if options.quick else (options.dashboard_runs, options.dashboard_epochs)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -94,7 +94,7 @@ def _peak_bytes(pid: int) -> int:
 
 
 def tables(values: Mapping[str, Any]) -> list[Table]:
-    """Return the table of what `measure` yielded."""
+    """Return the table of the results of `measure`."""
     rounds = values["rounds"]
     refreshes = [seconds for one in rounds for seconds in one["refresh_seconds"]]
     row = (
@@ -104,5 +104,5 @@ def tables(values: Mapping[str, Any]) -> list[Table]:
         format(max(one["peak_bytes"] for one in rounds) / _MEBIBYTE, ".0f"),
     )
     columns = ("until the runs show, s", "until the tables show, s", "a refresh, s", "peak memory, MiB")
-    notes = ("In headless Chromium on the same machine; refreshes with nothing new. Median (smallest-largest).",)
+    notes = ("In headless Chromium on the same machine; nothing changes between refreshes. Median (smallest-largest).",)
     return [Table(f"Dashboard of {values['num_runs']} runs of {values['num_epochs']} epochs", columns, [row], notes)]

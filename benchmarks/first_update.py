@@ -1,4 +1,4 @@
-"""Trains as ``python -m adabatch`` does, and prints the instant at which the first update had been made."""
+"""Trains as ``python -m adabatch`` does, and prints when the first update was finished."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from unittest.mock import patch
 from adabatch.command import main
 
 
-def print_instant_of_first_update() -> int:
-    """Train the run of the command line; the instant is a reading of `time.monotonic`."""
+def print_time_of_first_update() -> int:
+    """Train the run of the command line; print the time after its first update, by `time.monotonic`."""
     from adabatch.training.engine import Engine
 
     update = Engine.update
@@ -28,4 +28,4 @@ def print_instant_of_first_update() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(print_instant_of_first_update())
+    sys.exit(print_time_of_first_update())

@@ -1,4 +1,4 @@
-"""The images that all arms train on: in CIFAR's shape, so that the networks and the augmentation are the paper's."""
+"""The images that all arms train on. They have CIFAR's shape, so networks and augmentation are those of the paper."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ IMAGE_SIZE = 32
 NUM_CHANNELS = 3
 NUM_CLASSES = 10
 CROP_PADDING = 4
-#: Few, since testing is no part of what is compared.
+#: Few, because the comparison leaves testing out.
 NUM_TEST_SAMPLES = 16
 #: Of Fashion-MNIST's pixels; the speed does not depend on them.
 MEAN, STD = 0.2860, 0.3530
@@ -23,19 +23,23 @@ _SPLIT = 1000
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """``pixels`` are uint8 of shape (N, 32, 32, 3), ``labels`` int64 of shape (N,); ``name`` says what they are."""
+    """``pixels`` are uint8 of shape (N, 32, 32, 3), ``labels`` int64 of shape (N,); ``name`` says what they show."""
 
     name: str
     pixels: torch.Tensor
     labels: torch.Tensor
 
+    def first(self, count: int) -> LabelledImages:
+        """Return only the first of them."""
+        return LabelledImages(self.name, self.pixels[:count], self.labels[:count])
+
 
 def load_images(num_samples: int, fashion_mnist: bool = True) -> LabelledImages:
-    """Return Fashion-MNIST's first training images in a black frame and three equal channels.
+    """Return the first training images of Fashion-MNIST, with a black frame and three equal channels.
 
     Args:
         num_samples: at most 60,000; more are refused.
-        fashion_mnist: False for random pixels, which are also what a machine without the data gets.
+        fashion_mnist: False for random pixels. A machine without the data gets them, too.
     """
     if fashion_mnist:
         try:
@@ -46,7 +50,7 @@ def load_images(num_samples: int, fashion_mnist: bool = True) -> LabelledImages:
 
 
 def _fashion_mnist(num_samples: int) -> LabelledImages:
-    # A mean of 0 and a deviation of one grey level hand out the pixels as they are stored.
+    # With a mean of 0 and a standard deviation of one grey level, pixels come out as they are stored.
     unchanged = (
         "dataset.crop_padding=0",
         "dataset.horizontal_flip=false",

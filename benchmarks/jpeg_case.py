@@ -1,31 +1,31 @@
-"""The arms of `jpeg_loading`: ``python -m benchmarks.jpeg_case`` is one of them, whichever its order names.
+"""``python -m benchmarks.jpeg_case`` is one turn of an arm of `jpeg_loading`; its order names the arm.
 
-``loader`` reads an epoch's batches and throws them away, ``steps`` trains an epoch on tensors of the same shape that
-lie on the device, ``together`` trains an epoch on the files.
+``loader`` only reads the batches of an epoch, ``steps`` trains an epoch on tensors of the same shape that lie on the
+device, ``together`` trains an epoch on the files.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from adabatch.config import TrainConfig
 from adabatch.config.compose import compose
-from adabatch.data import Dataset, load_dataset
+from adabatch.data import Dataset, Source, load_dataset
 from adabatch.data.order import epoch_order
-from adabatch.rundir.provenance import cpu_model
 from adabatch.training.device import make_device
 from adabatch.training.engine import DTYPES
-from benchmarks.arm_process import Arm, serve
-from benchmarks.our_trainer import OurTrainer, resident_images
+from benchmarks.arm import Measured, print_measured
+from benchmarks.our_trainer import OurTrainer, device_facts, resident_images
 
 
 @dataclasses.dataclass(frozen=True)
 class JpegCase:
-    """What to measure; see ``python -m benchmarks --help``. ``root`` is where the files lie."""
+    """What to measure; see ``python -m benchmarks --help``. The files lie in ``root``."""
 
     root: str
     network: str
@@ -40,38 +40,20 @@ class JpegCase:
     workers: list[int]
 
 
-class _LoaderArm:
-    """Epochs of the training images, batch by batch as the trainer would ask for them."""
-
-    def __init__(self, config: TrainConfig, device: torch.device) -> None:
-        self._config = config
-        self._device = device
-        self._source = _files(config, device).train
-        self._epoch = 0
-        self.facts = _facts(device)
-        self.measure()  # starts the workers
-
-    def measure(self) -> tuple[float, dict[str, Any]]:
-        self._epoch += 1
-        order = epoch_order(self._source.num_samples, self._config.seed, self._epoch)
-        started = time.perf_counter()
-        batches = order.split(self._config.schedule.batch_size)
-        count = sum(len(labels) for _, labels in self._source.iterate(self._epoch, self._config.seed, batches))
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
-        return time.perf_counter() - started, {"num_samples": count}
+def _read_epoch(config: TrainConfig, device: torch.device, source: Source, epoch: int) -> Measured:
+    """Read the training images, batch by batch as the trainer would ask for them."""
+    order = epoch_order(source.num_samples, config.seed, epoch)
+    started = time.perf_counter()
+    batches = order.split(config.schedule.batch_size)
+    count = sum(len(labels) for _, labels in source.iterate(epoch, config.seed, batches))
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return {"seconds": time.perf_counter() - started, "num_samples": count}
 
 
-class _TrainingArm:
-    """Epochs of our trainer on a data set."""
-
-    def __init__(self, config: TrainConfig, device: torch.device, dataset: Dataset) -> None:
-        self._trainer = OurTrainer(config, device, dataset)
-        self.facts = _facts(device)
-
-    def measure(self) -> tuple[float, dict[str, Any]]:
-        seconds, summary = self._trainer.train()
-        return seconds, {key: summary[key] for key in ("samples", "data_seconds", "train_seconds")}
+def _train(trainer: OurTrainer) -> Measured:
+    seconds, summary = trainer.train()
+    return {"seconds": seconds, **{key: summary[key] for key in ("samples", "data_seconds", "train_seconds")}}
 
 
 def _config(case: JpegCase, num_workers: int) -> TrainConfig:
@@ -108,21 +90,17 @@ def _resident(config: TrainConfig, device: torch.device) -> Dataset:
     return resident_images(config, device, pixels, labels)
 
 
-def _facts(device: torch.device) -> dict[str, Any]:
-    return {
-        "device_model": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_model(),
-        "num_threads": torch.get_num_threads(),
-    }
-
-
-def _build(order: dict[str, Any]) -> Arm:
+def _build(order: dict[str, Any]) -> Callable[[], Measured]:
     config = _config(JpegCase(**order["case"]), order["num_workers"])
     device = make_device(config)
     if order["arm"] == "loader":
-        return _LoaderArm(config, device)
+        source = _files(config, device).train
+        _read_epoch(config, device, source, 1)  # starts the workers
+        return lambda: _read_epoch(config, device, source, 2)
     dataset = _resident(config, device) if order["arm"] == "steps" else _files(config, device)
-    return _TrainingArm(config, device, dataset)
+    trainer = OurTrainer(config, device, dataset)
+    return lambda: {**_train(trainer), **device_facts(device)}
 
 
 if __name__ == "__main__":
-    serve(_build)
+    print_measured(_build)

@@ -1,6 +1,6 @@
-"""Photographs that nobody took, in ImageNet's form: ``python -m benchmarks.jpeg_files ROOT TRAIN VAL CLASSES``.
+"""Made-up photographs in ImageNet's layout: ``python -m benchmarks.jpeg_files ROOT TRAIN VAL CLASSES``.
 
-Smooth random colours with some noise, as large in pixels and in bytes as ImageNet's files are: decoding costs the same.
+Smooth random colours with some noise. They have as many pixels and bytes as ImageNet's, so decoding costs the same.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-#: Width and height in pixels, of which each file has one.
+#: Width and height in pixels; each file has one of these sizes.
 SIZES = ((500, 375), (500, 375), (375, 500), (500, 333))
 _QUALITY = 90
 _GREY = 118.0
 #: Cells across the image and the standard deviation of their colours, from large shapes to fine texture.
 _SCALES = ((4, 60.0), (12, 30.0), (40, 14.0), (120, 8.0))
-#: The least and the greatest standard deviation of the noise, so that files have 80 to 130 kB.
+#: Smallest and largest standard deviation of the noise. With them, files have 80 to 130 kB.
 _NOISE = (15.0, 23.0)
 
 

@@ -1,4 +1,4 @@
-"""How far the loader of JPEGs is from the trainer: each alone, and both together, in samples per second."""
+"""Whether loading JPEGs keeps up with training: each alone, and both together, in samples per second."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import math
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from adabatch.rundir.provenance import available_cores
-from benchmarks.arm_process import ArmProcess
-from benchmarks.machine import load_average, torch_devices, wait_until_quiet
+from benchmarks.arm import Measured, measure_in_child, others_text, seconds_of
+from benchmarks.machine import torch_devices
 from benchmarks.measure import BenchmarkFailed, alternate, run_child, spread_text
 from benchmarks.tables import Table
 
 _NUM_CLASSES = 4
-#: Few, since testing is no part of what is measured.
+#: Few, because the measurement leaves testing out.
 _NUM_TEST_IMAGES = 8
 _WORKERS = (0, 1, 2)
 _MAX_REPETITIONS = 3
@@ -33,31 +33,31 @@ _QUICK = {
     "workers": [0, 1],
 }
 NOTES = (
-    "samples/s: median (smallest-largest) over the rounds. Loader: an epoch's batches read, decoded and thrown away. "
+    "Samples/s: median (smallest-largest) over the rounds. Loader: an epoch's batches are only read and decoded. "
     "Steps: our trainer on tensors of the same shape that lie on the device. Together: our trainer on the files.",
-    "Waiting: the share of data_seconds in train_seconds when both work together. Workers needed: the steps' rate "
-    "divided by the loader's rate per worker, rounded up; it supposes a core for each.",
+    "Waiting: data_seconds as a share of train_seconds, when both work together. Workers needed: the rate of the steps "
+    "divided by the loader's rate per worker, rounded up, if each worker has a core.",
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("jpeg_loading")
     group.add_argument(
-        "--jpeg-images", type=int, default=256, metavar="N", help="files of an epoch; a worker takes 64 at once"
+        "--jpeg-images", type=int, default=256, metavar="N", help="files in an epoch; a worker takes 64 at a time"
     )
     group.add_argument(
         "--jpeg-network", default="torchvision.mobilenet_v3_small", metavar="NAME", help="ours or torchvision.NAME"
     )
-    group.add_argument("--jpeg-image-size", type=int, default=224, metavar="N", help="pixels of a crop's side")
-    group.add_argument("--jpeg-batch", type=int, default=64, metavar="N", help="samples of an update")
+    group.add_argument("--jpeg-image-size", type=int, default=224, metavar="N", help="width and height of a crop")
+    group.add_argument("--jpeg-batch", type=int, default=64, metavar="N", help="samples in an update")
     group.add_argument("--jpeg-precision", choices=("fp32", "bf16"), default="fp32")
     group.add_argument(
-        "--jpeg-workers", type=int, nargs="+", metavar="N", help="by default 0, 1, 2, and as many as there are cores"
+        "--jpeg-workers", type=int, nargs="+", metavar="N", help="default: 0, 1, 2, and the number of cores"
     )
 
 
 def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Measure on every device and yield after each what is measured so far."""
+    """Measure on every device; yield the results so far after each."""
     cases: list[dict[str, Any]] = []
     failures: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as root:
@@ -69,10 +69,8 @@ def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
             case = {**asked, "device": device}
             name = f"{case['network']} on {device}"
             print(f"  {name} ...", file=sys.stderr)
-            wait_until_quiet(0.0 if options.quick else options.wait)
-            before = {"load_average_before": load_average(), "mean_file_bytes": mean_bytes}
             try:
-                cases.append({**before, **_measure_case(case)})
+                cases.append({"mean_file_bytes": mean_bytes, **_measure_case(case)})
             except BenchmarkFailed as failure:
                 failures[name] = str(failure)
             yield {"cases": cases, "failures": failures}
@@ -95,36 +93,28 @@ def _asked(options: argparse.Namespace, root: str) -> dict[str, Any]:
 
 
 def _measure_case(case: Mapping[str, Any]) -> dict[str, Any]:
-    with ExitStack() as running:
+    def arm(name: str, num_workers: int = 0) -> Callable[[], Measured]:
+        return partial(measure_in_child, "jpeg_case", {"case": case, "arm": name, "num_workers": num_workers})
 
-        def start(arm: str, num_workers: int = 0) -> ArmProcess:
-            order = {"case": case, "arm": arm, "num_workers": num_workers}
-            return running.enter_context(ArmProcess("benchmarks.jpeg_case", order))
-
-        steps = start("steps")
-        pairs = {number: (start("loader", number), start("together", number)) for number in case["workers"]}
-        arms = {"steps": steps}
-        for number, (loader, together) in pairs.items():
-            arms |= {f"loader {number}": loader, f"together {number}": together}
-        alternate({name: arm.measure_round for name, arm in arms.items()}, case["repetitions"])
+    arms = {"steps": arm("steps")}
+    for number in case["workers"]:
+        arms |= {f"{name} {number}": arm(name, number) for name in ("loader", "together")}
+    rounds = alternate(arms, case["repetitions"])
+    by_arm = {name: {"seconds": seconds_of(measured), "rounds": measured} for name, measured in rounds.items()}
     return {
         **{key: value for key, value in case.items() if key != "root"},
-        **steps.facts,
-        "others_cores": {name: arm.others_cores for name, arm in arms.items()},
-        "steps": _measured(steps),
+        **{key: rounds["steps"][0][key] for key in ("device_model", "num_threads")},
+        "others_cores": {name: [one["others_cores"] for one in measured] for name, measured in rounds.items()},
+        "steps": by_arm["steps"],
         "by_workers": [
-            {"num_workers": number, "loader": _measured(loader), "together": _measured(together)}
-            for number, (loader, together) in pairs.items()
+            {"num_workers": number, "loader": by_arm[f"loader {number}"], "together": by_arm[f"together {number}"]}
+            for number in case["workers"]
         ],
     }
 
 
-def _measured(arm: ArmProcess) -> dict[str, Any]:
-    return {"seconds": arm.seconds, "rounds": arm.details}
-
-
 def tables(values: Mapping[str, Any]) -> list[Table]:
-    """Return the table of what `measure` yielded."""
+    """Return the table of the results of `measure`."""
     columns = (
         "network", "pixels", "batch", "device", "precision", "workers", "loader samples/s", "steps samples/s",
         "together samples/s", "waiting", "workers needed", "others, cores",
@@ -145,12 +135,6 @@ def _row(case: Mapping[str, Any], row: Mapping[str, Any]) -> tuple[str, ...]:
     )
     waiting = [one["data_seconds"] / one["train_seconds"] for one in row["together"]["rounds"]]
     needed = math.ceil(number * statistics.median(steps) / statistics.median(loader))
-    others = [
-        cores
-        for arm in ("steps", f"loader {number}", f"together {number}")
-        for cores in case["others_cores"][arm]
-        if cores is not None
-    ]
     return (
         case["network"],
         str(case["image_size"]),
@@ -163,5 +147,5 @@ def _row(case: Mapping[str, Any], row: Mapping[str, Any]) -> tuple[str, ...]:
         spread_text(together, ".0f"),
         f"{spread_text(waiting, '.0f', 100)} %",
         str(needed) if number else "",
-        spread_text(others, ".1f") if others else "unknown",
+        others_text(case["others_cores"], ("steps", f"loader {number}", f"together {number}")),
     )

@@ -1,4 +1,4 @@
-"""What was measured on and with."""
+"""The machine: what it is, and how busy other processes keep it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,9 @@ from benchmarks.measure import run_child
 
 _GIBIBYTE = 1 << 30
 _PROC = Path("/proc")
-#: Fields of the first line of its file stat in which a core works: user, nice, system, irq, softirq, steal.
+#: Fields of the first line of /proc/stat that count a core as busy: user, nice, system, irq, softirq, steal.
 _BUSY_FIELDS = (1, 2, 3, 6, 7, 8)
-#: Fields of a process's stat, counted after its name: its parent; its time in user and system, its ended children's.
+#: Fields of a process's stat, counted after its name: its parent; its user and system time, and its ended children's.
 _PARENT_FIELD, _TIME_FIELDS = 1, (11, 12, 13, 14)
 _TICKS_PER_SECOND = float(os.sysconf("SC_CLK_TCK"))
 #: A machine on which others use less than this many cores is quiet.
@@ -26,13 +25,8 @@ _QUIET_CORES = 0.1
 _LOOK_SECONDS = 2.0
 
 
-def load_average() -> float:
-    """Return how many processes wanted a core over the last minute."""
-    return round(os.getloadavg()[0], 2)
-
-
 def machine_facts(arguments: Sequence[str]) -> dict[str, Any]:
-    """Return the command, hardware, versions and time, as the head of a results file."""
+    """Return what a results file begins with: the command, the time, hardware and versions."""
     memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "command": " ".join(["python -m benchmarks", *arguments]),
@@ -44,37 +38,34 @@ def machine_facts(arguments: Sequence[str]) -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()}",
         **library_versions(),
         **code_version(),
-        "load_average": load_average(),
+        "load_average": round(os.getloadavg()[0], 2),
     }
 
 
 def torch_devices() -> list[str]:
     """Return the kinds of devices that torch can compute on."""
-    # Asked in a child: a parent that holds torch would add its own memory to the peaks measured later.
+    # Asked in a child process, because torch in this one would add to the peaks of memory measured later.
     answer = run_child(["-c", "import torch; print(torch.cuda.is_available())"]).output.strip()
     return ["cpu", "cuda"] if answer == "True" else ["cpu"]
 
 
 class OthersLoad:
-    """How many cores other processes used, on average, while something was measured; None where nobody tells."""
+    """How many cores the processes of others use, from now on. This process and all that it started are not others."""
 
     def __init__(self) -> None:
-        self.cores: list[float | None] = []
+        self._started, self._busy, self._own = time.perf_counter(), _busy_seconds(), own_seconds()
 
-    @contextmanager
-    def watch(self) -> Iterator[None]:
-        """Add a number to ``cores`` for the block; this process and all that it started, ended or not, is no other."""
-        started, busy_before, own_before = time.perf_counter(), _busy_seconds(), own_seconds()
-        yield
-        seconds, busy, own = time.perf_counter() - started, _busy_seconds(), own_seconds()
-        if busy is None or busy_before is None:
-            self.cores.append(None)
-        else:
-            self.cores.append(round(max(0.0, busy - busy_before - (own - own_before)) / seconds, 2))
+    def mean_cores(self) -> float | None:
+        """Return the average since this object was made; None where the system does not tell."""
+        busy = _busy_seconds()
+        if busy is None or self._busy is None:
+            return None
+        others = busy - self._busy - (own_seconds() - self._own)
+        return round(max(0.0, others) / (time.perf_counter() - self._started), 2)
 
 
 def own_seconds() -> float:
-    """Return the seconds that this process, its living descendants and the children that these saw end have worked."""
+    """Return the seconds worked by this process, its living descendants, and the ended children they waited for."""
     children: dict[int, list[int]] = {}
     seconds: dict[int, float] = {}
     for path in _PROC.glob("[0-9]*/stat"):
@@ -93,18 +84,17 @@ def own_seconds() -> float:
 
 
 def wait_until_quiet(max_seconds: float) -> None:
-    """Return when other processes leave the cores alone, or after ``max_seconds``."""
+    """Wait until other processes use hardly any of the cores, but at most ``max_seconds``."""
     deadline = time.monotonic() + max_seconds
-    load = OthersLoad()
     while time.monotonic() + _LOOK_SECONDS < deadline:
-        with load.watch():
-            time.sleep(_LOOK_SECONDS)
-        if (load.cores[-1] or 0.0) < _QUIET_CORES:
+        others = OthersLoad()
+        time.sleep(_LOOK_SECONDS)
+        if (others.mean_cores() or 0.0) < _QUIET_CORES:
             return
 
 
 def _busy_seconds() -> float | None:
-    """Return the seconds that all cores together have worked since the machine started."""
+    """Return for how many seconds all cores together have been busy since the machine started."""
     try:
         fields = (_PROC / "stat").read_text(encoding="ascii").split("\n", 1)[0].split()
     except OSError:

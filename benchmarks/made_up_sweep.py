@@ -1,4 +1,4 @@
-"""A sweep of any size whose runs were never trained: for what commands cost that read many runs."""
+"""A sweep of any size whose runs were never trained, to measure commands that read many runs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SPAN_SHARES = {"data": 0.05, "forward": 0.3, "backward": 0.6, "update": 0.05}
 
 
 def write_sweep_option(config_dir: Path, num_runs: int, num_epochs: int) -> int:
-    """Write ``sweep/made_up.yaml`` of at least one seed; return how many runs it has, ``num_runs`` or a few more."""
+    """Write ``sweep/made_up.yaml``; return how many runs it has: ``num_runs``, rounded up to whole seeds."""
     per_seed = len(_NETWORKS) * len(_ARMS)
     num_seeds = math.ceil(num_runs / per_seed)
     option = {
@@ -46,7 +46,7 @@ def write_sweep_option(config_dir: Path, num_runs: int, num_epochs: int) -> int:
 
 
 def write_runs(config_dir: Path, runs_dir: Path) -> Path:
-    """Write the run directory of every run of the sweep as if it had been trained; return the sweep's folder."""
+    """Write a run directory for every run of the sweep, as if trained; return the sweep's folder."""
     expansion = expand(load_sweep(NAME, {}, config_dir), [], runs_dir, config_dir)
     for run in expansion.runs:
         _write_run(run)

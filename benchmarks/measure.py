@@ -1,8 +1,9 @@
-"""Measuring: arms in turn, child processes with their peak memory, medians and ranges. Nothing here imports torch."""
+"""Measuring: arms that take turns, child processes, medians and ranges. Nothing here imports torch."""
 
 from __future__ import annotations
 
 import os
+import shlex
 import statistics
 import subprocess
 import sys
@@ -10,26 +11,29 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from adabatch.config import CONF_DIR
 
-#: Where ``python -m benchmarks`` and ``python -m adabatch`` are found, installed or not.
+#: Where Python finds ``benchmarks`` and ``adabatch``, installed or not.
 PROJECT_DIR = CONF_DIR.parent
+_T = TypeVar("_T")
 _KIBIBYTE = 1024
 _TAIL_LINES = 8
 
 
 class BenchmarkFailed(Exception):
-    """A command that should have been measured did not succeed."""
+    """A command that was to be measured failed."""
 
 
 @dataclass(frozen=True)
 class ChildCost:
-    """What one command took.
+    """What one command cost.
 
     Attributes:
-        started_at: reading of `time.monotonic`, which all processes of a machine share.
-        peak_bytes: resident memory at its highest.
+        started_at: by `time.monotonic`, which is the same clock for all processes of a machine.
+        peak_bytes: highest resident memory.
+        output: what it printed.
     """
 
     started_at: float
@@ -39,12 +43,12 @@ class ChildCost:
 
 
 def run_child(words: Sequence[str], environment: Mapping[str, str] | None = None) -> ChildCost:
-    """Run ``python WORDS`` in the project's folder and return what it took.
+    """Run ``python WORDS`` in the project's folder and return what it cost.
 
     Raises:
         BenchmarkFailed: if its exit status is not 0.
     """
-    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as complaints:
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         started_at = time.monotonic()
         child = subprocess.Popen(
             [sys.executable, *words],
@@ -52,30 +56,25 @@ def run_child(words: Sequence[str], environment: Mapping[str, str] | None = None
             env={**os.environ, **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=output,
-            stderr=complaints,
+            stderr=errors,
         )
-        # Not child.wait(): only wait4 tells this child's memory apart from that of all children so far.
+        # Not child.wait(): only wait4 tells this child's peak memory apart from that of earlier children.
         _, wait_status, usage = os.wait4(child.pid, 0)
         seconds = time.monotonic() - started_at
         child.returncode = os.waitstatus_to_exitcode(wait_status)
         texts = []
-        for file in (output, complaints):
+        for file in (output, errors):
             file.seek(0)
             texts.append(file.read().decode(errors="replace"))
     if child.returncode != 0:
-        raise failure_of(words, child.returncode, texts[1] or texts[0])
+        end = "\n".join((texts[1] or texts[0]).splitlines()[-_TAIL_LINES:])
+        raise BenchmarkFailed(f"python {shlex.join(words)} ended with exit status {child.returncode}:\n{end}")
     return ChildCost(started_at, seconds, usage.ru_maxrss * _KIBIBYTE, texts[0])
 
 
-def failure_of(words: Sequence[str], exit_status: int, complaints: str) -> BenchmarkFailed:
-    """Return the failure of ``python WORDS`` with the end of what it complained of; a signal's status is negative."""
-    tail = "\n".join(complaints.splitlines()[-_TAIL_LINES:])
-    return BenchmarkFailed(f"python {' '.join(words)} ended with exit status {exit_status}:\n{tail}")
-
-
-def alternate(arms: Mapping[str, Callable[[], float]], repetitions: int) -> dict[str, list[float]]:
+def alternate(arms: Mapping[str, Callable[[], _T]], repetitions: int) -> dict[str, list[_T]]:
     """Measure every arm once, then every arm again, and so on: what slows the machine for a while slows all arms."""
-    measured: dict[str, list[float]] = {name: [] for name in arms}
+    measured: dict[str, list[_T]] = {name: [] for name in arms}
     for _ in range(repetitions):
         for name, arm in arms.items():
             measured[name].append(arm())
@@ -83,7 +82,7 @@ def alternate(arms: Mapping[str, Callable[[], float]], repetitions: int) -> dict
 
 
 def paired_ratios(numerators: Sequence[float], denominators: Sequence[float]) -> list[float]:
-    """Return the ratios of what was measured in the same round."""
+    """Return for each round the ratio of what two arms measured in it."""
     return [above / below for above, below in zip(numerators, denominators, strict=True)]
 
 

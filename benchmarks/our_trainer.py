@@ -1,12 +1,13 @@
-"""This package's trainer, measured as a run puts it together: ``python -m benchmarks.our_trainer`` is an arm.
+"""This package's trainer, put together as in a run.
 
-The arm of `training_speed` trains on the images that all its arms share.
+``python -m benchmarks.our_trainer`` is one turn of an arm of `training_speed`. It trains on the images of all arms.
 """
 
 from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -27,13 +28,13 @@ from adabatch.training.loop import TrainingLoop
 from adabatch.training.reporting import MainReporter
 from adabatch.training.stopwatch import TRAIN_SPANS, Stopwatch
 from adabatch.training.tracking import Tracker
-from benchmarks.arm_process import serve
+from benchmarks.arm import Measured, print_measured
 from benchmarks.images import load_images
 from benchmarks.training_case import Case, train_config
 
 
 class OurTrainer:
-    """Trains one network on and on, each time as a run of its own that ends after the config's epochs.
+    """A run that is ready to train.
 
     Args:
         config: with the micro-batch resolved.
@@ -56,10 +57,10 @@ class OurTrainer:
             self._engine.warm_up(micro_images, labels)
 
     def train(self) -> tuple[float, dict[str, Any]]:
-        """Train with all that belongs to a run.
+        """Train for the config's epochs, with everything that belongs to a run.
 
         Returns:
-            The seconds without growth, which is paid for before, the test and the last saving; and the run's summary.
+            The seconds without growth (paid for in the warm-up), test and saving; and the run's summary.
         """
         with tempfile.TemporaryDirectory() as folder:
             run_dir = RunDir(folder)
@@ -79,7 +80,7 @@ class OurTrainer:
 def resident_images(config: TrainConfig, device: torch.device, pixels: torch.Tensor, labels: torch.Tensor) -> Dataset:
     """Return uint8 ``pixels`` (N, H, W, C) and ``labels`` (N,) as a data set that lies on the device.
 
-    The first of them are the test images, as many as the config declares.
+    The first images, as many as the config declares, are also the test images.
     """
     hardware, data = config.hardware, config.dataset
     image_format = ImageFormat(device, hardware.channels_last, DTYPES[hardware.precision])
@@ -90,28 +91,37 @@ def resident_images(config: TrainConfig, device: torch.device, pixels: torch.Ten
     )
 
 
-class _TrainerArm:
-    def __init__(self, order: dict[str, Any]) -> None:
-        case = Case(**order["case"])
-        config = train_config(case, order["precision"])
-        device = make_device(config)
-        resolved = resolve_auto([config], device)
-        (config,) = resolved.configs
-        images = load_images(case.num_samples, case.fashion_mnist)
-        self._trainer = OurTrainer(config, device, resident_images(config, device, images.pixels, images.labels))
-        self.facts = {
-            "device_model": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_model(),
-            "num_threads": torch.get_num_threads(),
-            "max_micro_batch_size": config.max_micro_batch_size,
-            "micro_batch_size": self._trainer.micro_batch_size,
-            "compile": config.hardware.compile,
-            "micro_batch_reason": "; ".join(resolved.reasons) or "as asked for",
-        }
+def resolved_run(case: Case, precision: str) -> tuple[TrainConfig, torch.device, str]:
+    """Set this process up as for a run; return the config without ``auto``, the device, and why these values.
 
-    def measure(self) -> tuple[float, dict[str, Any]]:
-        seconds, summary = self._trainer.train()
-        return seconds, {span: summary[f"{span}_seconds"] for span in (*TRAIN_SPANS, "growth")}
+    What is measured for ``auto`` is kept in ``$XDG_CACHE_HOME``, so that all turns of a case share one measurement.
+    """
+    asked = train_config(case, precision)
+    device = make_device(asked)
+    resolved = resolve_auto([asked], device)
+    return resolved.configs[0], device, "; ".join(resolved.reasons) or "as asked for"
+
+
+def device_facts(device: torch.device) -> dict[str, Any]:
+    """Return what a results file tells of the device."""
+    model = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_model()
+    return {"device_model": model, "num_threads": torch.get_num_threads()}
+
+
+def _build(order: dict[str, Any]) -> Callable[[], Measured]:
+    case = Case(**order["case"])
+    config, device, reason = resolved_run(case, order["precision"])
+    images = load_images(case.num_samples, case.fashion_mnist)
+    trainer = OurTrainer(config, device, resident_images(config, device, images.pixels, images.labels))
+    facts = {"micro_batch_size": trainer.micro_batch_size, "micro_batch_reason": reason, **device_facts(device)}
+
+    def measure() -> Measured:
+        seconds, summary = trainer.train()
+        spans = {span: summary[f"{span}_seconds"] for span in (*TRAIN_SPANS, "growth")}
+        return {"seconds": seconds, "span_seconds": spans, **facts}
+
+    return measure
 
 
 if __name__ == "__main__":
-    serve(_TrainerArm)
+    print_measured(_build)

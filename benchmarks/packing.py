@@ -1,4 +1,4 @@
-"""Small runs side by side on one machine: runs per hour of a sweep, not the time of a single run."""
+"""Small runs side by side on one machine: how many runs an hour, not how long one run takes."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _ONE_BY_ONE = "python -m adabatch, one after another"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("packing")
-    group.add_argument("--packed-runs", type=int, default=8, metavar="N", help="runs of the sweep; even")
+    group.add_argument("--packed-runs", type=int, default=8, metavar="N", help="runs in the sweep; an even number")
     group.add_argument("--jobs", type=int, default=2, metavar="N", help="runs side by side")
 
 
 def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Measure the same runs trained by hand, by launch one after another, and by launch side by side."""
+    """Measure the same runs started by hand, by launch one after another, and by launch side by side."""
     num_runs, num_epochs = (2, 2) if options.quick else (options.packed_runs, 20)
     overrides = ["dataset=digits", "network=tiny_cnn", f"num_epochs={num_epochs}", "schedule.every_epochs=4"]
     seeds = list(range(num_runs // len(_ARMS)))
@@ -69,7 +69,7 @@ def _submit(config_dir: Path, runs_dir: Path, jobs: int) -> float:
 
 
 def tables(values: Mapping[str, Any]) -> list[Table]:
-    """Return the table of what `measure` yielded."""
+    """Return the table of the results of `measure`."""
     all_seconds: Mapping[str, list[float]] = values["seconds"]
     first = next(iter(all_seconds.values()))
     rows = [

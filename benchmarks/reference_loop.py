@@ -1,17 +1,18 @@
-"""The loop of the paper's published code, written anew: what the trainer of this package is measured against.
+"""The loop of the paper's published code, rewritten: what the trainer of this package is measured against.
 
-What makes it slow is kept, because it is what people run: every sample is made from a PIL image by Python in worker
-processes, every micro-batch waits for the device before and after the forward and the backward pass, and loss and
-accuracy are fetched as numbers at each step. What cannot be known of the original is chosen in its favour: batches
-lie in pinned memory on a GPU, and no progress bar is drawn.
+What makes it slow is kept, because it is what people run: Python makes every sample from a PIL image in worker
+processes, every batch waits for the device before and after the forward and the backward pass, and every step fetches
+loss and accuracy as numbers. Where the original is not known, the choice is in its favour: on a GPU, batches lie in
+pinned memory, and no progress bar is drawn.
 
-``python -m benchmarks.reference_loop`` is an arm of `training_speed`. Of its process it sets what a user would, the
-number of threads, and it does not import the parts of this package that set more.
+``python -m benchmarks.reference_loop`` is one turn of an arm of `training_speed`. It sets the number of threads, as a
+user would, and does not import the parts of this package that set more of its process.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,7 +25,7 @@ from torchvision import transforms
 
 from adabatch.networks import build_network
 from adabatch.rundir.provenance import available_cores
-from benchmarks.arm_process import serve
+from benchmarks.arm import Measured, print_measured
 from benchmarks.images import (
     CROP_PADDING,
     IMAGE_SIZE,
@@ -37,9 +38,11 @@ from benchmarks.images import (
 )
 from benchmarks.training_case import Case
 
+_WARM_UP_BATCHES = 2
+
 
 class PilImages(Dataset[tuple[torch.Tensor, int]]):
-    """Samples made one by one: an array to a PIL image, cropped, mirrored, to a tensor, normalised."""
+    """Makes one sample at a time: array to PIL image, random crop, random flip, tensor, normalised."""
 
     def __init__(self, images: LabelledImages) -> None:
         self._arrays = images.pixels.numpy()
@@ -63,7 +66,7 @@ class PilImages(Dataset[tuple[torch.Tensor, int]]):
 
 @dataclass
 class EpochTimes:
-    """One epoch: the whole by the clock on the wall, and what the loop's own timers caught."""
+    """One epoch: its whole duration, what the loop's own timers measured, and its mean loss and accuracies."""
 
     seconds: float = 0.0
     forward_seconds: float = 0.0
@@ -79,10 +82,10 @@ class ReferenceLoop:
 
     Args:
         network: on ``device``.
-        images: all of the epoch's.
+        images: of an epoch.
         batch_size: samples in one forward and backward; incomplete batches are dropped.
         accumulation_steps: batches per optimizer step.
-        num_workers: processes that make samples.
+        num_workers: processes that make the samples.
         device: where to compute.
     """
 
@@ -110,7 +113,7 @@ class ReferenceLoop:
         )
 
     def train_epoch(self) -> EpochTimes:
-        """Train on all samples once; starting the workers belongs to an epoch, as there."""
+        """Train on all samples once. As in the original, an epoch starts its workers."""
         times = EpochTimes()
         self._network.train()
         started = time.perf_counter()
@@ -138,7 +141,7 @@ class ReferenceLoop:
         times.backward_seconds += self._wait_for_device() - backward_start
 
     def _record(self, loss: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor, times: EpochTimes) -> None:
-        """Keep running means of loss and accuracies as Python numbers; each of them is fetched from the device."""
+        """Update the running means of loss and accuracies; each value is fetched from the device as a number."""
         count = len(labels)
         hits = logits.topk(5, dim=1).indices.t().eq(labels.view(1, -1))
         fetched = {
@@ -157,24 +160,22 @@ class ReferenceLoop:
         return time.perf_counter()
 
 
-class ReferenceArm:
-    """The loop on a case's images; see `benchmarks.arm_process.Arm`."""
+def _build(order: dict[str, Any]) -> Callable[[], Measured]:
+    case = Case(**order["case"])
+    torch.set_num_threads(available_cores())
+    images = load_images(case.num_samples, case.fashion_mnist)
+    device = torch.device(case.device)
+    torch.backends.cudnn.allow_tf32 = False  # so that fp32 means the same as in our trainer
+    torch.manual_seed(0)
+    network = build_network(case.network, NUM_CHANNELS, NUM_CLASSES, IMAGE_SIZE).to(device)
 
-    def __init__(self, order: dict[str, Any]) -> None:
-        case = Case(**order["case"])
-        torch.set_num_threads(available_cores())
-        images = load_images(case.num_samples, case.fashion_mnist)
-        device = torch.device(case.device)
-        torch.backends.cudnn.allow_tf32 = False  # so that fp32 means what it means in our precision
-        torch.manual_seed(0)
-        network = build_network(case.network, NUM_CHANNELS, NUM_CLASSES, IMAGE_SIZE).to(device)
-        self._loop = ReferenceLoop(network, images, case.batch_size, 1, case.num_workers, device)
-        self.facts = {"data": images.name}
+    def loop(images: LabelledImages) -> ReferenceLoop:
+        return ReferenceLoop(network, images, case.batch_size, 1, case.num_workers, device)
 
-    def measure(self) -> tuple[float, dict[str, Any]]:
-        times = self._loop.train_epoch()
-        return times.seconds, asdict(times)
+    loop(images.first(_WARM_UP_BATCHES * case.batch_size)).train_epoch()
+    measured = loop(images)
+    return lambda: {**asdict(measured.train_epoch()), "data": images.name}
 
 
 if __name__ == "__main__":
-    serve(ReferenceArm)
+    print_measured(_build)

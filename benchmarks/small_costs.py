@@ -1,4 +1,4 @@
-"""What adds up in a sweep: starting, planning, reading many runs, and writing things down while training."""
+"""Small costs that add up in a sweep: starting, planning, reading many runs, logging and checkpointing."""
 
 from __future__ import annotations
 
@@ -25,12 +25,14 @@ _LOAD = "import sys, analysis; analysis.load(sys.argv[1])"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("small_costs")
-    group.add_argument("--sweep-runs", type=int, default=1000, metavar="N", help="runs to plan and to make tables of")
-    group.add_argument("--sweep-epochs", type=int, default=100, metavar="N", help="epochs of each of these runs")
+    group.add_argument(
+        "--sweep-runs", type=int, default=1000, metavar="N", help="runs in the sweep that is planned and tabulated"
+    )
+    group.add_argument("--sweep-epochs", type=int, default=100, metavar="N", help="epochs in each of these runs")
 
 
 def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Measure all of them, in order of what they need."""
+    """Measure all of them."""
     num_runs, num_epochs = (40, 5) if options.quick else (options.sweep_runs, options.sweep_epochs)
     repetitions = 1 if options.quick else options.repetitions
     with tempfile.TemporaryDirectory() as folder:
@@ -54,7 +56,7 @@ def _measure_start(folder: Path, repetitions: int) -> dict[str, list[float]]:
 
     arms = {"import_torch_seconds": import_seconds, "first_update_seconds": first_update_seconds}
     if repetitions > 1:
-        alternate(arms, 1)  # the files come from the disk once
+        alternate(arms, 1)  # reads the files from the disk once
     return alternate(arms, repetitions)
 
 
@@ -100,14 +102,16 @@ def _measure_saving(folder: Path, quick: bool) -> dict[str, dict[str, float]]:
 
 
 def tables(values: Mapping[str, Any]) -> list[Table]:
-    """Return the tables of what `measure` yielded."""
+    """Return the tables of the results of `measure`."""
     return [_start_table(values["start"]), _sweep_table(values["sweep"]), _saving_table(values["saving"])]
 
 
 def _start_table(start: Mapping[str, list[float]]) -> Table:
     imports, updates = start["import_torch_seconds"], start["first_update_seconds"]
     row = (spread_text(imports), spread_text(updates), spread_text(paired_ratios(updates, imports)))
-    notes = ("From the start of the process; python -m adabatch with digits and tiny_cnn. Median (smallest-largest).",)
+    notes = (
+        "Both from the start of the process; python -m adabatch with digits and tiny_cnn. Median (smallest-largest).",
+    )
     return Table("Until the first update", ("import torch, s", "first update, s", "ratio"), [row], notes)
 
 
@@ -117,7 +121,7 @@ def _sweep_table(sweep: Mapping[str, Any]) -> Table:
         for name, cost in sweep["commands"].items()
     ]
     title = f"A sweep of {sweep['num_runs']} runs of {sweep['num_epochs']} epochs"
-    return Table(title, ("command", "seconds", "peak memory, MiB"), rows, ("Of the whole process.",))
+    return Table(title, ("command", "seconds", "peak memory, MiB"), rows, ("Seconds and memory of the whole process.",))
 
 
 def _saving_table(saving: Mapping[str, Mapping[str, float]]) -> Table:
@@ -131,6 +135,6 @@ def _saving_table(saving: Mapping[str, Mapping[str, float]]) -> Table:
         )
         for name, run in saving.items()
     ]
-    columns = ("run", "epochs", "training, s", "logging and checkpointing, s", "share")
-    notes = ("By the run's own stopwatch; a checkpoint every minute and at the end, as by default.",)
-    return Table("Writing things down", columns, rows, notes)
+    columns = ("run", "epochs", "training, s", "saving, s", "share")
+    notes = ("As the run measured itself; with a checkpoint every minute and at the end, which is the default.",)
+    return Table("Logging and checkpointing", columns, rows, notes)

@@ -1,4 +1,4 @@
-"""Tables of texts, for a terminal and for a page in Markdown."""
+"""Tables for a terminal and for a Markdown page."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import rich.table
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of texts under a title; ``notes`` say how to read them."""
+    """Rows of cells under a title, and ``notes`` on how to read them."""
 
     title: str
     columns: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""One network and batch size, as all arms of `training_speed` are told it."""
+"""One network and batch size, as every arm of `training_speed` gets it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Case:
 
 
 def train_config(case: Case, precision: str) -> TrainConfig:
-    """Return the config of our trainer's run: one epoch, and the cap on the micro-batch as it was asked for."""
+    """Return the config of our trainer's run: one epoch, with the cap on the micro-batch that was asked for."""
     return compose(
         [
             f"network={case.network}",

@@ -1,7 +1,4 @@
-"""This package's trainer against the reference's loop and against bare steps: samples per second of an epoch.
-
-Each arm has a process of its own, idle between its turns: what our trainer sets for its process must not help another.
-"""
+"""This package's trainer against the reference's loop and against bare steps: samples per second in an epoch."""
 
 from __future__ import annotations
 
@@ -10,29 +7,29 @@ import math
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
-from benchmarks.arm_process import ArmProcess
-from benchmarks.machine import load_average, torch_devices, wait_until_quiet
+from benchmarks.arm import Measured, measure_in_child, others_text, seconds_of
+from benchmarks.machine import torch_devices
 from benchmarks.measure import BenchmarkFailed, alternate, paired_ratios, spread_text
 from benchmarks.tables import Table
 
-#: Samples of one measurement on a CPU, for 5 to 20 seconds of the reference's loop on two cores.
+#: Samples of one measurement on a CPU: the reference's loop needs 5 to 20 seconds for them on two cores.
 _CPU_SAMPLES = {"resnet20": 3072, "vgg19_bn": 1024, "alexnet": 12288}
 _MIN_UPDATES = 2
 _GPU_SAMPLES = 57344
 _CASES = [f"{network}:{batch}" for network in ("resnet20", "vgg19_bn", "alexnet") for batch in (128, 256, 1024, 2048)]
 _QUICK = {"cases": ["resnet20:128"], "samples": 512, "repetitions": 2}
 NOTES = (
-    "samples/s over an epoch: loading, augmentation, forward, backward, update; without testing and saving. "
-    "Median (smallest-largest) over the rounds; ratios are of measurements in the same round.",
-    "The reference computes in fp32 (IEEE) whatever our precision, with the whole batch in one piece. Ours splits the "
-    "batch into micro-batches of the size given. Bare: the same steps on resident tensors, without loader or trainer, "
-    "compiled on a GPU as ours, or plainly if ours is not. Matmul: our floating-point operations against those of a "
-    "large matrix product in the same precision. "
-    "Others: cores that other processes used meanwhile.",
+    "Samples/s over an epoch: loading, augmentation, forward, backward, update; without testing and saving. "
+    "Median (smallest-largest) over the rounds; each ratio compares two measurements of one round.",
+    "The reference always computes in fp32 (IEEE), with the whole batch at once. Ours splits the batch into "
+    "micro-batches of the given size. Bare: the same steps on tensors that lie on the device, without loader and "
+    "trainer; on a GPU always compiled, as ours or in the default mode. Matmul: our floating-point operations per "
+    "second as a share of those of a large matrix product in the same precision. Others: cores that other processes "
+    "used meanwhile.",
 )
 
 
@@ -41,25 +38,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--cases", nargs="+", default=_CASES, metavar="NETWORK:BATCH", help="such as resnet20:128")
     group.add_argument("--precisions", nargs="+", choices=("fp32", "bf16"), default=["fp32", "bf16"])
     group.add_argument(
-        "--devices", nargs="+", choices=("cpu", "cuda"), help="by default the CPU and a GPU if there is one"
+        "--devices", nargs="+", choices=("cpu", "cuda"), help="default: the CPU, and the GPU if there is one"
     )
-    group.add_argument("--samples", type=int, metavar="N", help="of a measurement; by default as the network is fast")
-    group.add_argument("--workers", type=int, default=4, metavar="N", help="of the reference's loader")
-    group.add_argument("--micro-batch", default="auto", metavar="N", help="our cap: auto (measured), null or a number")
+    group.add_argument("--samples", type=int, metavar="N", help="in an epoch; default: by the speed of the network")
+    group.add_argument("--workers", type=int, default=4, metavar="N", help="of the reference's data loader")
+    group.add_argument(
+        "--micro-batch",
+        default="auto",
+        metavar="N",
+        help="our largest micro-batch: a number, auto (measured) or null (no limit)",
+    )
     group.add_argument("--random-pixels", action="store_true", help="instead of Fashion-MNIST")
 
 
 def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Measure all cases and yield after each what is measured so far; the failure of one does not end the others."""
+    """Measure all cases; yield the results so far after each. If a case fails, the others go on."""
     cases: list[dict[str, Any]] = []
     failures: dict[str, str] = {}
     for case in _cases(options):
         name = f"{case['network']} with batch {case['batch_size']} on {case['device']}"
         print(f"  {name} ...", file=sys.stderr)
-        wait_until_quiet(options.wait)
-        load_before = load_average()
         try:
-            cases.append({"load_average_before": load_before, **_measure_case(case)})
+            cases.append(_measure_case(case))
         except BenchmarkFailed as failure:
             failures[name] = str(failure)
         yield {"cases": cases, "failures": failures}
@@ -92,44 +92,39 @@ def _network_and_batch(case: str) -> tuple[str, int]:
 
 
 def _measure_case(case: Mapping[str, Any]) -> dict[str, Any]:
-    # A cache of its own: the micro-batch is measured now, on the machine as it is now.
-    with tempfile.TemporaryDirectory() as cache, ExitStack() as running:
+    # An empty cache, so that the micro-batch is measured now; the later turns of the case find it there.
+    with tempfile.TemporaryDirectory() as cache:
 
-        def start(module: str, **more: Any) -> ArmProcess:
-            order = {"case": case, **more}
-            return running.enter_context(ArmProcess(f"benchmarks.{module}", order, {"XDG_CACHE_HOME": cache}))
+        def arm(module: str, precision: str | None = None) -> Callable[[], Measured]:
+            return partial(measure_in_child, module, {"case": case, "precision": precision}, {"XDG_CACHE_HOME": cache})
 
-        arms = {"reference": start("reference_loop")}
+        arms = {"reference": arm("reference_loop")}
         for precision in case["precisions"]:
-            ours = start("our_trainer", precision=precision)
-            resolved = {key: ours.facts[key] for key in ("max_micro_batch_size", "compile")}
-            arms[f"ours {precision}"] = ours
-            arms[f"bare {precision}"] = start("bare_steps", precision=precision, **resolved)
-        alternate({name: arm.measure_round for name, arm in arms.items()}, case["repetitions"])
-    return _result(case, arms)
+            arms[f"ours {precision}"] = arm("our_trainer", precision)
+            arms[f"bare {precision}"] = arm("bare_steps", precision)
+        rounds = alternate(arms, case["repetitions"])
+    return _result(case, rounds)
 
 
-def _result(case: Mapping[str, Any], arms: Mapping[str, ArmProcess]) -> dict[str, Any]:
-    by_precision = {one: (arms[f"ours {one}"], arms[f"bare {one}"]) for one in case["precisions"]}
+def _result(case: Mapping[str, Any], rounds: Mapping[str, list[Measured]]) -> dict[str, Any]:
+    by_precision = {one: (rounds[f"ours {one}"], rounds[f"bare {one}"]) for one in case["precisions"]}
     ours, bare = next(iter(by_precision.values()))
-    reference = arms["reference"]
     return {
         **case,
-        "data": reference.facts["data"],
-        "device_model": ours.facts["device_model"],
-        "num_threads": ours.facts["num_threads"],
-        "flops_per_sample": bare.facts["flops_per_sample"],
-        "others_cores": {name: arm.others_cores for name, arm in arms.items()},
-        "reference": {"seconds": reference.seconds, "epochs": reference.details},
+        "data": rounds["reference"][0]["data"],
+        "device_model": ours[0]["device_model"],
+        "num_threads": ours[0]["num_threads"],
+        "flops_per_sample": bare[0]["flops_per_sample"],
+        "others_cores": {name: [one["others_cores"] for one in measured] for name, measured in rounds.items()},
+        "reference": {"seconds": seconds_of(rounds["reference"]), "epochs": rounds["reference"]},
         "precision": {
             precision: {
-                "micro_batch_size": ours.facts["micro_batch_size"],
-                "micro_batch_reason": ours.facts["micro_batch_reason"],
-                "seconds": ours.seconds,
-                "span_seconds": ours.details[-1],
-                "forward_backward_seconds": [(spans["forward"], spans["backward"]) for spans in ours.details],
-                "bare_seconds": bare.seconds,
-                "matmul_flops_per_second": bare.facts["matmul_flops_per_second"],
+                "micro_batch_size": ours[0]["micro_batch_size"],
+                "micro_batch_reason": ours[0]["micro_batch_reason"],
+                "seconds": seconds_of(ours),
+                "span_seconds": [one["span_seconds"] for one in ours],
+                "bare_seconds": seconds_of(bare),
+                "matmul_flops_per_second": statistics.median(one["matmul_flops_per_second"] for one in bare),
             }
             for precision, (ours, bare) in by_precision.items()
         },
@@ -137,7 +132,7 @@ def _result(case: Mapping[str, Any], arms: Mapping[str, ArmProcess]) -> dict[str
 
 
 def tables(values: Mapping[str, Any]) -> list[Table]:
-    """Return the table of what `measure` yielded."""
+    """Return the table of the results of `measure`."""
     columns = (
         "network", "batch", "device", "precision", "micro-batch", "reference samples/s", "ours samples/s",
         "ours / reference", "ours / bare", "ours / matmul", "others, cores",
@@ -162,11 +157,5 @@ def _rows(case: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
             spread_text(paired_ratios(reference, seconds)),
             f"{spread_text(paired_ratios(arm['bare_seconds'], seconds), '.0f', 100)} %",
             f"{100 * rate / arm['matmul_flops_per_second']:.0f} %",
-            _others_text(case["others_cores"], precision),
+            others_text(case["others_cores"], ("reference", f"ours {precision}", f"bare {precision}")),
         )
-
-
-def _others_text(others_cores: Mapping[str, Sequence[float | None]], precision: str) -> str:
-    arms = ("reference", f"ours {precision}", f"bare {precision}")
-    known = [cores for arm in arms for cores in others_cores[arm] if cores is not None]
-    return spread_text(known, ".1f") if known else "unknown"

@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 import analysis
+import benchmarks.training_speed
 from adabatch.networks import build_network
 from benchmarks.__main__ import main
 from benchmarks.images import IMAGE_SIZE, NUM_CHANNELS, NUM_CLASSES, load_images
-from benchmarks.machine import OthersLoad
+from benchmarks.machine import OthersLoad, own_seconds
 from benchmarks.made_up_sweep import write_runs, write_sweep_option
 from benchmarks.measure import BenchmarkFailed, alternate, paired_ratios, run_child, spread_text
 from benchmarks.reference_loop import ReferenceLoop
@@ -29,10 +34,8 @@ def threads_sleep_while_they_wait(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_arms_take_turns():
-    calls: list[str] = []
-    arms = {name: lambda name=name: calls.append(name) or float(len(calls)) for name in "ab"}
-    assert alternate(arms, 2) == {"a": [1.0, 3.0], "b": [2.0, 4.0]}
-    assert calls == ["a", "b", "a", "b"]
+    turns = iter(range(4))
+    assert alternate({name: lambda: next(turns) for name in "ab"}, 2) == {"a": [0, 2], "b": [1, 3]}
 
 
 def test_ratios_and_spreads():
@@ -41,12 +44,27 @@ def test_ratios_and_spreads():
     assert spread_text([0.5]) == "0.50"
 
 
-def test_others_load_leaves_out_what_is_ours():
-    load = OthersLoad()
-    with load.watch():
-        run_child(["-c", "sum(range(10**7))"])
-    (cores,) = load.cores
+def test_children_are_not_others():
+    others, before = OthersLoad(), own_seconds()
+    busy = "import time\nwhile time.process_time() < 0.5: pass\nprint(flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", busy], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        while_it_lives = own_seconds() - before
+        child.communicate(b"\n")
+    assert while_it_lives >= 0.4
+    assert own_seconds() - before >= 0.4
+    cores = others.mean_cores()
     assert cores is None or cores >= 0
+
+
+@pytest.mark.parametrize(
+    ("module", "unwanted"), [("reference_loop", "adabatch.training.worker"), ("__main__", "torch")]
+)
+def test_no_module_is_imported_that_would_change_what_is_measured(module: str, unwanted: str):
+    """The reference must not run in a process set up as ours; torch would add to the peak memory of the children."""
+    script = f"import sys, benchmarks.{module}; print('{unwanted}' in sys.modules)"
+    assert run_child(["-c", script]).output == "False\n"
 
 
 def test_child_has_its_own_cost():
@@ -91,6 +109,34 @@ def test_made_up_runs_are_read_as_done(tmp_path: Path):
     assert list(data.runs.state.unique()) == ["done"]
     assert len(data.runs) == 40
     assert len(data.epochs) == 120
+
+
+def test_training_speed_takes_turns_and_compares_within_a_round(monkeypatch: pytest.MonkeyPatch):
+    turns: list[str] = []
+
+    def measure(module: str, order: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
+        turns.append(f"{module} {order['precision']}")
+        seconds = {"reference_loop": 8.0, "our_trainer": 2.0, "bare_steps": 1.0}[module]
+        if len(turns) > 3:  # in the second round all are slow, and the reference slower still
+            seconds *= 60.0 if module == "reference_loop" else 10.0
+        facts = dict.fromkeys(
+            ("data", "device_model", "num_threads", "micro_batch_size", "micro_batch_reason", "span_seconds"), ""
+        )
+        rates = {"flops_per_sample": 3.0, "matmul_flops_per_second": 100.0}
+        return {**facts, **rates, "seconds": seconds, "others_cores": 0.5 * (len(turns) > 3)}
+
+    monkeypatch.setattr(benchmarks.training_speed, "measure_in_child", measure)
+    case = {"network": "alexnet", "batch_size": 8, "num_samples": 16, "device": "cpu"}
+    result = benchmarks.training_speed._measure_case({**case, "precisions": ["fp32"], "repetitions": 2})
+    assert turns == ["reference_loop None", "our_trainer fp32", "bare_steps fp32"] * 2
+    [table] = benchmarks.training_speed.tables({"cases": [result]})
+    [row] = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    # 8 s against 2 s, then 480 s against 20 s
+    assert row["ours / reference"] == "14.00 (4.00-24.00)"
+    assert row["ours / bare"] == "50 (50-50) %"
+    # medians of 8 and 0.8 samples/s, of 3 operations each, are 13.2 operations per second
+    assert row["ours / matmul"] == "13 %"
+    assert row["others, cores"] == "0.2 (0.0-0.5)"
 
 
 def test_training_speed_writes_what_its_table_shows(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
