@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -30,6 +30,15 @@ TINY = (
     "hardware.num_threads=1",
     "checkpoint.every_seconds=null",
 )
+
+
+_T = TypeVar("_T")
+
+
+def not_none(value: _T | None) -> _T:
+    """Return a value that the test expects to be there."""
+    assert value is not None
+    return value
 
 
 def adabatch_command(*words: str) -> list[str]:

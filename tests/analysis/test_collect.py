@@ -228,7 +228,7 @@ def test_a_run_that_was_made_by_two_machines_is_of_neither(tmp_path: Path) -> No
     ],
     ids=["doubled", "missing", "no number", "too few"],
 )
-def test_rows_that_cannot_be_right_are_damage(tmp_path: Path, edit, cause: str) -> None:  # type: ignore[no-untyped-def]
+def test_rows_that_cannot_be_right_are_damage(tmp_path: Path, edit, cause: str) -> None:
     path = write_run(tmp_path) / "epochs.csv"
     path.write_text("\n".join(edit(path.read_text().splitlines())) + "\n")
     row = analysis.load(tmp_path).runs.iloc[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,8 @@ from analysis.target import performance_profile
 from tests.adabatch.support import TINY
 from tests.analysis.runs import write_run
 
-DECAYING = {"batches": (10, 10), "rates": (0.01, 0.005)}
-GROWING = {"batches": (10, 20), "rates": (0.01, 0.01)}
+DECAYING: dict[str, Any] = {"batches": (10, 10), "rates": (0.01, 0.005)}
+GROWING: dict[str, Any] = {"batches": (10, 20), "rates": (0.01, 0.01)}
 
 
 def compare(root: Path, **options: Any) -> Comparison:
@@ -42,7 +43,7 @@ def speedup(comparison: Comparison, quantity: str = "total", arm: str = "adaptiv
 
 
 def write_arms(
-    root: Path, baseline: list[tuple[float, float]], adaptive: list[tuple[float, float]], **options: Any
+    root: Path, baseline: Sequence[tuple[float, float]], adaptive: Sequence[tuple[float, float]], **options: Any
 ) -> None:
     """Write runs of two arms: accuracy and seconds an epoch by seed."""
     for seed, (accuracy, seconds) in enumerate(baseline):
@@ -554,7 +555,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Data:
 
 def measured(comparison: Comparison) -> list[list[object]]:
     """All numbers, without names, in an order that the arms' names have no part in."""
-    numbers = [
+    numbers: list[list[object]] = [
         [round(value, 12) if isinstance(value, float) and value == value else str(value)
          for name, value in entry.items() if name not in ("group", "arm", "baseline", "runs")]
         for frame in (comparison.quality, comparison.speedup, comparison.split) for entry in records(frame)

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,8 +17,8 @@ NOTEBOOK = Path(__file__).parents[2] / "analysis" / "notebook.ipynb"
 
 
 @pytest.fixture
-def cells() -> list[dict[str, object]]:
-    content = json.loads(NOTEBOOK.read_text())
+def cells() -> list[dict[str, Any]]:
+    content: dict[str, Any] = json.loads(NOTEBOOK.read_text())
     return [cell for cell in content["cells"] if cell["cell_type"] == "code"]
 
 
@@ -32,13 +33,13 @@ def test_it_runs_on_any_sweep(tmp_path: Path) -> None:
     assert "1 passed" in result.stdout
 
 
-def test_it_is_short_and_computes_nothing_itself(cells: list[dict[str, object]]) -> None:
+def test_it_is_short_and_computes_nothing_itself(cells: list[dict[str, Any]]) -> None:
     lines = [line for cell in cells for line in "".join(cell["source"]).splitlines() if line.strip()]
     assert len(lines) <= 60
     assert not any(word in line for line in lines for word in (".mean(", ".std(", "import numpy", "import scipy"))
 
 
-def test_its_outputs_are_small_and_whole(cells: list[dict[str, object]]) -> None:
+def test_its_outputs_are_small_and_whole(cells: list[dict[str, Any]]) -> None:
     assert NOTEBOOK.stat().st_size < 400_000
     assert all(output["output_type"] != "error" for cell in cells for output in cell["outputs"])
     assert sum(bool(cell["outputs"]) for cell in cells) >= 8

@@ -184,8 +184,9 @@ def track(train):
 
     def tell(rows, summary, status):
         settings = TrackerConfig(kind="wandb")
-        labels = {"name": "odd", "group": None, "job_type": None}
-        tracker = WandbTracker(settings, config, run_id="odd", folder=run_dir.path, **labels)
+        tracker = WandbTracker(
+            settings, config, run_id="odd", folder=run_dir.path, name="odd", group=None, job_type=None
+        )
         for row in rows:
             tracker.log(dataclasses.asdict(EpochRow(**row)))
         tracker.finish(summary, status)

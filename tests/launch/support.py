@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import os
@@ -105,7 +106,7 @@ class Launch:
         """Cancel what a failed test may have left running on this machine."""
         for folder in self.runs_dir.glob("*/.launch"):
             if stop_queues(Journal(folder.parent)):
-                wait_until(lambda sweep=folder.parent: not _at_work(sweep))
+                wait_until(functools.partial(_is_idle, folder.parent))
 
     def only(self, sweep: str) -> dict[str, Any]:
         """Return the status of a sweep's single run."""
@@ -132,5 +133,5 @@ def launching(folder: Path) -> Iterator[Launch]:
     calls.stop_everything()
 
 
-def _at_work(sweep: Path) -> bool:
-    return any(run.state.is_active for run in read_status(sweep))
+def _is_idle(sweep: Path) -> bool:
+    return not any(run.state.is_active for run in read_status(sweep))

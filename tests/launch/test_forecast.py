@@ -13,7 +13,7 @@ from adabatch.measure.times import Measurement
 from launch.config import load_sweep
 from launch.expand import expand
 from launch.forecast import forecast_cells, largest_speedup, pays_up_to
-from tests.adabatch.support import line
+from tests.adabatch.support import line, not_none
 from tests.launch.support import write_sweep
 
 TWELVE = """
@@ -65,7 +65,7 @@ def test_a_cell_by_hand(runs):
 def test_where_the_line_does_not_fit_the_best_size_measured_is_the_limit(runs):
     rows = line([10], 0.0, 0.0010).rows + line([20], 0.0, 0.0005).rows + line([40], 0.0, 0.0010).rows
     bent = Measurement(rows, 0.0, None, "a device", "now")
-    assert bent.fit().largest_misfit > 0.1
+    assert not_none(bent.fit()).largest_misfit > 0.1
     # fixed: 240 samples at 1 ms; at best 0.5 ms
     assert largest_speedup(runs[0].config, bent) == pytest.approx(2.0)
     (cell,) = forecast_cells(runs, measured(runs, bent))
@@ -115,7 +115,7 @@ def test_no_arm_exceeds_the_largest_speedup(some_runs, fixed, per_sample, update
     measurement = line([1, 10, 100], fixed=fixed, per_sample=per_sample, update=update)
     (cell,) = forecast_cells(runs, measured(runs, measurement))
     for arm in cell.arms:
-        assert arm.speedup is None or arm.speedup <= cell.largest_speedup * (1 + 1e-9)
+        assert arm.speedup is None or arm.speedup <= not_none(cell.largest_speedup) * (1 + 1e-9)
 
 
 def test_plan_forecasts_every_arm_and_runs_nothing(launch, runs):

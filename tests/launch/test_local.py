@@ -66,8 +66,8 @@ def test_failed_run_does_not_stop_the_others(launch):
         "sweep=two",
         "sweep.seeds=[0]",
         "sweep.arms.adaptive=[schedule=adabatch,schedule.batch_size=8,optimizer.learning_rate=1e30]",
+        *("--allow", "rate-differs", "--jobs", "2"),
     )
-    words += ("--allow", "rate-differs", "--jobs", "2")
     answer = launch("submit", *words, LOCAL)
     assert answer.status == 1
     assert "1 of 2 runs done, 1 failed" in answer.out

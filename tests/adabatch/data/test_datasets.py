@@ -3,6 +3,7 @@
 import gzip
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,8 +13,8 @@ from adabatch.data import dataset_names, load_dataset
 from adabatch.errors import ConfigError, DataError
 from tests.adabatch.data.files import CPU, all_of, dataset_config, idx_bytes, load, write_cifar, write_fashion_mnist
 
-PLAIN = {"crop_padding": 0, "horizontal_flip": False, "mean": [0.0], "std": [1.0]}
-SMALL = {"num_train_samples": 12, "num_test_samples": 5}
+PLAIN: dict[str, Any] = {"crop_padding": 0, "horizontal_flip": False, "mean": [0.0], "std": [1.0]}
+SMALL: dict[str, Any] = {"num_train_samples": 12, "num_test_samples": 5}
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 
 
@@ -126,7 +127,7 @@ def test_real_fashion_mnist():
 @pytest.mark.parametrize(("name", "num_classes"), [("cifar10", 10), ("cifar100", 100)])
 def test_cifar_files(tmp_path, monkeypatch, name, num_classes):
     arrays = write_cifar(tmp_path / "data", monkeypatch, name, per_file=4)
-    sizes = {"num_train_samples": len(arrays["train"]), "num_test_samples": 4}
+    sizes: dict[str, Any] = {"num_train_samples": len(arrays["train"]), "num_test_samples": 4}
     dataset = load(name, **sizes, **PLAIN)
     for source, split in ((dataset.train, "train"), (dataset.test, "test")):
         images, labels = all_of(source)
@@ -177,7 +178,7 @@ def test_declared_sizes_are_checked(key, value, needed):
 
 def test_synthetic_has_any_shape_and_is_always_the_same():
     sizes = {"num_train_samples": 300, "num_test_samples": 50, "image_size": 11, "num_channels": 2, "num_classes": 7}
-    first, second = load("synthetic", **sizes), load("synthetic", **sizes)
+    first, second = (load("synthetic", channels_last=True, **sizes) for _ in range(2))
     images, labels = all_of(first.train)
     assert images.shape == (300, 2, 11, 11)
     assert labels.unique().tolist() == list(range(7))

@@ -14,6 +14,7 @@ from PIL import Image
 
 from adabatch.errors import ConfigError, DataError
 from tests.adabatch.data.files import all_of, load, write_image_folder
+from tests.adabatch.support import not_none
 from tests.support import wait_until
 
 SIZES = {"num_train_samples": 8, "num_test_samples": 4, "num_classes": 2, "image_size": 16}
@@ -140,7 +141,7 @@ def test_workers_end_with_a_trainer_that_was_killed(folder, tmp_path):
     with subprocess.Popen(
         [sys.executable, str(script), str(folder)], stdout=subprocess.PIPE, env=environment
     ) as trainer:
-        workers = [int(word) for word in trainer.stdout.readline().split()]
+        workers = [int(word) for word in not_none(trainer.stdout).readline().split()]
         assert len(workers) == 1
         os.kill(workers[0], 0)
         trainer.send_signal(signal.SIGKILL)

@@ -12,7 +12,7 @@ from adabatch.measure.forecast import count_updates, forecast, micro_batch_count
 from adabatch.measure.times import Measurement, MicroBatchTime
 from adabatch.schedules import plan_updates
 from adabatch.schedules.progress import Progress
-from tests.adabatch.support import TINY, line
+from tests.adabatch.support import TINY, line, not_none
 
 BASE = compose(TINY)  # 60 samples, 20 test samples, 3 epochs, batches 8, 16, 32
 
@@ -27,7 +27,7 @@ def test_a_line_is_read_between_and_beyond_its_points():
         assert measured.micro_batch_seconds(size) == pytest.approx(0.002 + 0.0001 * size)
     # below the smallest size nothing is known to be faster
     assert measured.micro_batch_seconds(1) == pytest.approx(0.003)
-    fit = measured.fit()
+    fit = not_none(measured.fit())
     assert (fit.fixed_seconds, fit.seconds_per_sample) == pytest.approx((0.002, 0.0001))
     assert fit.largest_misfit == pytest.approx(0, abs=1e-9)
 
@@ -35,7 +35,7 @@ def test_a_line_is_read_between_and_beyond_its_points():
 def test_what_is_no_line_says_by_how_much():
     seconds = (0.001, 0.003, 0.004)
     rows = [MicroBatchTime(size, 0, 0, s, 0, s, 0, 0) for size, s in zip((1, 2, 3), seconds, strict=True)]
-    fit = Measurement(tuple(rows), 0.0, None, "a device", "now").fit()
+    fit = not_none(Measurement(tuple(rows), 0.0, None, "a device", "now").fit())
     line_seconds = [fit.fixed_seconds + fit.seconds_per_sample * size for size in (1, 2, 3)]
     worst = max(abs(y / s - 1) for y, s in zip(line_seconds, seconds, strict=True))
     assert fit.largest_misfit == pytest.approx(worst)

@@ -12,9 +12,9 @@ from adabatch.networks.batch_norm_mode import set_batch_norm_mode
 
 def normalize(case: dict, rank: int) -> dict:
     """Two training forwards and one backward of this rank's part of the batch."""
-    norm = nn.BatchNorm2d(3, momentum=case["momentum"]).double()
-    norm.load_state_dict(case["state"])
-    norm = set_batch_norm_mode(norm, "sync", 32)
+    plain = nn.BatchNorm2d(3, momentum=case["momentum"]).double()
+    plain.load_state_dict(case["state"])
+    norm = set_batch_norm_mode(plain, "sync", 32)
     start = sum(case["split"][:rank])
     part = slice(start, start + case["split"][rank])
     maps = case["maps"][part].clone().requires_grad_()
@@ -29,7 +29,7 @@ def normalize(case: dict, rank: int) -> dict:
     }
 
 
-def train_network(case: dict, rank: int) -> list[torch.Tensor]:
+def train_network(case: dict, rank: int) -> list[torch.Tensor | None]:
     """The gradients of a network of which this rank sees its part of the batch."""
     torch.manual_seed(0)
     network = build_network("tiny_cnn", 1, 4, 8).double().to(memory_format=torch.channels_last)

@@ -16,6 +16,7 @@ from adabatch.networks import build_network
 from adabatch.networks.batch_norm import GhostBatchNorm2d
 from adabatch.networks.batch_norm_mode import set_batch_norm_mode
 from adabatch.networks.sync_batch_norm import SyncBatchNorm2d
+from tests.adabatch.support import not_none
 
 SYNC_SPLITS = [(5, 3), (4, 4), (1, 7), (8, 0), (0, 8)]
 
@@ -25,8 +26,8 @@ def plain_norm(channels: int = 3, momentum: float | None = 0.1) -> nn.BatchNorm2
     with torch.no_grad():
         norm.weight.copy_(torch.randn(channels).double() + 2)
         norm.bias.copy_(torch.randn(channels))
-        norm.running_mean.copy_(torch.randn(channels))
-        norm.running_var.copy_(torch.rand(channels) + 1)
+        not_none(norm.running_mean).copy_(torch.randn(channels))
+        not_none(norm.running_var).copy_(torch.rand(channels) + 1)
     return norm
 
 
@@ -36,8 +37,14 @@ def copy_of(norm: nn.BatchNorm2d) -> nn.BatchNorm2d:
     return other
 
 
+def ghost_of(norm: nn.BatchNorm2d, ghost_batch_size: int) -> GhostBatchNorm2d:
+    ghost = set_batch_norm_mode(norm, "ghost", ghost_batch_size)
+    assert isinstance(ghost, GhostBatchNorm2d)
+    return ghost
+
+
 def test_ghost_by_hand():
-    norm = set_batch_norm_mode(nn.BatchNorm2d(1, eps=0.0, momentum=0.5).double(), "ghost", 2)
+    norm = ghost_of(nn.BatchNorm2d(1, eps=0.0, momentum=0.5).double(), 2)
     # five samples of two pixels: two chunks of two samples, and one of one
     maps = torch.tensor([[1.0, 3.0], [5.0, 7.0], [10.0, 10.0], [30.0, 30.0], [4.0, 8.0]]).double().view(5, 1, 1, 2)
     output = norm(maps).flatten()
@@ -45,9 +52,9 @@ def test_ghost_by_hand():
     first = [-3 / root5, -1 / root5, 1 / root5, 3 / root5]  # mean 4, variance 5
     assert_close(output, torch.tensor([*first, -1.0, -1.0, 1.0, 1.0, -1.0, 1.0]).double())
     # means 4, 20, 6 and unbiased variances 20/3, 400/3, 8, of 2, 2 and 1 samples; from 0 and 1 half way there
-    assert norm.running_mean.item() == pytest.approx(0.5 * (2 * 4 + 2 * 20 + 6) / 5)
-    assert norm.running_var.item() == pytest.approx(0.5 + 0.5 * (2 * 20 / 3 + 2 * 400 / 3 + 8) / 5)
-    assert norm.num_batches_tracked.item() == 1
+    assert not_none(norm.running_mean).item() == pytest.approx(0.5 * (2 * 4 + 2 * 20 + 6) / 5)
+    assert not_none(norm.running_var).item() == pytest.approx(0.5 + 0.5 * (2 * 20 / 3 + 2 * 400 / 3 + 8) / 5)
+    assert not_none(norm.num_batches_tracked).item() == 1
 
 
 @settings(max_examples=25)
@@ -92,10 +99,10 @@ def test_ghost_with_torchs_other_settings(affine, tracked, momentum):
 
 
 def test_ghost_of_single_values_is_the_bias():
-    norm = set_batch_norm_mode(plain_norm(), "ghost", 2)
+    norm = ghost_of(plain_norm(), 2)
     output = norm(torch.randn(3, 3, 1, 1).double())
     assert_close(output[2].flatten(), norm.bias.detach())
-    assert torch.isfinite(norm.running_var).all()
+    assert torch.isfinite(not_none(norm.running_var)).all()
 
 
 def test_half_precision_is_normalised_in_single():

@@ -11,6 +11,7 @@ from adabatch.config.compose import compose, option_names
 from adabatch.errors import ConfigError
 from adabatch.networks import build_network, check_network_name, network_names
 from adabatch.networks.registry import torchvision_names
+from tests.adabatch.support import not_none
 
 SHAPES = {"32 px RGB": (3, 32), "28 px grey": (1, 28), "8 px grey": (1, 8)}
 
@@ -114,8 +115,10 @@ def test_vgg_starts_from_he_fan_out():
     network = build_network("vgg16", 3, 10, 32)
     widest = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)][-1]
     assert widest.weight.std().item() == pytest.approx((2 / (9 * 512)) ** 0.5, rel=0.01)
-    assert not widest.bias.any()
-    assert network.classifier.weight.std().item() == pytest.approx(0.01, rel=0.05)
+    assert not not_none(widest.bias).any()
+    classifier = network.classifier
+    assert isinstance(classifier, nn.Linear)
+    assert classifier.weight.std().item() == pytest.approx(0.01, rel=0.05)
 
 
 def test_every_name_has_an_option_and_composes():

@@ -7,7 +7,7 @@ import pytest
 
 from adabatch.config.compose import compose
 from adabatch.processes.rank_place import rank_place
-from tests.adabatch.support import TINY
+from tests.adabatch.support import TINY, not_none
 
 TASK = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "2", "SLURM_PROCID": "1", "SLURM_LOCALID": "1", "SLURM_JOB_NODELIST": "n1"}
 
@@ -27,4 +27,4 @@ def test_a_task_bound_to_one_gpu_takes_the_first_it_sees(tmp_path, monkeypatch, 
     scontrol.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     hardware = dataclasses.replace(compose(TINY).hardware, num_devices=2)
-    assert rank_place(hardware, {**TASK, **visible}).gpu == gpu
+    assert not_none(rank_place(hardware, {**TASK, **visible})).gpu == gpu

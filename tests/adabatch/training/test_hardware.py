@@ -24,8 +24,8 @@ def test_compiling_is_charged_to_the_epoch_that_needs_it(train):
         "dataset.num_test_samples=5",
         "schedule.batch_size=9",
         "max_micro_batch_size=5",
+        "hardware.precision=fp64",
     )
-    words += ("hardware.precision=fp64",)
     plain = train(*words, name="plain")
     compiled = train(*words, "hardware.compile=true", name="compiled")
     assert largest_difference(plain, compiled) < 1e-10
@@ -40,8 +40,14 @@ def test_compiling_is_charged_to_the_epoch_that_needs_it(train):
 def test_ranks_warm_up_together_what_is_new_to_one_of_them(train, monkeypatch):
     """31 samples are updates of 8 + 8 and 8 + 7; synchronized BatchNorm would wait for ever for a rank alone."""
     monkeypatch.setenv("TORCH_COMPILE_DISABLE", "1")  # the ranks warm up all the same, without a minute of compiling
-    words = ("dataset.num_train_samples=31", "schedule=fixed", "schedule.batch_size=16", "num_epochs=1")
-    words += ("batch_norm=sync", "hardware.precision=fp64")
+    words = (
+        "dataset.num_train_samples=31",
+        "schedule=fixed",
+        "schedule.batch_size=16",
+        "num_epochs=1",
+        "batch_norm=sync",
+        "hardware.precision=fp64",
+    )
     whole = train(*words, name="whole")
     ranks = train(*words, "hardware.num_devices=2", "hardware.compile=true", name="ranks")
     assert largest_difference(whole, ranks) < 1e-10
