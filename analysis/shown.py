@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from analysis.comparison import Comparison
@@ -18,11 +19,7 @@ class ShownComparison(Comparison):
         return to_html(make_tables(self))
 
 
-def compare(data: Data, **options: Any) -> Comparison:
-    """Compare every arm with its baselines; see `analysis.comparison.compare` for options and errors.
-
-    Example:
-        >>> comparison = analysis.compare(analysis.load("runs/demo"))
-        >>> comparison.speedup.query("quantity == 'total'")[["arm", "value", "low", "high", "verdict"]]
-    """
+@functools.wraps(compare_frames)
+def compare(data: Data, **options: Any) -> ShownComparison:
+    """Compare every arm with its baselines, as `analysis.comparison.compare` does."""
     return ShownComparison(**vars(compare_frames(data, **options)))

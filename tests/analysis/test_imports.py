@@ -43,7 +43,9 @@ def run_import(tmp_path: Path) -> Run:
     return run
 
 
-def rows_of(arm: str = "fixed", seed: int = 0, network: str = "resnet20", epochs: int = 2, **values: Any) -> list[str]:
+def rows_of(
+    arm: str = "fixed", seed: int | str = 0, network: str = "resnet20", epochs: int = 2, **values: Any
+) -> list[str]:
     """Return rows of a run whose epochs have 1000 samples in batches of 100 and take 10 s."""
     made = []
     for epoch in range(1, epochs + 1):
@@ -464,7 +466,10 @@ def test_ends_without_what_they_need_are_refused(run_import: Run, capsys: pytest
 
 # When the learning rate was logged
 
-GROWING = {"batch_size": lambda epoch: 100 if epoch < 3 else 200, "updates": lambda epoch: (0, 10, 20, 25, 30)[epoch]}
+GROWING: dict[str, Any] = {
+    "batch_size": lambda epoch: 100 if epoch < 3 else 200,
+    "updates": lambda epoch: (0, 10, 20, 25, 30)[epoch],
+}
 
 
 def pair_logged(at: str) -> str:

@@ -21,8 +21,8 @@ from analysis import Comparison
 from analysis.frames import records
 from tests.analysis.runs import write_run
 
-DECAYING = {"batches": (10, 10), "rates": (0.01, 0.005)}
-GROWING = {"batches": (10, 20), "rates": (0.01, 0.01)}
+DECAYING: dict[str, Any] = {"batches": (10, 10), "rates": (0.01, 0.005)}
+GROWING: dict[str, Any] = {"batches": (10, 20), "rates": (0.01, 0.01)}
 
 
 def compare(root: Path, **options: Any) -> Comparison:
@@ -41,7 +41,7 @@ def total(comparison: Comparison, arm: str = "adaptive") -> Any:
     return frame.iloc[0]
 
 
-def edit_epochs(run: Path, column: str, values: list[object]) -> None:
+def edit_epochs(run: Path, column: str, values: list[Any]) -> None:
     frame = pd.read_csv(run / "epochs.csv").astype({column: object})
     frame[column] = values
     frame.to_csv(run / "epochs.csv", index=False, lineterminator="\n")
@@ -289,7 +289,7 @@ def test_a_missed_target_is_not_decided_by_those_who_reached_it(tmp_path: Path) 
         write_run(tmp_path, "adaptive", seed, accuracies=(0.1, 0.9), epoch_seconds=5, **GROWING)
     assert compare(tmp_path, target=0.85).target.decision.tolist() == ["faster"]
     write_run(tmp_path, "adaptive", 3, accuracies=(0.1, 0.2), epoch_seconds=5, **GROWING)
-    [found] = compare(tmp_path, target=0.85).target.itertuples()
+    found = compare(tmp_path, target=0.85).target.iloc[0]
     assert (found.reached, found.n) == (3, 4)
     assert found.decision == "undecided"
     assert math.isnan(found.value)

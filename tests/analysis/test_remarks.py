@@ -12,9 +12,16 @@ from adabatch.rundir.preregistration import read_registrations, register
 from analysis import Comparison
 from tests.analysis.runs import write_run
 
-DECAYING = {"batches": (10, 10), "rates": (0.01, 0.005)}
-GROWING = {"batches": (10, 20), "rates": (0.01, 0.01)}
-DECLARED = {"name": "hand", "baseline": "fixed", "target": 0.8, "margin": 1.0, "smallest_effect": 0.02, "seeds": [0, 1]}
+DECAYING: dict[str, Any] = {"batches": (10, 10), "rates": (0.01, 0.005)}
+GROWING: dict[str, Any] = {"batches": (10, 20), "rates": (0.01, 0.01)}
+DECLARED: dict[str, Any] = {
+    "name": "hand",
+    "baseline": "fixed",
+    "target": 0.8,
+    "margin": 1.0,
+    "smallest_effect": 0.02,
+    "seeds": [0, 1],
+}
 
 
 def compare(root: Path, **options: Any) -> Comparison:
