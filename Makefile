@@ -3,7 +3,7 @@ PY := .venv/bin/python
 # Both come before anything imports torch, so that a run's own number of threads is the one that counts.
 export PYTHONUTF8 = 1
 
-.PHONY: demo test test-oldest check bench clean
+.PHONY: demo test test-fast test-oldest check bench clean
 
 # Ready once all packages of setup.cfg are installed in the versions of constraints.txt.
 .venv/ready: setup.cfg constraints.txt
@@ -21,7 +21,11 @@ demo: .venv/ready
 test: .venv/ready
 	$(PY) -m pytest -n 2 --dist loadgroup -m "not soak"
 
-# The same with the oldest versions that setup.cfg allows, torch 2.6 among them, in an environment of their own.
+# What needs neither processes nor training (config, schedules, plan, lint, tables, ...): done within a minute.
+test-fast: .venv/ready
+	$(PY) -m pytest -n 2 -m "not slow and not slurm and not soak"
+
+# Like test, with the oldest versions that setup.cfg allows, torch 2.6 among them, in an environment of their own.
 test-oldest: .venv-oldest/ready
 	.venv-oldest/bin/python -m pytest -n 2 --dist loadgroup -m "not soak"
 

@@ -1,10 +1,14 @@
-"""What all tests share: a fixture that trains, and Ctrl-C as a terminal sends it."""
+"""What all tests share: a fixture that trains, Ctrl-C as a terminal sends it, and no processes in fast tests."""
 
 from __future__ import annotations
 
+import multiprocessing.process
+import os
 import signal
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import settings
@@ -23,6 +27,30 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # How long an example takes depends on what else the machine does.
 settings.register_profile("without_deadline", settings(), deadline=None)
 settings.load_profile("without_deadline")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow what trains."""
+    for item in items:
+        if isinstance(item, pytest.Function) and "train" in item.fixturenames:
+            item.add_marker("slow")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Fail a test of the fast tier if it, or a fixture that it sets up, starts a process, as every training does."""
+    is_fast = not any(map(item.get_closest_marker, ("slow", "slurm", "soak")))
+
+    def refuse(*_: Any, **__: Any) -> NoReturn:
+        pytest.fail("it starts a process: mark it with pytest.mark.slow")
+
+    with pytest.MonkeyPatch.context() as patch:
+        if is_fast:
+            patch.setattr(subprocess.Popen, "__init__", refuse)
+            patch.setattr(multiprocessing.process.BaseProcess, "start", refuse)
+            patch.setattr(os, "fork", refuse)
+        return (yield)
 
 
 @pytest.fixture

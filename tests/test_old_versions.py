@@ -51,6 +51,7 @@ def test_configs_have_the_hash_that_they_were_given(path: Path) -> None:
     assert matches_hash(load_config(path), recorded) is True
 
 
+@pytest.mark.slow
 def test_a_stopped_run_resumes_and_ends_as_the_undisturbed_one_did(stopped: RunDir) -> None:
     assert resume_run(stopped.path) == 0
     whole = read_rows(OLD / "whole" / "epochs.csv")
@@ -105,6 +106,7 @@ def test_a_run_in_wandb_becomes_a_run_directory(tmp_path: Path) -> None:
     assert analysis.load(tmp_path).runs.state.tolist() == ["done"]
 
 
+@pytest.mark.slow
 def test_a_run_that_was_begun_in_its_default_folder_is_found_there(
     stopped: RunDir, tmp_path: Path, monkeypatch
 ) -> None:
@@ -119,6 +121,7 @@ def test_a_run_that_was_begun_in_its_default_folder_is_found_there(
     assert default_run_dir(config).name.startswith("stepwise_8-seed_1-")
 
 
+@pytest.mark.slow
 def test_a_new_column_is_one_line_and_older_files_still_load(stopped: RunDir, tmp_path: Path) -> None:
     """In a copy of the packages with one line more: resume, frames and wandb, all on files of 0.1.0."""
     for package in ("adabatch", "analysis", "launch", "conf"):

@@ -13,6 +13,8 @@ from adabatch.errors import ConfigError
 from adabatch.rundir.files import RunDir
 from tests.adabatch.support import TINY, adabatch_command, read_rows, run_command
 
+pytestmark = pytest.mark.slow
+
 
 def test_help_names_every_group_and_option(tmp_path):
     answer = run_command("--help", cwd=tmp_path)

@@ -15,6 +15,8 @@ from adabatch.run import describe_failure
 from adabatch.rundir.files import RunDir
 from tests.adabatch.support import TINY, adabatch_command, read_rows, read_summary, run_command
 
+pytestmark = pytest.mark.slow
+
 DIVERGING = ("optimizer.learning_rate=1e30", "schedule=fixed", "optimizer.weight_decay=0.5")
 
 

@@ -24,6 +24,7 @@ from tests.analysis.runs import write_run
 from tests.conftest import Train
 
 
+@pytest.mark.slow
 def test_a_real_run_gives_its_own_numbers(train: Train) -> None:
     run = train("schedule=adabatch")
     data = analysis.load(run.path)
@@ -275,6 +276,7 @@ def test_select_narrows_both_frames(tmp_path: Path) -> None:
     assert "1 runs (1 done)" in chosen._repr_html_()
 
 
+@pytest.mark.slow
 def test_analysis_needs_no_torch() -> None:
     code = "import sys, analysis, analysis.cli, analysis.report; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -517,6 +517,7 @@ def test_an_unknown_rate_is_a_difference(tmp_path: Path) -> None:
     assert list(compare(tmp_path).matching.refused.key) == ["learning_rate_per_sample"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", ["linear_ramp", "polynomial_ramp", "cosine_ramp"])
 def test_a_real_ramp_is_equal_to_its_twin_and_has_a_fixed_start(tmp_path: Path, shape: str) -> None:
     words = [word for word in TINY if "every_epochs" not in word]

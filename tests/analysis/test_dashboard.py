@@ -25,7 +25,7 @@ from tests.analysis.runs import write_run
 from tests.analysis.served import Served, beat, looking, serving, shorten
 
 #: One browser at a time, beside the other tests.
-pytestmark = pytest.mark.xdist_group("browser")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("browser")]
 PATIENCE_MS = 30_000
 
 

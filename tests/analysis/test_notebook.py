@@ -22,6 +22,7 @@ def cells() -> list[dict[str, Any]]:
     return [cell for cell in content["cells"] if cell["cell_type"] == "code"]
 
 
+@pytest.mark.slow
 def test_it_runs_on_any_sweep(tmp_path: Path) -> None:
     for seed in range(2):
         write_run(tmp_path / "runs", "fixed", seed, accuracies=(0.5, 0.9 + seed / 100), rates=(0.01, 0.005))

@@ -64,6 +64,7 @@ def test_text_for_people(sweep: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert any("4 runs (4 done); code aaaaaaaa; a processor; torch 2.14.1" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_a_table_fits_eighty_columns(sweep: Path) -> None:
     environment = {**os.environ, "COLUMNS": "80", "FORCE_COLOR": "1", "TTY_COMPATIBLE": "1"}
     command = [sys.executable, "-m", "analysis", "tables", str(sweep)]

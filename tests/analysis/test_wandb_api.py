@@ -22,6 +22,8 @@ from analysis.wandb_api import fetch_wandb
 from tests.adabatch.support import TINY, read_rows, read_summary
 from tests.analysis.fake_wandb_server import ENTITY, PROJECT, FakeRun, FakeWandbServer
 
+pytestmark = pytest.mark.slow
+
 LAUNCH = {"sweep": "demo", "cell": "synthetic-tiny_cnn", "arm": "adaptive", "baseline": "fixed", "swept": {}}
 WHERE = f"{ENTITY}/{PROJECT}"
 

@@ -27,6 +27,8 @@ from analysis.cli import main
 from analysis.wandb_offline import read_offline
 from tests.adabatch.support import TINY, read_rows, read_summary
 
+pytestmark = pytest.mark.slow
+
 LAUNCH = {"sweep": "demo", "cell": "synthetic-tiny_cnn", "arm": "adaptive", "baseline": "fixed", "swept": {}}
 #: Resumed and killed runs need more than three epochs.
 LONG = (*TINY, "num_epochs=7", "checkpoint.every_epochs=3")

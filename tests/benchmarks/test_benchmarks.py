@@ -44,6 +44,7 @@ def test_ratios_and_spreads():
     assert spread_text([0.5]) == "0.50"
 
 
+@pytest.mark.slow
 def test_children_are_not_others():
     others, before = OthersLoad(), own_seconds()
     busy = "import time\nwhile time.process_time() < 0.5: pass\nprint(flush=True); input()"
@@ -61,12 +62,14 @@ def test_children_are_not_others():
 @pytest.mark.parametrize(
     ("module", "unwanted"), [("reference_loop", "adabatch.training.worker"), ("__main__", "torch")]
 )
+@pytest.mark.slow
 def test_no_module_is_imported_that_would_change_what_is_measured(module: str, unwanted: str):
     """The reference must not run in a process set up as ours; torch would add to the peak memory of the children."""
     script = f"import sys, benchmarks.{module}; print('{unwanted}' in sys.modules)"
     assert run_child(["-c", script]).output == "False\n"
 
 
+@pytest.mark.slow
 def test_child_has_its_own_cost():
     child = run_child(["-c", "print(len(bytearray(200 << 20)))"])
     assert child.output == f"{200 << 20}\n"
@@ -139,6 +142,7 @@ def test_training_speed_takes_turns_and_compares_within_a_round(monkeypatch: pyt
     assert row["others, cores"] == "0.2 (0.0-0.5)"
 
 
+@pytest.mark.slow
 def test_training_speed_writes_what_its_table_shows(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     output = tmp_path / "new" / "speed.json"
     assert main(["training_speed", *TINY_CASE, "--repetitions", "1", "--micro-batch", "6", "-o", str(output)]) == 0
@@ -158,6 +162,7 @@ def test_training_speed_writes_what_its_table_shows(tmp_path: Path, capsys: pyte
     assert "| alexnet | 8 | cpu | bf16 | 4 |" in page
 
 
+@pytest.mark.slow
 def test_small_costs(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     output = tmp_path / "costs.json"
     assert main(["small_costs", "--quick", "-o", str(output)]) == 0
@@ -169,6 +174,7 @@ def test_small_costs(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert "peak memory" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("browser")
 def test_the_dashboard(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     if shutil.which("chromium") is None and not os.environ.get("CI"):
@@ -182,6 +188,7 @@ def test_the_dashboard(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert "peak memory" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_packing(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     output = tmp_path / "packing.json"
     assert main(["packing", "--quick", "-o", str(output)]) == 0
@@ -191,6 +198,7 @@ def test_packing(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert "runs per hour" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_failure_is_told_and_makes_the_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     output = tmp_path / "speed.json"
     words = ["training_speed", *TINY_CASE, "--micro-batch", "0", "--repetitions", "1", "-o", str(output)]

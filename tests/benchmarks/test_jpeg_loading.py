@@ -29,6 +29,7 @@ def test_files_are_jpegs_as_large_as_imagenets(tmp_path: Path):
     assert [path.read_bytes() for path in again] == [path.read_bytes() for path in files]
 
 
+@pytest.mark.slow
 def test_jpeg_loading(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     output = tmp_path / "jpegs.json"
     assert main(["jpeg_loading", "--quick", "--devices", "cpu", "-o", str(output)]) == 0
@@ -47,6 +48,7 @@ def test_jpeg_loading(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert "workers needed" in " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.slow
 def test_a_network_that_does_not_exist_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     words = ["jpeg_loading", "--jpeg-network", "no_such", "--jpeg-images", "8", "--devices", "cpu", "--wait", "0"]
     assert main([*words, "-o", str(tmp_path / "jpegs.json")]) == 1

@@ -17,6 +17,8 @@ from adabatch.rundir.process_identity import ProcessIdentity, start_time
 from adabatch.rundir.provenance import available_cores
 from tests.support import wait_until
 
+pytestmark = pytest.mark.slow
+
 LOCAL = "cluster=local"
 NEVER_ENDING = ("num_epochs=100000", "schedule.every_epochs=100000")
 

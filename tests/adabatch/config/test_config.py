@@ -102,6 +102,7 @@ def test_torchvision_networks_want_three_channels():
         compose(["network=torchvision", "dataset=fashion_mnist"])
 
 
+@pytest.mark.slow
 def test_composing_needs_no_torch():
     code = (
         "import sys, adabatch.config.compose, adabatch.schedules.batching, adabatch.schedules.trajectory, adabatch.run;"

@@ -81,6 +81,7 @@ def test_a_key_counts_in_hash_and_differences_exactly_if_it_may_change_something
     assert [difference.key for difference in differences(after, before)] == ([key] if may_change else [])
 
 
+@pytest.mark.slow
 def test_every_key_has_a_line_of_documentation_that_help_prints() -> None:
     page = subprocess.run([sys.executable, "-m", "adabatch", "--help"], capture_output=True, text=True, check=True)
     for name, key in KEYS.items():

@@ -110,6 +110,7 @@ def test_corrupt_gzip_and_wrong_contents_are_named(tmp_path):
         assert str(labels_file) in str(error.value)
 
 
+@pytest.mark.slow
 def test_real_fashion_mnist():
     if not DEBIAN_FOLDER.is_dir():
         message = f"Fashion-MNIST is not in {DEBIAN_FOLDER}; Debian's package dataset-fashion-mnist puts it there."
@@ -187,6 +188,7 @@ def test_synthetic_has_any_shape_and_is_always_the_same():
     assert not torch.equal(images[:50], all_of(first.test)[0])
 
 
+@pytest.mark.slow
 def test_synthetic_labels_can_be_learnt():
     dataset = load("synthetic", num_train_samples=2000, num_test_samples=500, image_size=8, num_channels=1)
     images, labels = (part.numpy() for part in all_of(dataset.train))

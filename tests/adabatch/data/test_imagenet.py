@@ -49,6 +49,7 @@ def test_test_images_are_the_middle_of_the_scaled_image(folder):
     torch.testing.assert_close(images[3] * 255, torch.tensor(expected).float())
 
 
+@pytest.mark.slow
 def test_workers_and_batches_change_nothing(folder):
     here, elsewhere = load_folder(folder).train, load_folder(folder, num_workers=2).train
     indices = torch.arange(8)
@@ -76,6 +77,7 @@ def test_decoding_leaves_the_global_generator_alone(folder):
     assert torch.equal(before, torch.get_rng_state())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_workers", [0, 1])
 @pytest.mark.parametrize("kept", [0, 300, 600])
 def test_a_corrupt_file_is_named(folder, num_workers, kept):
@@ -108,6 +110,7 @@ def test_found_in_the_data_folder(tmp_path, monkeypatch):
     assert load_folder(None).train.num_samples == 8
 
 
+@pytest.mark.slow
 def test_workers_end_with_a_source_that_an_error_left_in_a_cycle(folder):
     before = set(multiprocessing.active_children())
     source = load_folder(folder, num_workers=1).train
@@ -134,6 +137,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_workers_end_with_a_trainer_that_was_killed(folder, tmp_path):
     script = tmp_path / "trainer.py"
     script.write_text(TRAINER)

@@ -12,6 +12,8 @@ from adabatch.measure import compile_modes
 from adabatch.measure.probe import Probe
 from tests.adabatch.support import TINY, line
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 
 

@@ -14,6 +14,8 @@ from adabatch.measure.probe import Probe
 from adabatch.measure.times import Measurement
 from tests.adabatch.support import TINY, assert_equal_bits, line, read_rows
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 
 

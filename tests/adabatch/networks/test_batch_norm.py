@@ -142,6 +142,7 @@ def two_ranks(tmp_path_factory):
     return norms, networks, [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
 
 
+@pytest.mark.slow
 def test_sync_over_two_ranks_is_batch_norm_of_the_whole_batch(two_ranks):
     cases, _, ranks = two_ranks
     for number, case in enumerate(cases):
@@ -161,6 +162,7 @@ def test_sync_over_two_ranks_is_batch_norm_of_the_whole_batch(two_ranks):
             assert_close(result["state"], plain.state_dict(), atol=1e-8, rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_sync_network_over_two_ranks_has_the_gradient_of_the_whole_batch(two_ranks):
     _, cases, ranks = two_ranks
     for number, case in enumerate(cases):

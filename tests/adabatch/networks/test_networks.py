@@ -169,6 +169,7 @@ def test_images_that_a_model_cannot_take_are_refused(name, channels, size, part)
         build_network(name, channels, 10, size)
 
 
+@pytest.mark.slow
 def test_names_and_options_are_known_without_torch():
     program = (
         "import sys, adabatch.networks, adabatch.data\n"

@@ -11,6 +11,8 @@ from adabatch.rundir.files import RunDir
 from adabatch.rundir.process_identity import start_time
 from tests.adabatch.support import TINY, adabatch_command, read_rows, read_summary, run_command
 
+pytestmark = pytest.mark.slow
+
 WORDS = (*TINY, "hardware.num_devices=2", "run_dir=run")
 #: Far less than the ranks' own patience with each other, even on a busy machine.
 SOON_SECONDS = 20

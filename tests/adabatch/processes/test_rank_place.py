@@ -9,6 +9,8 @@ from adabatch.config.compose import compose
 from adabatch.processes.rank_place import rank_place
 from tests.adabatch.support import TINY, not_none
 
+pytestmark = pytest.mark.slow
+
 TASK = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "2", "SLURM_PROCID": "1", "SLURM_LOCALID": "1", "SLURM_JOB_NODELIST": "n1"}
 
 

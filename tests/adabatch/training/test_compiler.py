@@ -5,12 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 from torch import nn
 
 from adabatch.config.compose import compose
 from adabatch.training.compiler import compile_network, shielded_compiling
 from tests.adabatch.support import TINY
+
+pytestmark = pytest.mark.slow
 
 
 class Small(nn.Module):

@@ -12,6 +12,8 @@ from tests.adabatch.support import (
     without_seconds,
 )
 
+pytestmark = pytest.mark.slow
+
 FP64 = ("hardware.precision=fp64", "network=alexnet", "num_epochs=2")
 #: Rounding of float64 over a few updates.
 TOLERANCE = 1e-12

@@ -14,6 +14,8 @@ from adabatch.rundir.files import RunDir
 from adabatch.training.device import make_device
 from tests.adabatch.support import TINY, assert_equal_bits, largest_difference, read_rows, read_summary
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.timeout(600)
 def test_compiling_is_charged_to_the_epoch_that_needs_it(train):

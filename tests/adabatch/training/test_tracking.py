@@ -8,6 +8,8 @@ import pytest
 
 from tests.adabatch.support import read_rows, read_summary
 
+pytestmark = pytest.mark.slow
+
 OFFLINE = ("tracker=wandb", "tracker.mode=offline")
 
 
