@@ -72,6 +72,7 @@ def test_few_files_lie_at_the_top_of_adabatch() -> None:
     assert len(list((ROOT / "adabatch").glob("*.py"))) <= MOST_FILES_AT_THE_TOP
 
 
+@pytest.mark.slow
 def test_config_schedules_states_launch_and_analysis_do_not_import_torch() -> None:
     modules = [
         module

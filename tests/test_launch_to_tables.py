@@ -34,6 +34,7 @@ class _NoQueue:
         return
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_under_other_circumstances_says_so(launch: Launch, monkeypatch: pytest.MonkeyPatch) -> None:
     """What went side by side with it is told of every submission that trained it, and of no other."""
     words = ("submit", "sweep=one", LOCAL, "optimizer.learning_rate=1e30")
@@ -48,6 +49,7 @@ def test_a_run_that_goes_on_under_other_circumstances_says_so(launch: Launch, mo
     assert (row.concurrent_runs, row.runs_per_job) == ("2, then 4", "1, then 4")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("own_cache")
 def test_a_forecast_stands_beside_what_came_out(launch: Launch) -> None:
     answer = launch("submit", "sweep=two", "--forecast", "sweep.seeds=[0]", "cluster=local")
@@ -63,6 +65,7 @@ def test_a_forecast_stands_beside_what_came_out(launch: Launch) -> None:
     assert [row[0] for row in tables["forecast"].rows] == ["adaptive", "fixed"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("own_cache")
 def test_a_run_that_goes_on_keeps_what_was_predicted_before_it_started(launch: Launch) -> None:
     words = ("submit", "sweep=two", "sweep.seeds=[0]", "cluster=local", "optimizer.learning_rate=1e30")

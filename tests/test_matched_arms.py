@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,6 +23,8 @@ from analysis.frames import records
 from launch.config import SweepConfig
 from launch.expand import Expansion, Run, expand
 from launch.lint import ERROR, lint
+
+pytestmark = pytest.mark.slow
 
 _BASE = ["dataset=synthetic", "dataset.num_train_samples=600", "network=tiny_cnn", "optimizer.learning_rate=0.1"]
 _STEPWISE = st.fixed_dictionaries(

@@ -111,6 +111,7 @@ def test_the_split_by_hand(tmp_path: Path) -> None:
     assert split.rest == pytest.approx(11.5 / 10)  # data 2 become 1, seconds per update fall further
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(
     baseline=st.lists(st.floats(0.1, 100), min_size=1, max_size=4),
@@ -564,6 +565,7 @@ def measured(comparison: Comparison) -> list[list[object]]:
     return sorted(numbers, key=str)
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(seed=st.integers(0, 2**31))
 def test_the_order_of_rows_changes_no_number(study: Data, seed: int) -> None:
@@ -575,6 +577,7 @@ def test_the_order_of_rows_changes_no_number(study: Data, seed: int) -> None:
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=6)
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(names=st.lists(NAMES, min_size=3, max_size=3, unique=True))
 def test_the_names_of_arms_change_no_number(study: Data, names: list[str]) -> None:

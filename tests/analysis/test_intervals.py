@@ -196,6 +196,7 @@ def test_a_far_value_is_flagged_and_clean_ones_are_not() -> None:
     assert not outliers([]).any()
 
 
+@pytest.mark.slow
 def test_clean_samples_are_seldom_flagged() -> None:
     source = np.random.default_rng(1)
     for n in (3, 5, 10, 30):

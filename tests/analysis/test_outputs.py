@@ -294,6 +294,7 @@ def test_html_escapes_cells() -> None:
     assert "<script>" not in to_html([Table("t", "<script>", ["<script>"], [["<script>"]], ["<script>"])])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".svg", ".pdf", ".png"])
 def test_figures_for_a_paper(sweep: Path, tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"figure{suffix}"

@@ -85,6 +85,7 @@ def reference(num_samples: int, batch_size: int, accumulation_steps: int) -> tup
     return network, ReferenceLoop(network, images, batch_size, accumulation_steps, 0, torch.device("cpu"))
 
 
+@pytest.mark.slow
 def test_reference_loop_counts_whole_batches():
     _, loop = reference(num_samples=20, batch_size=8, accumulation_steps=1)
     times = loop.train_epoch()
@@ -94,6 +95,7 @@ def test_reference_loop_counts_whole_batches():
     assert 0 <= times.top1_accuracy <= times.top5_accuracy <= 1
 
 
+@pytest.mark.slow
 def test_reference_loop_accumulates_to_the_same_update():
     torch.set_num_threads(1)
     weights = []
@@ -105,6 +107,7 @@ def test_reference_loop_accumulates_to_the_same_update():
     torch.testing.assert_close(weights[0], weights[1], rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_made_up_runs_are_read_as_done(tmp_path: Path):
     num_runs = write_sweep_option(tmp_path / "conf", num_runs=21, num_epochs=3)
     assert num_runs == 40

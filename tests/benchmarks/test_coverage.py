@@ -14,6 +14,7 @@ from benchmarks.coverage import bounded_extremes, quality_errors, speed_errors
 from benchmarks.simulated_sweeps import MIRRORED, flipped_points, half_widths_of_rules, log_seconds, places_in_blocks
 
 
+@pytest.mark.slow
 def test_coverage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "coverage.json"
     assert main(["coverage", "--quick", "-o", str(output)]) == 0

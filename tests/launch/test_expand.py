@@ -34,6 +34,7 @@ def runs_of(conf, words=None, overrides=(), name="two"):
     return expand(load_sweep(name, words or {}, conf), overrides, Path("runs"), conf).runs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SWEEPS)
 def test_every_sweep_composes_as_single_runs_would(name):
     """What is put together from few compositions equals what Hydra composes for each run alone."""
@@ -48,6 +49,7 @@ def test_every_sweep_composes_as_single_runs_would(name):
         assert config_hash(alone) == config_hash(run.config)
 
 
+@pytest.mark.slow
 def test_sweeps_of_the_paper_have_its_sizes():
     batches = {
         (run.config.network.name, run.arm): run.config.schedule.batch_size
@@ -137,6 +139,7 @@ def test_every_second_seed_has_the_order_of_the_one_before_mirrored(blocks):
         assert arms[cell, 4] == arms[cell, 1][::-1]
 
 
+@pytest.mark.slow
 def test_the_order_within_blocks_is_random_over_pairs_of_seeds_and_cells(conf, blocks):
     seeds = ", ".join(map(str, range(40)))
     many = expand(load_sweep("blocks", {"seeds": f"[{seeds}]"}, conf), [], Path("runs"), conf)
@@ -150,6 +153,7 @@ def test_the_order_within_blocks_is_random_over_pairs_of_seeds_and_cells(conf, b
     assert by_cell[0] != by_cell[1]
 
 
+@pytest.mark.slow
 def test_the_order_is_the_same_at_every_submission_and_in_every_process(conf, blocks):
     assert places_in_blocks(blocks) == places_in_blocks(expand(load_sweep("blocks", {}, conf), [], Path("runs"), conf))
     code = (
@@ -324,6 +328,7 @@ def test_a_local_job_is_promised_as_many_retries_as_submitit_grants():
         load_cluster("local", {"max_retries": str(retries + 1)})
 
 
+@pytest.mark.slow
 def test_a_thousand_runs_expand_without_torch():
     """The number is of the design; the time is printed by docs/sweeps.md's command, not asserted here."""
     code = (

@@ -118,6 +118,7 @@ def test_no_arm_exceeds_the_largest_speedup(some_runs, fixed, per_sample, update
         assert arm.speedup is None or arm.speedup <= not_none(cell.largest_speedup) * (1 + 1e-9)
 
 
+@pytest.mark.slow
 def test_plan_forecasts_every_arm_and_runs_nothing(launch, runs):
     answer = launch("plan", "sweep=twelve", "--forecast", "max_micro_batch_size=auto", "--format", "json")
     assert answer.status == 0, answer.err
@@ -133,6 +134,7 @@ def test_plan_forecasts_every_arm_and_runs_nothing(launch, runs):
         assert words in text
 
 
+@pytest.mark.slow
 def test_a_device_that_cannot_be_measured_costs_a_sentence(launch, runs):
     answer = launch("plan", "sweep=twelve", "--forecast", "hardware=gpu")
     assert answer.status == 2

@@ -90,6 +90,7 @@ def test_codes(findings, arm, expected):
     assert found == expected
 
 
+@pytest.mark.slow
 def test_a_ramp_through_many_shapes_is_noted_where_they_are_tuned(findings):
     words = "[schedule=linear_ramp, hardware.compile=true"
     found = findings(arms__other=words + "]", overrides="[dataset=fashion_mnist, num_epochs=4]")
@@ -129,6 +130,7 @@ def test_ranks_must_divide_batches(findings):
     assert "ranks-do-not-divide" not in codes(findings("hardware.num_devices=4"))
 
 
+@pytest.mark.slow
 def test_notes_on_what_a_sweep_lacks(findings):
     assert "one-seed" in codes(findings(seeds="[0]"))
     assert "no-large-fixed" in codes(findings(arms__large="[schedule=fixed, schedule.batch_size=1024]"))

@@ -76,6 +76,7 @@ def test_totals_count_every_run(plan):
     assert len(planned["runs"]) == 4
 
 
+@pytest.mark.slow
 def test_batches_are_split_over_ranks_and_micro_batches(plan):
     arms = {arm["arm"]: arm for arm in plan("max_micro_batch_size=128", "hardware.num_devices=4")["arms"]}
     # 2048 over 4 ranks: 512 each, in 4 micro-batches of 128
@@ -105,6 +106,7 @@ def test_ramps_are_shown_in_blocks(plan):
     assert stages[0]["batch_size"][0] < stages[0]["batch_size"][1] < stages[9]["batch_size"][1] <= 2048
 
 
+@pytest.mark.slow
 def test_unfinished_estimate_and_finished_one(launch, plan):
     assert plan()["estimate"]["total_hours"] is None
     for arm, seconds in (("fixed", 7200), ("adaptive", 3600)):
@@ -118,6 +120,7 @@ def test_unfinished_estimate_and_finished_one(launch, plan):
     assert plan()["states"] == {"done": 2, "missing": 2}
 
 
+@pytest.mark.slow
 def test_text_keeps_every_number_when_piped(launch, plan):
     plan()
     out = launch("plan", "sweep=golden").out
@@ -126,6 +129,7 @@ def test_text_keeps_every_number_when_piped(launch, plan):
     assert "…" not in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [80, 200])
 def test_text_fits_a_terminal(launch, plan, width):
     plan()

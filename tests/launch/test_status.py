@@ -188,6 +188,7 @@ def test_no_runs_cost_a_sentence(launch, tmp_path):
     assert launch("cancel", str(tmp_path)).status == 2
 
 
+@pytest.mark.slow
 def test_many_runs_are_listed_by_what_matters(launch, run_dir, tmp_path):
     for seed in range(1, 1000):
         other = RunDir(run_dir.path.with_name(f"seed_{seed}"))

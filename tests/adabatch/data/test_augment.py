@@ -58,6 +58,7 @@ def test_against_a_naive_reference(padding, flip, channels, channels_last):
         torch.testing.assert_close(result[position].double(), expected, atol=2e-6, rtol=1e-5)
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(data=st.data(), epoch=st.integers(1, 5), seed=st.integers(0, 5))
 def test_a_sample_is_changed_alike_in_every_split(data, epoch, seed):

@@ -102,6 +102,7 @@ SCHEDULES = st.one_of(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(SCHEDULES, st.sampled_from(["keep", "drop"]), st.integers(1, 3), st.sampled_from([None, 1, 7, 64]))
 def test_every_planned_update_is_counted_and_every_sample_computed(words, partial, ranks, cap):

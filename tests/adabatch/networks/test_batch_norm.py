@@ -57,6 +57,7 @@ def test_ghost_by_hand():
     assert not_none(norm.num_batches_tracked).item() == 1
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(
     num_samples=st.integers(1, 13),
@@ -208,6 +209,7 @@ def test_modes_agree_in_evaluation(mode):
     assert torch.equal(network(images), expected)
 
 
+@pytest.mark.slow
 def test_ghost_compiles():
     network = set_batch_norm_mode(build_network("tiny_cnn", 1, 3, 8), "ghost", 4)
     images = torch.randn(10, 1, 8, 8)

@@ -67,6 +67,7 @@ def test_resnets_have_bottlenecks_from_depth_44(depth, convolutions):
     assert len(main) == convolutions
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 @pytest.mark.parametrize("name", [*network_names(), "torchvision.resnet18"])
 def test_one_update(name, shape):
@@ -121,6 +122,7 @@ def test_vgg_starts_from_he_fan_out():
     assert classifier.weight.std().item() == pytest.approx(0.01, rel=0.05)
 
 
+@pytest.mark.slow
 def test_every_name_has_an_option_and_composes():
     assert option_names("network") == sorted([*network_names(), "torchvision"])
     assert compose(["network=torchvision", "dataset=cifar10"]).network.name == "torchvision.resnet50"
@@ -134,6 +136,7 @@ def test_torchvision_names_are_those_of_torchvision():
     assert [f"torchvision.{name}" for name in models.list_models(module=models)] == list(torchvision_names())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["googlenet", "mobilenet_v3_small", "vit_b_32", "shufflenet_v2_x0_5"])
 def test_torchvision_models_return_logits(name):
     network = build_network(f"torchvision.{name}", 3, 5, 64).train()
