@@ -115,8 +115,10 @@ def rows(config: TrainConfig) -> list[EpochRow]:
         updates, samples = updates + plan.num_updates, samples + plan.num_samples
         known = {
             "epoch": plan.epoch, "updates": updates, "samples": samples, "batch_size": plan.batch_size,
-            "learning_rate": plan.learning_rate, "test_accuracy": 1 - 1 / (1 + plan.epoch), "elapsed_seconds": samples,
+            "learning_rate": plan.learning_rate, "test_accuracy": 1 - 1 / (1 + plan.epoch),
+            "elapsed_seconds": float(samples),
             "micro_batch_size": plan.batch_size, "accumulation_steps": 1, "world_size": 1,
+            "train_seconds": float(plan.num_samples), "forward_seconds": float(plan.num_samples),
         }  # fmt: skip
         written.append(EpochRow(**{**numbers, **known, "test_top5_accuracy": None}))  # type: ignore[arg-type]
     return written
