@@ -8,7 +8,7 @@ from collections.abc import Hashable, Iterator
 import numpy as np
 import pandas as pd
 
-from analysis.frames import Data, is_final
+from analysis.frames import Data, has_failed, is_final
 from analysis.intervals import drift, outliers, overall
 from analysis.matching import Matching
 from analysis.quality import Measure
@@ -106,10 +106,6 @@ def _interim_remark(data: Data) -> Iterator[str]:
     for sweep, runs in data.runs.groupby("sweep", sort=False):
         planned = pd.to_numeric(runs.num_planned_runs, errors="coerce").max()
         done = int(is_final(runs).sum())
-        ended = done + int(sum(map(_is_over, runs.state)))
+        ended = done + sum(map(has_failed, runs.state))
         if planned > ended:
             yield f"{sweep}: interim, {done} of the {planned:.0f} declared runs are done; verdicts may still change"
-
-
-def _is_over(state: object) -> bool:
-    return state in ("failed", "out-of-memory", "timeout")
