@@ -7,10 +7,13 @@ here imports torch.
 from __future__ import annotations
 
 import json
+import os
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from adabatch.errors import EXIT_FAILED
 from benchmarks.machine import OthersLoad
 from benchmarks.measure import run_child, spread_text
 
@@ -40,9 +43,15 @@ def print_measured(build: Callable[[dict[str, Any]], Callable[[], Measured]]) ->
     Args:
         build: prepares what the order asks for, warms it up, and returns what is then measured once.
     """
-    measure = build(json.loads(sys.argv[1]))
-    others = OthersLoad()
-    measured = measure()
+    try:
+        measure = build(json.loads(sys.argv[1]))
+        others = OthersLoad()
+        measured = measure()
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+        # Not a normal exit: it would wait for a loader's workers. They end by themselves after this process.
+        os._exit(EXIT_FAILED)
     print(json.dumps({"others_cores": others.mean_cores(), **measured}))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -9,7 +10,10 @@ import pytest
 from PIL import Image
 
 from benchmarks.__main__ import main
+from benchmarks.arm import measure_in_child
+from benchmarks.jpeg_case import JpegCase
 from benchmarks.jpeg_files import SIZES, write_jpegs
+from benchmarks.measure import BenchmarkFailed
 
 
 def test_files_are_jpegs_as_large_as_imagenets(tmp_path: Path):
@@ -46,6 +50,15 @@ def test_jpeg_loading(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
         assert len(row["loader"]["seconds"]) == len(row["together"]["seconds"]) == 1
     assert set(case["others_cores"]) == {"steps", "loader 0", "together 0", "loader 1", "together 1"}
     assert "workers needed" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.slow
+def test_a_turn_that_fails_ends_although_its_workers_live(tmp_path: Path):
+    write_jpegs(tmp_path, num_train=8, num_val=4, num_classes=2)
+    next(tmp_path.glob("train/*/*.JPEG")).write_bytes(b"no image")
+    case = JpegCase(str(tmp_path), "tiny_cnn", 8, 32, 8, 4, 2, "fp32", "cpu", 1, [1])
+    with pytest.raises(BenchmarkFailed, match="cannot be read as an image"):
+        measure_in_child("jpeg_case", {"case": dataclasses.asdict(case), "arm": "loader", "num_workers": 1})
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import subprocess
 import sys
 from typing import Any
@@ -57,10 +58,14 @@ def _schedule_with(key: str) -> str:
     return next(option for option, values in _schedules().items() if group != "schedule" or name in values)
 
 
+@functools.cache
+def _composed(schedule: str) -> str:
+    return json.dumps(to_dict(compose(["dataset=synthetic", "network=tiny_cnn", f"schedule={schedule}"])))
+
+
 def _values(key: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return a nested config and the same with another value of the key."""
-    config = compose(["dataset=synthetic", "network=tiny_cnn", f"schedule={_schedule_with(key)}"])
-    before, after = to_dict(config), to_dict(config)
+    before, after = (json.loads(_composed(_schedule_with(key))) for _ in range(2))
     group, _, name = key.rpartition(".")
     place = after[group] if group else after
     value = place[name]
