@@ -21,7 +21,7 @@ demo: .venv/ready
 test: .venv/ready
 	$(PY) -m pytest -n 2 --dist loadgroup -m "not soak"
 
-# What needs neither processes nor training (config, schedules, plan, lint, tables, ...): done within a minute.
+# What needs neither processes nor training (config, schedules, plan, lint, tables, ...): about a minute on two free cores.
 test-fast: .venv/ready
 	$(PY) -m pytest -n 2 -m "not slow and not slurm and not soak"
 
