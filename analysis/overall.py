@@ -87,8 +87,9 @@ def _drift_remark(group: str, cell: pd.DataFrame, logs: np.ndarray) -> Iterator[
     found = drift(times, logs, cell.arm.tolist(), None if same_host else cell.host.astype(str).tolist())
     if found.p_value < _LEVEL:
         percent = 100 * math.expm1(found.change.value)
+        span = f"{found.hours:.2g} h" if found.hours >= 1 else f"{60 * found.hours:.2g} min"
         yield (
-            f"{group}: the seconds of equal work changed by {percent:+.1f} % within {found.hours:.2g} h "
+            f"{group}: the seconds of equal work changed by {percent:+.1f} % within {span} "
             f"(p = {found.p_value:.3f}): the machine may have drifted"
         )
 
