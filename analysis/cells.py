@@ -58,7 +58,7 @@ def verdict_text(row: Any) -> str:
         row: with ``verdict``, ``adjusted`` and, for speeds, ``is_paired``.
     """
     text = "" if pd.isna(row.verdict) else str(row.verdict)
-    if getattr(row, "is_paired", True) is False:
+    if getattr(row, "is_paired", True) is False and not math.isnan(row.low):
         text += " (unpaired, assumes equal spread)"
     if isinstance(row.adjusted, str) and row.adjusted != row.verdict:
         text += f"; with Holm: {row.adjusted}"

@@ -138,9 +138,9 @@ def _compare(
     if not mine.k:
         row |= {"decision": NOT_REACHED, "verdict": NOT_REACHED}
         return None, False
-    verdict = speed_verdict(ratio, smallest_effect) if ratio.has_ends else _log_rank_verdict(test, blocks, mine.n)
+    verdict = speed_verdict(ratio, smallest_effect) if ratio.n else _log_rank_verdict(test, blocks, mine.n)
     row |= {"decision": verdict.decision, "verdict": verdict.text}
-    return verdict, ratio.has_ends
+    return verdict, bool(ratio.n)
 
 
 def _log_rank_verdict(test: LogRank, is_paired: bool, n: int) -> Verdict:

@@ -295,6 +295,13 @@ def test_a_missed_target_is_not_decided_by_those_who_reached_it(tmp_path: Path) 
     assert math.isnan(found.value)
 
 
+def test_one_pair_that_reached_the_target_needs_a_second(tmp_path: Path) -> None:
+    write_run(tmp_path, "fixed", 0, accuracies=(0.1, 0.9), **DECAYING)
+    write_run(tmp_path, "adaptive", 0, accuracies=(0.1, 0.9), epoch_seconds=5, **GROWING)
+    [found] = compare(tmp_path, target=0.85).target.itertuples()
+    assert (found.value, found.verdict) == (pytest.approx(2.0), "undecided: at least 2 seeds")
+
+
 def test_too_few_seeds_for_the_test_of_ranks_are_named(tmp_path: Path) -> None:
     for seed in range(3):
         write_run(tmp_path, "fixed", seed, accuracies=(0.1, 0.2), epoch_seconds=10 + seed, **DECAYING)
