@@ -23,8 +23,13 @@ def utc_now() -> str:
 
 
 def code_version() -> dict[str, Any]:
-    """Return this package's version and, when running from a git checkout, the commit and whether there are changes."""
-    sha = _git(SOURCE_DIR, "rev-parse", "HEAD")
+    """Return this package's version and, if a git repository tracks it, the commit and whether there are changes.
+
+    A repository that merely encloses the installation, such as the one of a project with its own environment, does not
+    count.
+    """
+    is_tracked = _git(SOURCE_DIR, "ls-files", "--error-unmatch", "--", "adabatch/__init__.py") is not None
+    sha = _git(SOURCE_DIR, "rev-parse", "HEAD") if is_tracked else None
     dirty = _git(SOURCE_DIR, "status", "--porcelain", "--untracked-files=no") if sha else None
     return {
         "adabatch_version": __version__,
