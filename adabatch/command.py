@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import tempfile
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from adabatch.config import CONF_DIR
-from adabatch.config.compose import option_names, register_schemas, to_config, translated_errors
+from adabatch.config.compose import option_names, register_schemas, to_config, translated_errors, words_for_hydra
 from adabatch.config.keys import KEYS
 from adabatch.config.schema import GROUPS
 from adabatch.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE, ConfigError
@@ -69,6 +71,14 @@ def _wrapped(label: str, text: str) -> list[str]:
     return textwrap.wrap(text, _WIDTH, initial_indent=label, subsequent_indent=" " * len(label))
 
 
+def _config_dir(arguments: Sequence[str]) -> Path | None:
+    """Return the folder of the user's own options: Hydra's argument, which it has not parsed yet."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config-dir", "-cd", type=Path)
+    found: Path | None = parser.parse_known_args(arguments)[0].config_dir
+    return found
+
+
 def main() -> int:
     """Compose the config of the command line, train, and return the exit status (the highest one of a multirun)."""
     register_schemas()
@@ -77,6 +87,7 @@ def main() -> int:
     scratch = tempfile.TemporaryDirectory(prefix="adabatch-")
     OmegaConf.register_new_resolver("adabatch.scratch", lambda: scratch.name, replace=True)
     OmegaConf.register_new_resolver("adabatch.help", _help_text, replace=True)
+    sys.argv[1:] = words_for_hydra(sys.argv[1:], _config_dir(sys.argv[1:]))
     words = [word for word in sys.argv[1:] if not word.startswith("-")]
     statuses = []
 

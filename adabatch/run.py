@@ -34,6 +34,8 @@ from adabatch.errors import (
     is_out_of_memory,
 )
 from adabatch.fields import Difference
+from adabatch.plugins import Kind
+from adabatch.plugins.loading import OwnCodeError, one_line, own_frames, shown_frames
 from adabatch.processes.local_ranks import run_local_ranks
 from adabatch.processes.rank_place import RankPlace, rank_place
 from adabatch.processes.signals import StopRequest
@@ -103,6 +105,7 @@ def _run(config: TrainConfig, run_dir: RunDir) -> int:
     if run_dir.done.exists():
         print(f"{run_dir.path} is already finished: {run_dir.done.read_text(encoding='utf-8').strip()}")
         return EXIT_DONE
+    _check_own_code(config, run_dir)
     place = rank_place(config.hardware, os.environ)
     if place is None and config.hardware.world_size > 1:
         _prepare(config, run_dir)
@@ -116,6 +119,14 @@ def _run(config: TrainConfig, run_dir: RunDir) -> int:
             raise ConfigError(f"run_dir is {run_dir.path}; another process is training in it.")
         clear_outcome(run_dir)
         return _execute(config, run_dir, place)
+
+
+def _check_own_code(config: TrainConfig, run_dir: RunDir) -> None:
+    """Raise ConfigError for a plug-in that cannot be used, before anything is written."""
+    if any(getattr(getattr(config, kind), "path", None) for kind in Kind):
+        from adabatch.training.own_code import own_codes, refuse_other_code
+
+        refuse_other_code(run_dir, own_codes(config))
 
 
 def _prepare(config: TrainConfig, run_dir: RunDir) -> None:
@@ -159,7 +170,7 @@ def _resolve_auto(config: TrainConfig, device: torch.device) -> tuple[TrainConfi
 def _record_failure(error: Exception, worker: Worker | None, run_dir: RunDir, is_main: bool) -> int:
     """Record why a run failed; if the disk is too full even for that, log it."""
     failure = describe_failure(error, distributed=worker is not None and worker.world_size > 1)
-    status = EXIT_USAGE if failure.cause == "ConfigError" else EXIT_FAILED
+    status = EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILED
     _log.error("%s", failure)
     try:
         # The first rank to fail knows the cause; the others only see that they lost it.
@@ -191,6 +202,8 @@ def describe_failure(error: Exception, *, distributed: bool = False) -> Failure:
         return Failure("OutOfMemory", f"{text}. Lower max_micro_batch_size, or set it to auto", trace)
     if distributed and any(word in str(error) for word in ("Connection closed", "Connection reset", "NCCL", "gloo")):
         return Failure("RankFailed", f"lost the connection to another rank ({text})", trace)
+    if own_frames(error):
+        return Failure(OwnCodeError.__name__, f"{one_line(error)}, in your own code:{shown_frames(error)}", trace)
     return Failure("Exception", f"{type(error).__name__}: {text}", trace)
 
 

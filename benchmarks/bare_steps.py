@@ -20,7 +20,7 @@ from adabatch.config import TrainConfig
 from adabatch.networks import build_network
 from adabatch.schedules.batching import split_update
 from adabatch.training.compiler import CUDA_GRAPH_MODES, compile_network, keep_gradients_outside_graphs
-from adabatch.training.engine import build_optimizer
+from adabatch.training.optimizers import build_optimizer
 from benchmarks.arm import Measured, print_measured
 from benchmarks.images import IMAGE_SIZE, NUM_CHANNELS, NUM_CLASSES
 from benchmarks.our_trainer import resolved_run

@@ -21,6 +21,7 @@ from launch.config import ClusterConfig, SweepConfig, load_cluster, load_sweep
 from launch.expand import Expansion, expand
 from launch.forecast import CellForecast, forecast_cells
 from launch.lint import Finding, check_codes, lint
+from launch.own_code import check_own_code
 from launch.plan import make_plan
 from launch.plan_text import findings_text, plan_text
 from launch.probe import Prober
@@ -116,6 +117,7 @@ def _expand(options: argparse.Namespace, words: _Arguments) -> tuple[Expansion, 
         raise ConfigError(f"--config-dir is {options.config_dir}; it must be an existing folder.")
     sweep: SweepConfig = load_sweep(words.names.get("sweep", "(not given)"), words.sweep, options.config_dir)
     expansion = expand(sweep, words.overrides, options.runs_dir, options.config_dir)
+    check_own_code(expansion.runs)
     return expansion, lint(expansion)
 
 

@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from adabatch.config import TrainConfig
-from adabatch.config.compose import compose, composer, to_config, translated_errors
+from adabatch.config.compose import compose, composer, to_config, translated_errors, words_for_hydra
 from adabatch.config.schema import GROUPS
 
 
@@ -50,7 +50,7 @@ class SweepComposer:
             ConfigError: for an unknown option, key or value; the sentence names it and what is allowed.
         """
         try:
-            composed = self._assemble(overrides)
+            composed = self._assemble(words_for_hydra(overrides, self._config_dir))
         except (OmegaConfBaseException, HydraException):
             composed = None
         if composed is None:
@@ -76,7 +76,7 @@ class SweepComposer:
             composed[group] = node[group]
         composed = copy.deepcopy(composed)
         for entry in values:
-            OmegaConf.update(composed, entry.key_or_group, entry.value(), merge=True)
+            OmegaConf.update(composed, entry.key_or_group, entry.value(), merge=True, force_add=entry.is_force_add())
         return composed
 
     def _parse(self, text: str) -> Override:

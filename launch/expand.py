@@ -171,7 +171,8 @@ def _option(group: str, words: Sequence[str], config: TrainConfig) -> str:
     name = str(getattr(config, group).name)
     chosen = [word.split("=", 1)[1].strip() for word in words if key_of(word) == group]
     is_family = bool(chosen) and name.startswith(f"{chosen[-1]}.")  # network=torchvision covers many networks
-    return chosen[-1] if chosen and not is_family else name
+    is_path = bool(chosen) and ":" in chosen[-1]
+    return chosen[-1] if chosen and not is_family and not is_path else name
 
 
 def _safe_level(name: str) -> str:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -50,15 +50,23 @@ class LocalQueue:
         cluster: number of concurrent jobs, time limit, retries, setup commands.
         logs: folder for the jobs' logs.
         display: shows the progress.
+        environment: variables set for the trainers.
     """
 
     def __init__(
-        self, root: Path, groups: Sequence[Sequence[Path]], cluster: ClusterConfig, logs: Path, display: Display
+        self,
+        root: Path,
+        groups: Sequence[Sequence[Path]],
+        cluster: ClusterConfig,
+        logs: Path,
+        display: Display,
+        environment: Mapping[str, str],
     ) -> None:
         self._root = root
         self._waiting = [list(group) for group in groups]
         self._cluster = cluster
         self._display = display
+        self._environment = environment
         self._active: dict[int, tuple[submitit.Job[Any], list[Path]]] = {}
         minutes = cluster.timeout_min or _NO_LIMIT_MINUTES
         self._executor = submitit.LocalExecutor(folder=logs, max_num_timeout=10**6)
@@ -92,7 +100,7 @@ class LocalQueue:
                 [str(path.resolve()) for path in group],
                 self._cluster.max_retries,
                 self._limit_seconds,
-                _visible_devices(config, slot),
+                {**self._environment, **_visible_devices(config, slot)},
             )
             with _children_ignore_ctrl_c(), _import_path():
                 self._active[slot] = (self._executor.submit(job), group)
@@ -188,7 +196,9 @@ def _all_devices() -> list[str]:
     return [str(index) for index, line in enumerate(listed.splitlines()) if line.startswith("GPU ")]
 
 
-def start_detached(root: Path, groups: Sequence[Sequence[Path]], cluster: ClusterConfig, logs: Path) -> int:
+def start_detached(
+    root: Path, groups: Sequence[Sequence[Path]], cluster: ClusterConfig, logs: Path, environment: Mapping[str, str]
+) -> int:
     """Start a queue that outlives this shell; return its process id. Its output goes to ``logs/queue.txt``."""
     logs.mkdir(parents=True, exist_ok=True)
     order = {
@@ -204,7 +214,7 @@ def start_detached(root: Path, groups: Sequence[Sequence[Path]], cluster: Cluste
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env=child_environment(),
+            env={**child_environment(), **environment},
             start_new_session=True,
         )
     _DETACHED.append(process)
@@ -216,16 +226,19 @@ def main(order_file: Path) -> None:
     order = json.loads(order_file.read_text(encoding="utf-8"))
     groups = [[Path(path) for path in group] for group in order["groups"]]
     display = PlainDisplay(Path(order["root"]), sum(map(len, groups)))
-    queue = LocalQueue(Path(order["root"]), groups, ClusterConfig(**order["cluster"]), Path(order["logs"]), display)
+    # The variables for the trainers are already in this process's environment.
+    queue = LocalQueue(Path(order["root"]), groups, ClusterConfig(**order["cluster"]), Path(order["logs"]), display, {})
     try:
         queue.run()
     except Stopped as signal_name:
         print(f"stopped by {signal_name}; repeating the submission resumes the runs", flush=True)
 
 
-def foreground_queue(root: Path, groups: Sequence[Sequence[Path]], cluster: ClusterConfig, logs: Path) -> LocalQueue:
+def foreground_queue(
+    root: Path, groups: Sequence[Sequence[Path]], cluster: ClusterConfig, logs: Path, environment: Mapping[str, str]
+) -> LocalQueue:
     """Return a queue that shows its progress on this terminal."""
-    return LocalQueue(root, groups, cluster, logs, make_display(root, sum(map(len, groups))))
+    return LocalQueue(root, groups, cluster, logs, make_display(root, sum(map(len, groups))), environment)
 
 
 if __name__ == "__main__":

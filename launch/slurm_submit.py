@@ -11,7 +11,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ class Submission:
     Attributes:
         logs: folder of the jobs' logs; a new one each time, since job ids can be reused.
         token: part of the jobs' names, used to find a submission if the answer was lost.
+        environment: variables set for the trainers.
     """
 
     expansion: Expansion
@@ -53,6 +54,7 @@ class Submission:
     cluster: ClusterConfig
     logs: Path
     token: str
+    environment: Mapping[str, str]
 
 
 def require_programs() -> None:
@@ -136,7 +138,12 @@ def _submit_array(submission: Submission, token: str, chunk: Sequence[Sequence[R
         executor.update_parameters(slurm_dependency="afterany:" + ":".join(after))
     limit = 60.0 * (submission.cluster.timeout_min or 0) - submission.cluster.signal_delay_s - _EARLY_SECONDS
     jobs = [
-        TrainJob([str(run.run_dir.resolve()) for run in group], submission.cluster.max_retries, max(0.0, limit))
+        TrainJob(
+            [str(run.run_dir.resolve()) for run in group],
+            submission.cluster.max_retries,
+            max(0.0, limit),
+            submission.environment,
+        )
         for group in chunk
     ]
     try:

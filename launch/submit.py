@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from launch.expand import Expansion, Run
 from launch.forecast import forecast_runs
 from launch.lint import ERROR, Finding
 from launch.local_queue import Stopped, foreground_queue, start_detached
+from launch.own_code import freeze_own_code, own_codes_of
 from launch.prepare import (
     Selection,
     concurrent_runs,
@@ -87,24 +88,26 @@ def submit(request: Request) -> int:
         _require_queue(journal)
         statuses = status_of([run.run_dir for run in expansion.runs], expansion.folder)
         selection = select(expansion, statuses, request.states)
+        codes = own_codes_of(selection.chosen)
         print(_selection_text(selection, expansion.folder), flush=True)
         if not selection.chosen:
             return EXIT_DONE
         token = uuid.uuid4().hex[:8]
         logs = journal.logs / f"{datetime.datetime.now():%Y%m%d-%H%M%S}-{token}"
         groups = _write(request, selection.chosen, journal, selection.done)
+        environment = freeze_own_code(journal, codes)
         if request.cluster.kind == "slurm":
-            return submit_to_slurm(Submission(expansion, journal, request.cluster, logs, token), groups)
+            return submit_to_slurm(Submission(expansion, journal, request.cluster, logs, token, environment), groups)
         paths = [[run.run_dir for run in group] for group in groups]
         names = [run.name for run in selection.chosen]
         if request.detach:
-            pid = start_detached(journal.sweep_folder, paths, request.cluster, logs)
+            pid = start_detached(journal.sweep_folder, paths, request.cluster, logs, environment)
             journal.record_queue(names, logs.name, identity_of(pid))
             print(f"process {pid} runs them; see: python -m launch status {journal.sweep_folder} --watch")
             return EXIT_DONE
         journal.record_queue(names, logs.name, this_process())
     # The lock covers the decision, not the training.
-    return _work(request, paths, logs)
+    return _work(request, paths, logs, environment)
 
 
 def _require_queue(journal: Journal) -> None:
@@ -155,11 +158,11 @@ def _write(request: Request, chosen: Sequence[Run], journal: Journal, num_done: 
     return [runs[start : start + size] for start in range(0, len(runs), size)]
 
 
-def _work(request: Request, groups: Sequence[Sequence[Path]], logs: Path) -> int:
+def _work(request: Request, groups: Sequence[Sequence[Path]], logs: Path, environment: Mapping[str, str]) -> int:
     """Run the jobs on this machine and show their progress."""
     root = request.expansion.folder
     try:
-        foreground_queue(root, groups, request.cluster, logs).run()
+        foreground_queue(root, groups, request.cluster, logs, environment).run()
     except Stopped as signal_name:
         print(f"stopped by {signal_name}; repeating the command resumes the runs", flush=True)
         return EXIT_INTERRUPTED

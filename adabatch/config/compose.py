@@ -24,6 +24,7 @@ from omegaconf.errors import (
 )
 
 from adabatch.config.keys import KEYS, suggestion
+from adabatch.config.plugin_words import plugin_words
 from adabatch.config.schema import GROUPS, TrainConfig
 from adabatch.errors import ConfigError
 from adabatch.files import CONF_DIR
@@ -52,6 +53,11 @@ def option_names(group: str, config_dir: Path | None = None) -> list[str]:
     return sorted({path.stem for folder in folders for path in folder.glob("*.yaml")})
 
 
+def words_for_hydra(overrides: Sequence[str], config_dir: Path | None = None) -> list[str]:
+    """Return overrides in which the user's own networks and the like are named as the schema has it."""
+    return plugin_words(overrides, lambda group, name: name in option_names(group, config_dir))
+
+
 def to_config(composed: DictConfig) -> TrainConfig:
     """Turn what Hydra composed into checked plain dataclasses.
 
@@ -73,8 +79,14 @@ def _added_keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
         key = f"{prefix}{name}"
         if name not in known:
             yield key
-        elif OmegaConf.is_dict(node._get_node(name)) and not OmegaConf.is_missing(node, name):
+        elif _is_group(node, name):
             yield from _added_keys(node[name], f"{key}.")
+
+
+def _is_group(node: DictConfig, name: str) -> bool:
+    """Return whether a key holds a group of keys; the arguments of a plug-in are free."""
+    is_mapping = OmegaConf.is_dict(node._get_node(name)) and not OmegaConf.is_missing(node, name)
+    return is_mapping and OmegaConf.get_type(node, name) is not dict
 
 
 @contextmanager
@@ -95,11 +107,12 @@ def compose(overrides: Sequence[str], config_dir: Path | None = None) -> TrainCo
     searchpath = [] if config_dir is None else [f"hydra.searchpath=[{str(Path(config_dir).resolve())!r}]"]
     if config_dir is not None and not Path(config_dir).is_dir():
         raise ConfigError(f"--config-dir is {config_dir}; it must be an existing folder.")
+    words = [*searchpath, *words_for_hydra(overrides, config_dir)]
     with translated_errors(overrides, config_dir):
         if GlobalHydra.instance().is_initialized():
-            return to_config(hydra_compose("train", [*searchpath, *overrides]))
+            return to_config(hydra_compose("train", words))
         with composer():
-            return to_config(hydra_compose("train", [*searchpath, *overrides]))
+            return to_config(hydra_compose("train", words))
 
 
 @contextmanager

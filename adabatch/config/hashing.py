@@ -57,7 +57,8 @@ def defaults_since(recorded: str | None) -> dict[str, Any]:
     if rule is None:
         return {}
     newer = (key for key in KEYS.values() if key.facts.hash_rule > rule and not key.name.startswith("schedule."))
-    return {key.name: key.default for key in newer}
+    # A mapping's default is empty: it has no column.
+    return {key.name: key.default for key in newer if not isinstance(key.default, dict)}
 
 
 def _hashed(values: Mapping[str, Any], rule: int, prefix: str = "") -> dict[str, Any]:
@@ -65,7 +66,7 @@ def _hashed(values: Mapping[str, Any], rule: int, prefix: str = "") -> dict[str,
     counted: dict[str, Any] = {}
     for name, value in values.items():
         key = f"{prefix}{name}"
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and key not in KEYS:
             group = _hashed(value, rule, f"{key}.")
             if group or not value:
                 counted[name] = group

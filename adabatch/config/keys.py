@@ -35,7 +35,8 @@ def _keys_of(schema: type[KeyGroup]) -> Iterator[Key]:
     for entry in dataclasses.fields(schema):
         facts = facts_of(entry)
         if facts is not None:
-            yield Key(schema.PREFIX + entry.name, types[entry.name], entry.default, facts)
+            has_default = entry.default is not dataclasses.MISSING
+            yield Key(schema.PREFIX + entry.name, types[entry.name], entry.default if has_default else {}, facts)
 
 
 def _all_keys() -> dict[str, Key]:

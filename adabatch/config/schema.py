@@ -7,6 +7,7 @@ compared in seconds.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -26,10 +27,15 @@ from adabatch.fields import (
     null_or,
     one_of,
     require,
+    require_choice,
 )
-from adabatch.networks import check_network_name
+from adabatch.networks import check_network_name, network_names
+from adabatch.plugins.config import PluginGroup, args_key, path_key
+from adabatch.plugins.kinds import Kind
 from adabatch.schedules import Schedule, ScheduleConfig
 
+#: The optimizers that are chosen by name.
+OPTIMIZERS = ("sgd", "adamw")
 #: Modes of ``torch.compile`` besides its default one: CUDA graphs, and a search for the fastest kernels.
 COMPILE_MODES = ("reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 
@@ -44,25 +50,36 @@ def _is_compile(value: object) -> bool:
 
 
 @dataclass
-class NetworkConfig(KeyGroup):
-    """A network by name; channels, classes and image size come from the data set."""
+class NetworkConfig(PluginGroup):
+    """A network by name or import path; channels, classes and image size come from the data set."""
 
     PREFIX: ClassVar[str] = "network."
+    KIND: ClassVar[Kind] = Kind.NETWORK
 
-    name: str = key(doc="the network; torchvision.NAME for a classification model of torchvision")
+    name: str = key("", doc="the network; torchvision.NAME for a classification model of torchvision")
+    path: str | None = path_key()
+    args: dict[str, Any] = args_key()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_network_name(self.name)
+        if self.path is None:
+            check_network_name(self.name)
+
+    @classmethod
+    def own_names(cls) -> Sequence[str]:
+        return network_names()
 
 
 @dataclass
-class OptimizerConfig(KeyGroup):
-    """``sgd`` with momentum, or ``adamw``. The learning rate is the base that the schedule multiplies."""
+class OptimizerConfig(PluginGroup):
+    """``sgd`` with momentum, ``adamw``, or one by import path. The schedule multiplies the learning rate."""
 
     PREFIX: ClassVar[str] = "optimizer."
+    KIND: ClassVar[Kind] = Kind.OPTIMIZER
 
-    kind: str = key(doc="the optimizer", allowed=one_of("sgd", "adamw"))
+    kind: str = key("", doc="the optimizer: sgd, adamw, or any name for one by path")
+    path: str | None = path_key()
+    args: dict[str, Any] = args_key()
     learning_rate: float = key(
         doc="learning rate for a batch of schedule.batch_size",
         allowed=POSITIVE,
@@ -78,8 +95,14 @@ class OptimizerConfig(KeyGroup):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.path is None:
+            require_choice("optimizer.kind", self.kind, OPTIMIZERS)
         if self.nesterov:
             require(self.momentum > 0, "optimizer.nesterov", True, "false where optimizer.momentum is 0")
+
+    @classmethod
+    def own_names(cls) -> Sequence[str]:
+        return OPTIMIZERS
 
 
 @dataclass
@@ -194,16 +217,6 @@ class TrainConfig(KeyGroup):
     hardware: HardwareConfig = MISSING
     tracker: TrackerConfig = MISSING
     checkpoint: CheckpointConfig = MISSING
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        channels = self.dataset.num_channels
-        require(
-            channels == 3 or not self.network.name.startswith("torchvision."),
-            "network.name",
-            self.network.name,
-            f"one of adabatch's own networks where images have {channels} channel(s)",
-        )
 
     def build_schedule(self, num_samples: int | None = None) -> Schedule:
         """Return the run's schedule.

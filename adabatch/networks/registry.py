@@ -7,11 +7,13 @@ import functools
 import importlib
 import importlib.util
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from adabatch.errors import ConfigError
+from adabatch.plugins import Kind, call, load
 
 if TYPE_CHECKING:
     from torch import nn
@@ -79,8 +81,44 @@ def check_network_name(name: str) -> None:
     raise ConfigError(f"network.name is {name}; it must be {allowed}.{hint}")
 
 
+def build_by_path(path: str, args: Mapping[str, Any], shape: Sequence[int], num_classes: int) -> nn.Module:
+    """Build the user's own network, or one of timm or torchvision, with fresh weights from torch's global generator.
+
+    Args:
+        path: ``module:Class`` of an nn.Module, ``timm:NAME`` or ``torchvision:NAME``.
+        args: arguments besides those that follow from the data: ``num_channels`` (also under the names ``in_channels``
+            and ``in_chans``), ``num_classes``, ``image_size`` and ``input_shape``.
+        shape: of one sample, such as (C, H, W).
+        num_classes: columns of the logits (n, num_classes) it returns.
+
+    Raises:
+        ConfigError: if there is no such network, or it does not take these arguments.
+    """
+    from torch import nn
+
+    prefix, _, name = path.partition(":")
+    if prefix == "timm":
+        from adabatch.networks.from_timm import build_from_timm
+
+        return build_from_timm(name, shape, num_classes, args)
+    if prefix == "torchvision":
+        check_network_name(_TORCHVISION + name)
+        from adabatch.networks.from_torchvision import build_from_torchvision
+
+        return build_from_torchvision(name, shape[0], num_classes, shape[-1], args)
+    plugin = load(Kind.NETWORK, path, nn.Module)
+    channels = dict.fromkeys(("num_channels", "in_channels", "in_chans"), shape[0])
+    wanted = {**channels, "num_classes": num_classes, "image_size": shape[-1], "input_shape": tuple(shape)}
+    network = call(plugin, "network", args, wanted)
+    if not isinstance(network, nn.Module):
+        raise ConfigError(
+            f"network.path is {path}, which returned a {type(network).__name__}; it must return a network."
+        )
+    return network
+
+
 def build_network(name: str, num_channels: int, num_classes: int, image_size: int) -> nn.Module:
-    """Build a network with fresh weights, drawn from torch's global CPU generator.
+    """Build a network of adabatch or torchvision with fresh weights, drawn from torch's global CPU generator.
 
     Args:
         name: one of `network_names`, or ``torchvision.NAME``.

@@ -108,6 +108,8 @@ class Meta:
         results_only: whether ``epochs.csv`` holds only the last epoch's row: of an imported run of which only the
             end is known.
         wandb: the origin of a run fetched from wandb.
+        own_code: by kind (``network``, ...) the identity, files and commit of the user's own code.
+        network_code, dataset_code, optimizer_code: its identity: a hash of its files, or an installed version.
     """
 
     format_version: int | None = fact(int, in_frame=False)
@@ -139,6 +141,10 @@ class Meta:
     imported_from: str | None = fact(str, in_frame=False)
     results_only: bool | None = fact(bool, changes=Changes.RESULT)
     wandb: dict[str, Any] | None = fact(dict, in_frame=False)
+    own_code: dict[str, Any] = fact(dict, in_frame=False, default={})
+    network_code: str | None = fact(str, changes=Changes.RESULT)
+    dataset_code: str | None = fact(str, changes=Changes.RESULT)
+    optimizer_code: str | None = fact(str, changes=Changes.RESULT)
     launch: LaunchFacts = field(default_factory=LaunchFacts)
 
 

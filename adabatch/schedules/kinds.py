@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from adabatch.schedules.base import ScheduleConfig
+from adabatch.schedules.custom import CustomScheduleConfig
 from adabatch.schedules.ramp import RampScheduleConfig
 from adabatch.schedules.stepwise import StepwiseScheduleConfig
 
@@ -13,6 +14,7 @@ from adabatch.schedules.stepwise import StepwiseScheduleConfig
 SCHEDULE_KINDS: dict[str, type[ScheduleConfig]] = {
     "stepwise": StepwiseScheduleConfig,
     "ramp": RampScheduleConfig,
+    "custom": CustomScheduleConfig,
 }
 
 

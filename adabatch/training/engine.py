@@ -10,15 +10,18 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from adabatch.config import OptimizerConfig, TrainConfig
-from adabatch.networks import build_network
+from adabatch.config import TrainConfig
+from adabatch.errors import ConfigError
+from adabatch.networks import build_by_path, build_network
 from adabatch.networks.batch_norm_mode import set_batch_norm_mode
+from adabatch.plugins.loading import translated
 from adabatch.training.compiler import (
     CUDA_GRAPH_MODES,
     compile_network,
     keep_gradients_outside_graphs,
     shielded_compiling,
 )
+from adabatch.training.optimizers import build_optimizer
 
 #: The dtype of weights and images, by ``hardware.precision``.
 DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.float32, "fp64": torch.float64}
@@ -27,25 +30,30 @@ DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.float32, "
 _WARM_UP_RUNS_ON_A_GPU = 2
 
 
-def build_optimizer(config: OptimizerConfig, parameters: Iterator[nn.Parameter]) -> torch.optim.Optimizer:
-    """Return the optimizer; its learning rate is set by the schedule before every update."""
-    if config.kind == "sgd":
-        return torch.optim.SGD(
-            parameters,
-            lr=config.learning_rate,
-            momentum=config.momentum,
-            weight_decay=config.weight_decay,
-            nesterov=config.nesterov,
-            fused=True,
+def build_network_of(config: TrainConfig) -> nn.Module:
+    """Return the network of a config with fresh weights; the user's own is tried out on two samples."""
+    data, network = config.dataset, config.network
+    if network.path is None:
+        return build_network(network.name, data.num_channels, data.num_classes, data.image_size)
+    shape = (data.num_channels, data.image_size, data.image_size)
+    built = build_by_path(network.path, network.args, shape, data.num_classes)
+    _check_output(built, network.path, shape, data.num_classes)
+    return built
+
+
+def _check_output(network: nn.Module, path: str, shape: tuple[int, ...], num_classes: int) -> None:
+    """Raise ConfigError unless a network of the user's maps two samples to logits (2, num_classes)."""
+    was_training = network.training
+    network.eval()
+    with torch.random.fork_rng(devices=[]), torch.no_grad(), translated(f"network.path is {path}, whose forward"):
+        logits = network(torch.zeros((2, *shape)))
+    network.train(was_training)
+    found = f"shape {tuple(logits.shape)}" if isinstance(logits, torch.Tensor) else f"a {type(logits).__name__}"
+    if found != f"shape {(2, num_classes)}":
+        raise ConfigError(
+            f"network.path is {path}; for 2 samples of shape {shape} it returns {found}; it must return logits of "
+            f"shape (2, {num_classes}), one column a class."
         )
-    return torch.optim.AdamW(
-        parameters,
-        lr=config.learning_rate,
-        betas=(config.beta1, config.beta2),
-        eps=config.epsilon,
-        weight_decay=config.weight_decay,
-        fused=True,
-    )
 
 
 def searches_kernels(device: torch.device) -> bool:
@@ -64,8 +72,7 @@ class Engine:
 
     def __init__(self, config: TrainConfig, device: torch.device, world_size: int = 1) -> None:
         torch.manual_seed(config.seed)
-        data = config.dataset
-        network = build_network(config.network.name, data.num_channels, data.num_classes, data.image_size)
+        network = build_network_of(config)
         set_batch_norm_mode(network, config.batch_norm, config.ghost_batch_size)
         layout = torch.channels_last if config.hardware.channels_last else torch.contiguous_format
         self.device = device
@@ -85,6 +92,7 @@ class Engine:
         if world_size > 1:
             device_ids = [device] if device.type == "cuda" else None
             self._model = DistributedDataParallel(self.network, device_ids=device_ids, broadcast_buffers=False)
+            data = config.dataset
             self._build_gradient_buckets((data.num_channels, data.image_size, data.image_size))
 
     def _build_gradient_buckets(self, image_shape: tuple[int, int, int]) -> None:

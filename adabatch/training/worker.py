@@ -14,6 +14,7 @@ from adabatch.config import TrainConfig, config_hash, is_auto, load_config, save
 from adabatch.data import load_dataset
 from adabatch.data.order import derived_seed
 from adabatch.errors import EXIT_FAILED, RankFailed
+from adabatch.plugins import Kind
 from adabatch.processes.rank_place import RankPlace
 from adabatch.processes.ranks import ProcessGroupRanks, Ranks
 from adabatch.processes.signals import StopRequest
@@ -32,6 +33,7 @@ from adabatch.rundir.states import State
 from adabatch.training.device import make_device
 from adabatch.training.engine import DTYPES, Engine
 from adabatch.training.loop import TrainingLoop
+from adabatch.training.own_code import own_code_facts, own_codes
 from adabatch.training.reporting import MainReporter, Reporter
 from adabatch.training.stopwatch import Stopwatch
 from adabatch.training.tracking import Tracker, make_tracker
@@ -39,6 +41,8 @@ from adabatch.training.tracking import Tracker, make_tracker
 _START_TIMEOUT = timedelta(minutes=2)
 #: The first rank may have to compile a large network several times before the others can connect.
 _MEASURING_TIMEOUT = timedelta(minutes=30)
+#: Arms may differ in their schedules, and trackers change nothing.
+_COMPARED_CODE = (Kind.NETWORK, Kind.DATASET, Kind.OPTIMIZER)
 #: From a config and a device to the config without ``auto``, a sentence for each measured value, and the values by key.
 ResolveAuto = Callable[[TrainConfig, torch.device], tuple[TrainConfig, Sequence[str], dict[str, Any]]]
 _log = logging.getLogger(__name__)
@@ -124,6 +128,7 @@ class Worker:
 
     def _write_meta(self, num_parameters: int) -> dict[str, Any]:
         config = self._config
+        codes = own_codes(config)
         before = read_meta(self._run_dir)
         is_gpu = self._device.type == "cuda"
         made_by = {
@@ -146,6 +151,8 @@ class Worker:
             restarts=len(segments) - 1,
             segments=segments,
             config_hash=config_hash(config),
+            own_code=own_code_facts(codes),
+            **{f"{kind}_code": codes[kind].identity for kind in _COMPARED_CODE if kind in codes},
             num_parameters=num_parameters,
             num_train_samples=config.dataset.num_train_samples,
             num_test_samples=config.dataset.num_test_samples,

@@ -41,6 +41,9 @@ _OTHER_VALUES: dict[str, Any] = {
     "tracker.project": "other",
     "tracker.entity": "somebody",
     "checkpoint.every_epochs": 7,
+    **{f"{group}.path": "my_module:Other" for group in ("network", "optimizer", "schedule")},
+    **{f"{group}.args": {"width": 32} for group in ("network", "optimizer", "schedule")},
+    "schedule.name": "other",
     "run_dir": "elsewhere",
     "max_micro_batch_size": 64,
     "batch_norm": "ghost",
@@ -49,7 +52,10 @@ _OTHER_VALUES: dict[str, Any] = {
 
 @functools.cache
 def _schedules() -> dict[str, dict[str, Any]]:
-    return {option: to_dict(compose([f"schedule={option}"]))["schedule"] for option in option_names("schedule")}
+    words = {option: f"schedule={option}" for option in option_names("schedule")} | {
+        "by_path": "schedule=my_module:Mine"
+    }
+    return {option: to_dict(compose([word]))["schedule"] for option, word in words.items()}
 
 
 def _schedule_with(key: str) -> str:
@@ -60,7 +66,8 @@ def _schedule_with(key: str) -> str:
 
 @functools.cache
 def _composed(schedule: str) -> str:
-    return json.dumps(to_dict(compose(["dataset=synthetic", "network=tiny_cnn", f"schedule={schedule}"])))
+    word = "my_module:Mine" if schedule == "by_path" else schedule
+    return json.dumps(to_dict(compose(["dataset=synthetic", "network=tiny_cnn", f"schedule={word}"])))
 
 
 def _values(key: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -83,7 +90,8 @@ def test_a_key_counts_in_hash_and_differences_exactly_if_it_may_change_something
     before, after = _values(key)
     may_change = KEYS[key].facts.changes is not Changes.NOTHING
     assert (config_hash(before) != config_hash(after)) is may_change
-    assert [difference.key for difference in differences(after, before)] == ([key] if may_change else [])
+    named = f"{key}.width" if key.endswith(".args") else key  # each argument is a key of its own
+    assert [difference.key for difference in differences(after, before)] == ([named] if may_change else [])
 
 
 @pytest.mark.slow
