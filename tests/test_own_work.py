@@ -154,7 +154,7 @@ def test_installed_packages_register_names(folder: Path, tmp_path: Path) -> None
         (["network=adabatch.networks.resnet:ResNet"], r"adabatch's own parts are chosen by their names"),
         (["optimizer=torch.optim:LBFGS"], r"whose step needs a closure; it must be one that steps without arguments"),
         (["optimizer=torch.optim:SparseAdam"], r"needs sparse gradients"),
-        (["optimizer=torch.optim:Adam", "optimizer.momentum=0.9"], r"optimizer\.momentum is 0\.9, but torch\.optim:Adam"),
+        (["optimizer=torch.optim:Adam", "optimizer.momentum=0.9"], r"momentum is 0\.9, but torch\.optim:Adam"),
         (["schedule=my_schedules:Doubling", "schedule.warmup_epochs=3"], r"warmup_epochs is 3; it must be 0"),
         (["network=broken:NoLogits"], r"for 2 samples of shape \(1, 8, 8\) it returns shape \(2, 3\)"),
         (["network=broken:Raises"], r"whose call raised ValueError: odd depth\.\n .*broken\.py, line \d+, in __init__"),

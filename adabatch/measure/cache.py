@@ -18,6 +18,7 @@ from adabatch.config.keys import micro_batch_keys
 from adabatch.files import write_json_atomic
 from adabatch.measure.probe import device_model
 from adabatch.rundir.provenance import code_version, gpu_versions, library_versions
+from adabatch.training.own_code import own_codes
 
 Measured = TypeVar("Measured")
 _log = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ def cache_key(config: TrainConfig, device: torch.device, **more: Any) -> dict[st
         **library_versions(),
         **(gpu_versions() if device.type == "cuda" else {}),
         **code_version(),
+        **{f"{kind}_code": code.identity for kind, code in own_codes(config).items()},
         **more,
     }
 

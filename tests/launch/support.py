@@ -84,14 +84,12 @@ class Launch:
             status = main([command, *words, *self.options(command)])
         return Answer(status, out.getvalue(), err.getvalue())
 
-    def process(self, command: str, *words: str, **keywords: Any) -> subprocess.Popen[str]:
+    def process(self, command: str, *words: str, cwd: Path = CONF_DIR.parent, **keywords: Any) -> subprocess.Popen[str]:
         """Start the command as a user's shell would."""
         call = [sys.executable, "-m", "launch", command, *words, *self.options(command)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         pipe = subprocess.PIPE
-        return subprocess.Popen(
-            call, cwd=CONF_DIR.parent, env=environment, stdout=pipe, stderr=pipe, text=True, **keywords
-        )
+        return subprocess.Popen(call, cwd=cwd, env=environment, stdout=pipe, stderr=pipe, text=True, **keywords)
 
     def states(self, sweep: str) -> dict[str, dict[str, Any]]:
         """Return ``status --format json`` by run."""
