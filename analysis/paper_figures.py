@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from adabatch.errors import ConfigError
 from adabatch.fields import require
-from analysis.curves import CURVES, arms_in_order, colours, curve_frame, groups
+from analysis.curves import CURVES, arms_in_order, colours, curve_frame, groups, notes
 from analysis.frames import Data
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
 
 _WIDTH_INCHES = 7.0
@@ -29,6 +30,8 @@ DEFAULT = ("batch_size", "accuracy_by_epoch", "accuracy_by_seconds")
 
 def save_figure(data: Data, path: str | Path, names: Sequence[str] = DEFAULT, group: str | None = None) -> Path:
     """Draw curves side by side into a file; its suffix (.pdf, .svg, .png) says which kind.
+
+    Lines are means over seeds with bands as in `analysis.curves.curve_frame`; a line below says what they are.
 
     Args:
         names: of `analysis.curves.CURVES`.
@@ -55,19 +58,22 @@ def save_figure(data: Data, path: str | Path, names: Sequence[str] = DEFAULT, gr
     with rc_context(_STYLE):
         figure = Figure(figsize=(_WIDTH_INCHES, 2.2 * len(rows) + 0.3), layout="constrained")
         axes = figure.subplots(len(rows), len(names), squeeze=False)
+        frames = []
         for place, row in enumerate(rows):
             for column, name in enumerate(names):
-                _draw(axes[place][column], data, row, name)
+                frames.append(_draw(axes[place][column], data, row, name))
             if len(rows) > 1:
                 axes[place][0].set_title(row, loc="left")
         handles, labels = axes[0][-1].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=max(1, len(labels)), frameon=False)
+        figure.supxlabel("; ".join(notes(*frames)), fontsize=6.5, x=0.01, ha="left", color="#555")
         date = {"Date": None} if path.suffix == ".svg" else {"CreationDate": None} if path.suffix == ".pdf" else None
         figure.savefig(path, dpi=200, metadata=date)
     return path
 
 
-def _draw(axes: Axes, data: Data, group: str, name: str) -> None:
+def _draw(axes: Axes, data: Data, group: str, name: str) -> pd.DataFrame:
+    """Draw a curve, and return what was drawn."""
     from matplotlib.ticker import ScalarFormatter
 
     curve = CURVES[name]
@@ -88,3 +94,4 @@ def _draw(axes: Axes, data: Data, group: str, name: str) -> None:
         axes.yaxis.set_major_formatter(ScalarFormatter())
     axes.set_xlabel(curve.x_label)
     axes.set_ylabel(curve.y_label)
+    return frame

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 from scipy.cluster.hierarchy import DisjointSet
 
-from analysis.frames import Data
+from analysis.frames import Data, tuples
 
 #: Without losses, equal curves of so few epochs may be chance.
 _FEWEST_EPOCHS = 5
@@ -57,3 +59,26 @@ def distinct_runs(data: Data, runs: pd.DataFrame, column: str) -> pd.DataFrame:
         index=runs.index,
     ).join(runs[["group", "arm"]])  # fmt: skip
     return runs[~keys.duplicated()]
+
+
+def replicate_ids(data: Data, runs: pd.DataFrame, column: str, within: Sequence[str] = ("group", "arm")) -> pd.Series:
+    """Return a number by run that runs share if they are one replicate: of one seed, or with identical curves.
+
+    Args:
+        column: of ``epochs``, the quality.
+        within: columns of ``runs`` in which one replicate's seeds are equal; with ``group`` alone, seeds are merged in
+            all arms if one arm has a copy.
+    """
+    ids = curve_ids(data.select_runs(set(runs.index)), column)
+    sets: DisjointSet = DisjointSet()
+    nodes = []
+    for run in tuples(runs[["group", "arm", "seed"]]):
+        seed = run.Index if pd.isna(run.seed) else run.seed
+        own = ("seed", *(getattr(run, name) for name in within), seed)
+        curve = ("curve", run.group, run.arm, ids.get(run.Index, run.Index))
+        nodes.append(own)
+        sets.add(own)
+        sets.add(curve)
+        sets.merge(own, curve)
+    roots: dict[object, int] = {}
+    return pd.Series([roots.setdefault(sets[node], len(roots)) for node in nodes], index=runs.index, dtype="int64")

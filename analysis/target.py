@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.bands import FEWEST_SEEDS, MOST_POINTS, evenly, mean_band
 from analysis.frames import Data, has_failed, is_final, is_results_only
 from analysis.intervals import Interval, coefficient_of_variation, paired_interval
 from analysis.matching import Matching
 from analysis.quality import Measure
-from analysis.replicates import distinct_runs
+from analysis.replicates import distinct_runs, replicate_ids
 from analysis.time_to_target import LogRank, Reached, log_rank, median_seconds, profile_score, share
 from analysis.verdicts import LEVEL, UNDECIDED, Claim, Verdict, adjust, speed_verdict
 
@@ -51,7 +52,8 @@ def derived_targets(data: Data, matching: Matching, measure: Measure) -> Targets
         runs = data.done[(data.done.group == group) & (data.done.arm == baseline)]
         runs = runs[runs.index.isin(matching.counted)]
         if len(runs):
-            median = float(runs.groupby("seed")[f"final_{measure.column}"].mean().median())
+            by_replicate = runs.groupby(replicate_ids(data, runs, measure.column))
+            median = float(by_replicate[f"final_{measure.column}"].mean().median())
             found[group] = median - sign * measure.quality.margin / measure.scale
     return Targets(found, is_declared=False)
 
@@ -187,22 +189,36 @@ def performance_profile(data: Data, matching: Matching, targets: Targets, measur
     """Return by arm how often it reached the target within a factor of the fastest arm's seconds.
 
     The profile of Dolan and Moré (Mathematical Programming 91, 2002) over the groups and seeds of all pairs: columns
-    ``arm``, ``factor`` (1 is as fast as the fastest), ``share`` (of the arm's groups and seeds) and ``score`` (of the
-    arm; see `analysis.time_to_target.profile_score`). A target that was not reached took infinitely long and counts in
-    the share's denominator, so that an arm that never reached it has a row without a share.
+    ``arm``, ``factor`` (1 is as fast as the fastest), ``share`` (of the arm's ``n`` groups and seeds), ``low`` and
+    ``high`` (the ends of `analysis.bands.mean_band`, seeds drawn within groups; NaN if a group has too few) and
+    ``score`` (of the arm; see `analysis.time_to_target.profile_score`). Seeds of which an arm has identical curves
+    count as one. A target that was not reached took infinitely long and counts in the share's denominator, so that an
+    arm that never reached it has a row without a share. An arm has at most `analysis.bands.MOST_POINTS` rows.
     """
-    seconds = data.runs[["group", "seed", "arm"]].join(to_target(data, targets, measure).seconds_to_target)
     timed = matching.pairs[matching.pairs.is_timed]
-    seconds = seconds[seconds.index.isin({*timed.run, *timed.baseline_run})]
-    costs = seconds.dropna().groupby(["group", "seed", "arm"], sort=False).seconds_to_target.mean()
-    factors = (costs / costs.groupby(["group", "seed"]).transform("min")).rename("factor").reset_index()
+    runs = data.runs[data.runs.index.isin({*timed.run, *timed.baseline_run})]
+    seconds = runs[["group", "arm"]].join(to_target(data, targets, measure).seconds_to_target)
+    seconds["replicate"] = replicate_ids(data, runs, measure.column, within=("group",))
+    costs = seconds.dropna().groupby(["group", "replicate", "arm"], sort=False).seconds_to_target.mean()
+    factors = (costs / costs.groupby(["group", "replicate"]).transform("min")).rename("factor").reset_index()
     factors["factor"] = factors.factor.fillna(math.inf)  # nobody reached it: infinity by infinity
-    rows = []
-    for arm, group in factors.groupby("arm", sort=False).factor:
-        score = profile_score(group.to_numpy())
-        finite = np.sort(group[np.isfinite(group)].to_numpy())
-        shares = np.arange(1, len(finite) + 1) / len(group)
-        rows += [(arm, factor, part, score) for factor, part in zip(finite, shares, strict=True)]
-        rows += [] if len(finite) else [(arm, math.nan, 0.0, score)]
-    profile = pd.DataFrame(rows, columns=["arm", "factor", "share", "score"])
-    return profile.drop_duplicates(["arm", "factor"], keep="last").reset_index(drop=True)
+    columns = ["arm", "factor", "share", "low", "high", "n", "score"]
+    parts = [_profile_of(str(arm), cells) for arm, cells in factors.groupby("arm", sort=False)]
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+
+
+def _profile_of(arm: str, cells: pd.DataFrame) -> pd.DataFrame:
+    """Return one arm's rows of the profile.
+
+    Args:
+        cells: ``factor`` and ``group``, a row a replicate.
+    """
+    values = cells.factor.to_numpy()
+    steps = np.unique(values[np.isfinite(values)])
+    steps = evenly(steps, MOST_POINTS) if len(steps) else np.array([math.nan])
+    is_within = (values <= steps[:, np.newaxis]).astype(float)
+    low = high = np.full(len(steps), math.nan)
+    if cells.group.value_counts().min() >= FEWEST_SEEDS:
+        low, high = mean_band(is_within, cells.group.factorize()[0])
+    row = {"arm": arm, "factor": steps, "share": is_within.mean(axis=1), "low": low, "high": high}
+    return pd.DataFrame({**row, "n": len(cells), "score": profile_score(values)})

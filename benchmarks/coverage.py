@@ -12,6 +12,7 @@ import numpy as np
 from scipy import stats
 
 from analysis import verdicts
+from analysis.bands import mean_band
 from analysis.intervals import Interval, drift, outliers, paired_intervals, unpaired_intervals
 from analysis.time_to_target import log_rank
 from benchmarks.simulated_sweeps import (
@@ -63,7 +64,7 @@ def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     num_sweeps = 400 if options.quick else options.simulated_sweeps
     seed = options.simulation_seed
     values: dict[str, Any] = {"num_sweeps": num_sweeps}
-    parts = (_paired_speed, _unpaired_speed, _paired_quality, _spread_rules, _floors, _families, _checks, _plans)
+    parts = (_paired_speed, _unpaired_speed, _paired_quality, _spread_rules, _floors, _families, _checks, _plans, _bands)
     for number, part in enumerate(parts):
         values[part.__name__.strip("_")] = part(np.random.default_rng([seed, number]), num_sweeps)
     yield values
@@ -286,6 +287,15 @@ def _plans(source: np.random.Generator, num_sweeps: int) -> list[dict[str, Any]]
     return rows
 
 
+def _bands(source: np.random.Generator, num_sweeps: int) -> list[dict[str, Any]]:
+    """Count how often the band of a figure holds the mean of normal values at one epoch."""
+    rows = []
+    for n in NUMS_SEEDS[1:]:
+        ends = [mean_band(source.normal(size=(400, n))) for _ in range(num_sweeps // 400)]
+        rows.append({"n": n, "coverage": _percent([(low <= 0) & (high >= 0) for low, high in ends])})
+    return rows
+
+
 def tables(values: Mapping[str, Any]) -> list[Table]:
     """Return the tables of the results of `measure`, the bounds first."""
     note = (
@@ -311,6 +321,7 @@ def tables(values: Mapping[str, Any]) -> list[Table]:
             values["plans"],
             "The truth is one standard deviation from the margin, and its distance known; medians and percent.",
         ),
+        _table("Bands of figures (bootstrap over n seeds)", values["bands"], "Not bounded; no verdict rests on them."),
     ]
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import yaml
 
 from adabatch.config import to_dict
@@ -125,3 +126,10 @@ def write_epochs(
         rows.append([row[column] for column in COLUMNS])
     with open(path, "w", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([COLUMNS, *rows])
+
+
+def edit_epochs(run: Path, column: str, values: Sequence[Any]) -> None:
+    """Replace a column of a run's ``epochs.csv``."""
+    frame = pd.read_csv(run / "epochs.csv").astype({column: object})
+    frame[column] = list(values)
+    frame.to_csv(run / "epochs.csv", index=False, lineterminator="\n")
