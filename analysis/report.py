@@ -1,8 +1,12 @@
-"""One self-contained page: tables, figures, failures, provenance and the data itself."""
+"""One self-contained page: tables, figures, failures, provenance and the data itself.
+
+plotly's code and the figures are most of a page: they are compressed, and the browser unpacks them.
+"""
 
 from __future__ import annotations
 
-import base64
+import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,10 +18,13 @@ import adabatch
 from adabatch.files import write_text_atomic
 from analysis.comparison import Comparison
 from analysis.curves import groups
+from analysis.embedded import packed, packed_csv
 from analysis.formats import numbers, to_html
 from analysis.plots import all_plots, profile_plot
 from analysis.tables import make_tables, provenance
 
+#: Of the page, what the epochs may take, compressed and as text. With all else, a page of 1,000 runs stays below 6 MB.
+MOST_EPOCHS_CHARACTERS = 2_500_000
 #: plotly's own buttons would send the figure to a server.
 _PLOT_CONFIG = {"displaylogo": False, "responsive": True, "showSendToCloud": False, "plotlyServerURL": ""}
 _RUN_COLUMNS = ["cell", "arm", "seed", "state", "cause", "git_sha", "git_dirty", "torch", "device_model", "config_hash"]
@@ -25,6 +32,9 @@ _RUN_COLUMNS = ["cell", "arm", "seed", "state", "cause", "git_sha", "git_dirty",
 
 def write_report(comparison: Comparison, path: str | Path, title: str) -> Path:
     """Write the page; it loads nothing from anywhere, and its tables need no JavaScript.
+
+    It carries the frames as compressed CSV; of the epochs, which are most of them, only as much as
+    `MOST_EPOCHS_CHARACTERS`, and the page says where they are otherwise.
 
     Example:
         >>> analysis.write_report(analysis.compare(data), "report.html", "My sweep")
@@ -35,22 +45,23 @@ def write_report(comparison: Comparison, path: str | Path, title: str) -> Path:
     environment = Environment(
         loader=PackageLoader("analysis"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    drawn = comparison.counted
-    figures = [
-        (group, [(name, _html(figure)) for name, figure in all_plots(drawn, group).items()]) for group in groups(drawn)
-    ]
+    sections = list(_sections(comparison))
     page = environment.get_template("report.html.jinja").render(
         title=title,
         version=adabatch.__version__,
         made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         provenance=provenance(comparison),
-        plotly_js=Markup(get_plotlyjs()),
         tables=Markup(to_html(make_tables(comparison))),
-        figures=[*figures, ("All together", [("performance_profile", _html(profile_plot(comparison)))])],
+        sections=[(heading, list(figures)) for heading, figures in sections],
+        plotly_js=packed(get_plotlyjs().encode()),
+        figures=packed(_figures(sections).encode()),
+        plot_config=Markup(json.dumps(_PLOT_CONFIG)),
         runs=Markup(_run_table(data.runs)),
-        numbers_csv=_data_url(numbers(comparison)),
-        runs_csv=_data_url(data.runs.reset_index(names="run")),
-        epochs_csv=_data_url(data.epochs),
+        numbers_csv=packed_csv(numbers(comparison)),
+        runs_csv=packed_csv(data.runs.reset_index(names="run")),
+        epochs_csv=packed_csv(data.epochs, MOST_EPOCHS_CHARACTERS),
+        num_epochs=len(data.epochs),
+        most_megabytes=MOST_EPOCHS_CHARACTERS / 1e6,
     )
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,17 +69,20 @@ def write_report(comparison: Comparison, path: str | Path, title: str) -> Path:
     return path
 
 
-def _html(figure: object) -> Markup:
-    html = figure.to_html(full_html=False, include_plotlyjs=False, config=_PLOT_CONFIG)  # type: ignore[attr-defined]
-    return Markup(html)
+def _sections(comparison: Comparison) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield by heading the figures below it: JSON by the name of its place in the page."""
+    drawn = comparison.counted
+    for number, group in enumerate(groups(drawn), start=1):
+        yield group, {f"figure-{number}-{name}": str(plot.to_json()) for name, plot in all_plots(drawn, group).items()}
+    yield "All together", {"figure-performance_profile": str(profile_plot(comparison).to_json())}
+
+
+def _figures(sections: list[tuple[str, dict[str, str]]]) -> str:
+    members = [f"{json.dumps(name)}: {figure}" for _, figures in sections for name, figure in figures.items()]
+    return "{" + ", ".join(members) + "}"
 
 
 def _run_table(runs: pd.DataFrame) -> str:
     shown = runs.reindex(columns=_RUN_COLUMNS).assign(git_sha=runs.git_sha.str[:8])
     shown.insert(0, "run", runs.index)
     return str(shown.astype(object).to_html(index=False, na_rep="", border=0, classes="table runs"))
-
-
-def _data_url(frame: pd.DataFrame) -> str:
-    content = base64.b64encode(frame.to_csv(index=False).encode()).decode()
-    return f"data:text/csv;charset=utf-8;base64,{content}"
