@@ -142,6 +142,22 @@ def test_filters_logs_and_tables(served: Served, page: Page) -> None:
     expect(page.locator("tr.log")).to_have_count(0)
 
 
+def test_no_column_of_a_table_is_lost_on_a_narrow_screen(served: Served, page: Page) -> None:
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.goto(served.url)
+    expect(page.locator('[data-table="target"] tbody tr')).to_have_count(2)
+    sizes = page.evaluate(
+        "Array.from(document.querySelectorAll('#tables .scroll'), e => [e.scrollWidth, e.clientWidth])"
+    )
+    assert len(sizes) >= 7
+    assert all(content <= box for content, box in sizes)
+    page.set_viewport_size({"width": 500, "height": 900})  # too narrow for some: these scroll, and the page does not
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    verdict = page.locator('[data-table="target"] tbody td').last
+    verdict.scroll_into_view_if_needed()
+    expect(verdict).to_be_in_viewport()
+
+
 def test_a_lost_server_is_said_and_taken_back(sweep: Path, page: Page) -> None:
     with serving(sweep) as served:
         page.goto(served.url)
