@@ -107,6 +107,6 @@ def compare(
         targets=targets,
         measure=measure,
         smallest_effect=criteria.smallest_effect,
-        remarks=(*criteria.remarks, *remarks(data, matching)),
+        remarks=(*criteria.remarks, *remarks(data, matching, measure)),
         registrations=tuple(registrations(data, baseline, criteria)),
     )

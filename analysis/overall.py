@@ -12,11 +12,13 @@ from analysis.frames import Data, has_failed, is_final
 from analysis.intervals import drift, outliers, overall
 from analysis.matching import Matching
 from analysis.quality import Measure
+from analysis.speedup import pairs_of, timed_runs
 from analysis.target import Targets, performance_profile
 
 OVERALL_COLUMNS = ["arm", "cells", "speedup", "low", "high", "interquartile_mean", "profile_score"]
 COST_COLUMNS = ["group", "arm", "runs", "device_hours", "unfinished_hours"]
 _LEVEL = 0.05
+_LISTED = 20
 
 
 def overall_speedup(data: Data, matching: Matching, targets: Targets, measure: Measure) -> pd.DataFrame:
@@ -24,15 +26,23 @@ def overall_speedup(data: Data, matching: Matching, targets: Targets, measure: M
 
     ``speedup`` is the geometric mean over cells, each counting once, with Student's 95 % interval over the cells'
     means; ``interquartile_mean`` that of the middle half of all pairs; ``profile_score`` see
-    `analysis.target.performance_profile`.
+    `analysis.target.performance_profile`. Pairs are those of `analysis.speedup.speedup`: without copies, and repeats of
+    a seed are averaged.
     """
-    pairs = matching.pairs[matching.pairs.is_final & matching.pairs.is_timed]
+    timed = timed_runs(data, matching, measure.column)
+    pairs = pairs_of(timed, matching.pairs[matching.pairs.is_final])
     pairs = pairs[pairs.baseline == pairs.group.map(matching.baselines)]
     if pairs.group.nunique() < 2:
         return pd.DataFrame(columns=OVERALL_COLUMNS)
-    seconds = data.runs.elapsed_seconds.astype(float)
+    seconds = timed.elapsed_seconds.astype(float)
     ratios = np.log(seconds.reindex(pairs.baseline_run).to_numpy() / seconds.reindex(pairs.run).to_numpy())
-    pairs = pairs.assign(ratio=ratios, arm=[plain_arm(arm) for arm in pairs.arm])
+    pairs = (
+        pairs.assign(ratio=ratios)
+        .groupby(["group", "arm", "seed"], sort=False, dropna=False)
+        .ratio.mean()
+        .reset_index()
+    )
+    pairs["arm"] = [plain_arm(arm) for arm in pairs.arm]
     scores = performance_profile(data, matching, targets, measure).groupby("arm").score.first()
     rows = []
     for arm, table in pairs.groupby("arm", sort=False):
@@ -70,14 +80,15 @@ def cost(data: Data) -> pd.DataFrame:
     return frame.reset_index()[COST_COLUMNS]
 
 
-def remarks(data: Data, matching: Matching) -> Iterator[str]:
-    """Yield sentences on drift, outliers and an unfinished sweep; nothing is removed for any of them."""
+def remarks(data: Data, matching: Matching, measure: Measure) -> Iterator[str]:
+    """Yield sentences on drift, outliers, an unfinished sweep and test sets of unknown size; nothing is removed."""
     counted = data.runs[is_final(data.runs) & data.runs.index.isin(matching.counted - matching.untimed)]
     for group, cell in counted.groupby("group", sort=False):
         logs = np.log(cell.elapsed_seconds.astype(float).to_numpy())
         yield from _drift_remark(str(group), cell, logs)
         yield from _outlier_remark(str(group), cell, logs)
     yield from _interim_remark(data)
+    yield from _resolution_remark(data, matching, measure)
 
 
 def _drift_remark(group: str, cell: pd.DataFrame, logs: np.ndarray) -> Iterator[str]:
@@ -110,3 +121,18 @@ def _interim_remark(data: Data) -> Iterator[str]:
         ended = done + sum(map(has_failed, runs.state))
         if planned > ended:
             yield f"{sweep}: interim, {done} of the {planned:.0f} declared runs are done; verdicts may still change"
+
+
+def _resolution_remark(data: Data, matching: Matching, measure: Measure) -> Iterator[str]:
+    """Yield where intervals may be narrower than one test sample, since it is unknown how many there are."""
+    key = measure.num_samples_key
+    if key is None:
+        return
+    runs = data.runs.loc[list(dict.fromkeys(matching.pairs[matching.pairs.is_final].run))]
+    groups = [str(group) for group, cell in runs.groupby("group", sort=False) if not measure.resolution(cell)]
+    if groups:
+        listed = ", ".join(groups[:_LISTED]) + (f" and {len(groups) - _LISTED} more" if len(groups) > _LISTED else "")
+        yield (
+            f"{listed}: the number of test samples is unknown ({key}), so the intervals of {measure.quality.name} are "
+            f"not kept at least as wide as one sample; import-csv is told it by --set {key}=N"
+        )

@@ -14,13 +14,13 @@ from analysis.correctness import sampling_deviation
 from analysis.frames import Data, has_failed, is_final, tuples
 from analysis.intervals import Interval, paired_interval
 from analysis.matching import Matching
-from analysis.replicates import seed_components
+from analysis.replicates import replicate_ids, seed_components
 from analysis.verdicts import TEST_ACCURACY, Quality, Verdict, adjust, quality_verdict
 
 COLUMNS = [
-    "group", "arm", "baseline", "n", "planned", "failed", "missing", "baseline_failed", "final_mean", "final_sd",
-    "best_mean", "best_sd", "top5_mean", "top5_sd", "difference", "low", "high", "pairs", "replicates", "sampling_sd",
-    "decision", "verdict", "adjusted", "seeds_needed", "runs",
+    "group", "arm", "baseline", "n", "seeds", "independent", "planned", "failed", "missing", "baseline_failed",
+    "final_mean", "final_sd", "best_mean", "best_sd", "top5_mean", "top5_sd", "difference", "low", "high", "pairs",
+    "replicates", "sampling_sd", "decision", "verdict", "adjusted", "seeds_needed", "runs",
 ]  # fmt: skip
 #: Decisions besides those of `analysis.verdicts.quality_verdict`: some runs of the arm, or of the baseline, failed, so
 #: that a mean over the others says nothing about it; all pairs were refused; no seed has a usable pair.
@@ -63,7 +63,8 @@ def quality_by_arm(data: Data, matching: Matching, measure: Measure) -> pd.DataF
     """Return one row an arm and baseline, by group, its baseline first.
 
     ``final_mean`` and others are as stored, over the arm's done runs that were checked: ``n`` of ``planned``, of which
-    ``failed`` by themselves and ``missing`` have no result (preempted, lost, still running); the rest was refused.
+    ``failed`` by themselves and ``missing`` have no result (preempted, lost, still running); the rest was refused. Of
+    their ``seeds``, those with identical curves are copies of one run: a mean is over the ``independent`` ones.
     ``best`` is the best epoch's, selected on the test set and optimistically biased.
     ``difference`` is arm - baseline over ``pairs`` seeds in the quality's unit with its 95 % interval; seeds whose runs
     have identical curves count as one of ``replicates``. ``sampling_sd`` is the standard error of that difference over
@@ -104,16 +105,19 @@ def _row(
     failed = _num_failed(table)
     done = table[is_final(table) & table.index.isin(matching.counted)]
     planned = len(table)
+    replicates = replicate_ids(data, done, measure.column)
     row: dict[str, object] = {
         "group": group,
         "arm": arm,
         "baseline": baseline,
         "n": len(done),
+        "seeds": done.seed.nunique(),
+        "independent": replicates.nunique(),
         "planned": planned,
         "failed": failed,
         "missing": planned - failed - int(is_final(table).sum()),
         "runs": list(done.index),
-        **_means(done, measure),
+        **_means(done, replicates, measure),
     }
     if baseline is None:
         return row, None
@@ -132,12 +136,12 @@ def _num_failed(runs: pd.DataFrame) -> int:
     return sum(has_failed(state, damage) for state, damage in zip(runs.state, runs.damage, strict=True))
 
 
-def _means(done: pd.DataFrame, measure: Measure) -> dict[str, float]:
+def _means(done: pd.DataFrame, replicates: pd.Series, measure: Measure) -> dict[str, float]:
     columns = {"final": f"final_{measure.column}", "best": f"best_{measure.column}", "top5": "final_test_top5_accuracy"}
     means = {}
-    by_seed = done.groupby("seed")[list(columns.values())].mean()
+    by_replicate = done.groupby(replicates)[list(columns.values())].mean()
     for name, column in columns.items():
-        values = by_seed[column].dropna()
+        values = by_replicate[column].dropna()
         means[f"{name}_mean"] = float(values.mean()) if len(values) else math.nan
         means[f"{name}_sd"] = float(values.std(ddof=1)) if len(values) > 1 else math.nan
     return means

@@ -68,8 +68,7 @@ def speedup(data: Data, matching: Matching, smallest_effect: float, column: str 
         smallest_effect: as a share.
         column: of ``epochs``, the quality, by whose curves copies of runs are told from repeats.
     """
-    timed = data.runs[is_final(data.runs) & data.runs.index.isin(matching.counted - matching.untimed)]
-    timed = distinct_runs(data, timed, column)
+    timed = timed_runs(data, matching, column)
     rows: list[dict[str, Any]] = []
     verdicts: dict[str, list[tuple[dict[str, Any], Verdict]]] = {}
     for (group, arm, baseline), pairs in _compared(matching):
@@ -81,7 +80,7 @@ def speedup(data: Data, matching: Matching, smallest_effect: float, column: str 
             if not quantity.is_time:
                 row |= _count_row(data.runs, pairs, quantity)
                 continue
-            used = pairs[pairs.run.isin(timed.index) & pairs.baseline_run.isin(timed.index) & pairs.is_timed]
+            used = pairs_of(timed, pairs)
             if len(pairs) and not pairs.is_timed.any():
                 row |= {"n": 0, "is_paired": True, "decision": REFUSED, "verdict": REFUSED, "runs": []}
                 continue
@@ -91,6 +90,21 @@ def speedup(data: Data, matching: Matching, smallest_effect: float, column: str 
         for (row, _), adjusted in zip(judged, adjust([verdict for _, verdict in judged]), strict=True):
             row["adjusted"] = adjusted.text
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def timed_runs(data: Data, matching: Matching, column: str) -> pd.DataFrame:
+    """Return the finished runs whose seconds are in numbers, without copies.
+
+    Args:
+        column: of ``epochs``, the quality.
+    """
+    timed = data.runs[is_final(data.runs) & data.runs.index.isin(matching.counted - matching.untimed)]
+    return distinct_runs(data, timed, column)
+
+
+def pairs_of(timed: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
+    """Return the pairs whose seconds may be compared and of which both runs are among `timed_runs`."""
+    return pairs[pairs.run.isin(timed.index) & pairs.baseline_run.isin(timed.index) & pairs.is_timed]
 
 
 def _compared(matching: Matching) -> list[tuple[tuple[str, str, str], pd.DataFrame]]:

@@ -12,6 +12,7 @@ import pandas as pd
 from analysis.cells import NONE, interval, noise_text, percent, plain, signed, significant, times, verdict_text
 from analysis.comparison import Comparison
 from analysis.frames import is_final, shown_state, tuples
+from analysis.overall import plain_arm
 from analysis.quality import FAILED_ARM, quality_decisions
 from analysis.speedup import EXACT, QUANTITIES
 from analysis.speedup import REFUSED as REFUSED_SPEED
@@ -108,8 +109,7 @@ def speedup_text(row: Any, quality: Any, comparison: Comparison) -> str:
         return text
     unit = comparison.measure.quality.unit
     if quality.decision == WORSE:
-        amount = abs(quality.difference)
-        return f"{text}, at {amount:.3g} {unit}{'s' if unit and amount != 1 else ''} less".replace("  ", " ")
+        return f"{text}, at {_amount(abs(quality.difference), unit)} less"
     if quality.decision == UNDECIDED:
         return f"{text}, {comparison.measure.quality.name} undecided"
     return f"{text}, {comparison.measure.quality.name}: {quality.verdict}"
@@ -190,19 +190,21 @@ def quality_table(comparison: Comparison) -> Table:
            "reduce it."] if shows_sampling else []),
         *mark_notes(comparison),
     ]  # fmt: skip
-    if (comparison.quality.replicates < comparison.quality.pairs).any():
-        notes.append("! Runs with identical curves are copies of one run: they count as one replicate.")
+    quality = comparison.quality
+    if (quality.replicates < quality.pairs).any() or (quality.independent < quality.seeds).any():
+        notes.append("! Runs with identical curves are copies of one run: they count once, in means and differences.")
     return _table("quality", comparison.measure.quality.name.capitalize(), columns, rows, notes)
 
 
 def _runs_text(row: Any) -> str:
     """Return done runs of all, and what became of the others: failures are outcomes, the rest is missing data."""
+    copies = f" ({row.independent} independent)" if row.independent < row.seeds else ""
     if row.n == row.planned:
-        return str(row.n)
+        return f"{row.n}{copies}"
     refused = row.planned - row.n - row.failed - row.missing
     counts = ((row.failed, "failed"), (row.missing, "missing"), (refused, "refused"))
     others = [f"{count} {word}" for count, word in counts if count]
-    return ", ".join([f"{row.n} of {row.planned}", *others])
+    return ", ".join([f"{row.n} of {row.planned}{copies}", *others])
 
 
 def _pairs_text(row: Any) -> str:
@@ -241,16 +243,41 @@ def overall_table(comparison: Comparison) -> Table:
     """Return each arm's speedup over all cells."""
     columns = ["arm", "cells", "speedup", "95 % CI", "interquartile mean", "profile score"]
     rows = [
-        [row.arm, str(row.cells), times(row.speedup), interval(row.low, row.high), times(row.interquartile_mean),
-         plain(row.profile_score)]
+        [row.arm, str(row.cells), overall_text(row, comparison), interval(row.low, row.high),
+         times(row.interquartile_mean), plain(row.profile_score)]
         for row in tuples(comparison.overall)
     ]  # fmt: skip
     notes = [
         "speedup: geometric mean over cells, each counting once, with the interval of other cells like these; "
         "interquartile mean: of the middle half of all pairs; profile score: area under the performance profile of the "
-        "time to the target up to four times the fastest, from 0 to 1.",
+        "time to the target up to four times the fastest, from 0 to 1. Copies of a run count once. None of these takes "
+        "the quality into account: a speedup is marked with the cells in which it is worse or undecided.",
     ]
     return _table("overall", "Over all cells", columns, rows, notes)
+
+
+def overall_text(row: Any, comparison: Comparison) -> str:
+    """Return a speedup over all cells, marked with the cells in which the arm's quality is not known to be no worse."""
+    baselines = comparison.matching.baselines
+    qualities = [
+        quality
+        for quality in quality_decisions(comparison.quality).values()
+        if plain_arm(quality.arm) == row.arm and quality.baseline == baselines.get(quality.group)
+    ]
+    text = times(row.speedup)
+    name, unit = comparison.measure.quality.name, comparison.measure.quality.unit
+    worse = [abs(quality.difference) for quality in qualities if quality.decision == WORSE]
+    undecided = [quality for quality in qualities if quality.decision == UNDECIDED]
+    unknown = [quality for quality in qualities if quality.decision not in (*_EQUAL_QUALITY, WORSE, UNDECIDED)]
+    marks = [f"at up to {_amount(max(worse), unit)} less in {len(worse)}"] if worse else []
+    marks += [f"{name} undecided in {len(undecided)}"] if undecided else []
+    marks += [f"{name} without a verdict in {len(unknown)}"] if unknown else []
+    return f"{', '.join([text, *marks])} of {len(qualities)} cells" if marks else text
+
+
+def _amount(value: float, unit: str) -> str:
+    """Return a difference without its sign, such as ``37.4 points``."""
+    return f"{value:.3g} {unit}{'s' if unit and value != 1 else ''}".rstrip()
 
 
 def cost_table(comparison: Comparison) -> Table:

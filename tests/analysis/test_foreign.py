@@ -45,6 +45,25 @@ def test_foreign_logs_are_compared_and_marked(import_rows: Import, capsys: pytes
     assert "logs of another trainer: its settings are as declared" in re.sub(r"\s+", " ", capsys.readouterr().out)
 
 
+def test_a_test_set_of_unknown_size_is_said(import_rows: Import, tmp_path: Path) -> None:
+    [remark] = analysis.compare(analysis.load(import_rows(SMALL + GROWN, "--baseline", "fixed"))).remarks
+    assert remark == (
+        "cifar10-resnet20: the number of test samples is unknown (dataset.num_test_samples), so the intervals of test "
+        "accuracy are not kept at least as wide as one sample; import-csv is told it by --set "
+        "dataset.num_test_samples=N"
+    )
+
+
+def test_a_test_set_whose_size_is_declared_is_not_unknown(import_rows: Import) -> None:
+    rows = [row.replace(",0,cifar", f",{seed},cifar") for seed in range(2) for row in SMALL + GROWN]
+    output = import_rows(rows, "--baseline", "fixed", "--set", "dataset.num_test_samples=100")
+    comparison = analysis.compare(analysis.load(output))
+    assert comparison.remarks == ()
+    found = comparison.quality.query("arm == 'grown'").iloc[0]
+    # no difference, and a spread of at least one point / sqrt(6): 12.7062 / sqrt(6) / sqrt(2) to each side
+    assert (found.low, found.high) == (pytest.approx(-3.668, abs=1e-3), pytest.approx(3.668, abs=1e-3))
+
+
 def test_declared_settings_are_matched(import_rows: Import) -> None:
     header = HEADER + ",hardware.precision,device_model"
     rows = [f"{row},fp32,P100" for row in SMALL] + [f"{row},bf16,P100" for row in GROWN]

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import yaml
 
@@ -19,7 +18,8 @@ from adabatch.config.compose import compose
 from adabatch.config.keys import KEYS
 from analysis import Comparison
 from analysis.frames import records
-from tests.analysis.runs import write_run
+from analysis.tables import make_tables
+from tests.analysis.runs import edit_epochs, write_run
 
 DECAYING: dict[str, Any] = {"batches": (10, 10), "rates": (0.01, 0.005)}
 GROWING: dict[str, Any] = {"batches": (10, 20), "rates": (0.01, 0.01)}
@@ -39,12 +39,6 @@ def total(comparison: Comparison, arm: str = "adaptive") -> Any:
     frame = comparison.speedup[(comparison.speedup.arm == arm) & (comparison.speedup.quantity == "total")]
     assert len(frame) == 1, frame
     return frame.iloc[0]
-
-
-def edit_epochs(run: Path, column: str, values: list[Any]) -> None:
-    frame = pd.read_csv(run / "epochs.csv").astype({column: object})
-    frame[column] = values
-    frame.to_csv(run / "epochs.csv", index=False, lineterminator="\n")
 
 
 def test_a_run_without_a_partner_counts_if_it_matches_another_run_of_the_baseline(tmp_path: Path) -> None:
@@ -124,9 +118,31 @@ def test_runs_with_identical_curves_are_one_replicate(tmp_path: Path) -> None:
         write_run(tmp_path, "fixed", seed, accuracies=(0.1, 0.9), **DECAYING)
         copied = write_run(tmp_path, "adaptive", seed, accuracies=(0.1, 0.89), **GROWING)
         edit_epochs(copied, "test_loss", [0.5, 0.25])
-    found = quality(compare(tmp_path))
+    comparison = compare(tmp_path)
+    found = quality(comparison)
     assert (found.pairs, found.replicates, found.decision) == (3, 1, "undecided")
     assert math.isnan(found.low)
+    assert (found.n, found.seeds, found.independent) == (3, 3, 1)
+    assert math.isnan(found.final_sd)
+    [table] = [table for table in make_tables(comparison) if table.name == "quality"]
+    assert table.rows[1][:4] == ["adaptive", "10 to 20", "3 (1 independent)", "89.00"]
+    assert (
+        "! Runs with identical curves are copies of one run: they count once, in means and differences." in table.notes
+    )
+
+
+def test_a_copy_adds_nothing_to_a_mean(tmp_path: Path) -> None:
+    for seed, accuracy in enumerate((0.8, 0.9, 0.9)):
+        written = write_run(tmp_path, "fixed", seed, accuracies=(0.1, accuracy), **DECAYING)
+        edit_epochs(written, "test_loss", [accuracy, accuracy])
+        write_run(tmp_path, "adaptive", seed, accuracies=(0.1, 0.9), **GROWING)
+    comparison = compare(tmp_path)
+    found = quality(comparison, "fixed")
+    # 80 and, once, 90: a standard deviation of 10 / sqrt(2)
+    assert (found.independent, found.final_mean) == (2, pytest.approx(0.85))
+    assert found.final_sd == pytest.approx(0.1 / math.sqrt(2))
+    # the median of the two, minus the margin of one point
+    assert comparison.targets.by_group == {"digits-tiny_cnn": pytest.approx(0.84)}
 
 
 def test_each_of_several_comparisons_needs_more_evidence(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import pytest
 import analysis
 from adabatch.rundir.preregistration import read_registrations, register
 from analysis import Comparison
-from tests.analysis.runs import write_run
+from analysis.tables import make_tables
+from tests.analysis.runs import edit_epochs, write_run
 
 DECAYING: dict[str, Any] = {"batches": (10, 10), "rates": (0.01, 0.005)}
 GROWING: dict[str, Any] = {"batches": (10, 20), "rates": (0.01, 0.01)}
@@ -89,6 +90,55 @@ def test_every_cell_counts_once_over_all_cells(tmp_path: Path) -> None:
             write_run(tmp_path, "adaptive", seed, cell=cell, epoch_seconds=(8 + seed) / ratio, **GROWING)
     [found] = compare(tmp_path).overall.itertuples()
     assert (found.arm, found.cells, found.speedup) == ("adaptive", 2, pytest.approx(4.0))
+
+
+def overall_rows(root: Path) -> list[list[str]]:
+    [table] = [table for table in make_tables(compare(root)) if table.name == "overall"]
+    return table.rows
+
+
+@pytest.mark.parametrize(
+    ("finals", "text"),
+    [
+        # 90 and 50, three times the same: -40 points; 90 and 90 on 359 samples: 0.0 +- 0.28 points, equivalent
+        ((0.9, 0.9), "2.00x"),
+        ((0.5, 0.9), "2.00x, at up to 40 points less in 1 of 2 cells"),
+        ((0.5, 0.2), "2.00x, at up to 70 points less in 2 of 2 cells"),
+    ],
+)
+def test_a_speedup_of_a_worse_arm_is_marked_over_all_cells_too(
+    tmp_path: Path, finals: tuple[float, float], text: str
+) -> None:
+    for cell, final in zip(("digits-tiny_cnn", "digits-resnet14"), finals, strict=True):
+        for seed in range(3):
+            write_run(tmp_path, "fixed", seed, cell=cell, epoch_seconds=8 + seed, **DECAYING)
+            course = {**GROWING, "accuracies": (0.5, final)}
+            write_run(tmp_path, "adaptive", seed, cell=cell, epoch_seconds=(8 + seed) / 2, **course)
+    [row] = overall_rows(tmp_path)
+    assert row[:3] == ["adaptive", "2", text]
+
+
+def test_a_speedup_at_an_unknown_quality_is_marked_over_all_cells_too(tmp_path: Path) -> None:
+    for cell in ("digits-tiny_cnn", "digits-resnet14"):
+        for seed in range(2):
+            write_run(tmp_path, "fixed", seed, cell=cell, **DECAYING)
+            write_run(tmp_path, "adaptive", seed, cell=cell, **GROWING)
+    failed: dict[str, Any] = {"accuracies": (0.1,), "batches": 10, "rates": (0.01,), "changes": {"num_epochs": 2}}
+    write_run(tmp_path, "adaptive", 2, state="failed", cause="NonFiniteLoss: nan", **failed)
+    [row] = overall_rows(tmp_path)
+    assert row[2] == "1.00x, test accuracy undecided in 1, test accuracy without a verdict in 1 of 2 cells"
+
+
+def test_a_copy_counts_once_over_all_cells(tmp_path: Path) -> None:
+    # 2, 2 again in a copy with the same seconds, and 8: a geometric mean of 4; the other cell has 4, too
+    for seed, (work, ratio) in enumerate([(0, 2.0), (0, 2.0), (1, 8.0)]):
+        for arm, seconds, course in (("fixed", 8 + work, DECAYING), ("adaptive", (8 + work) / ratio, GROWING)):
+            written = write_run(tmp_path, arm, seed, epoch_seconds=seconds, **course)
+            edit_epochs(written, "test_loss", [1 + work, 0.5 + work])
+    write_run(tmp_path, "fixed", 0, cell="digits-resnet14", epoch_seconds=8, **DECAYING)
+    write_run(tmp_path, "adaptive", 0, cell="digits-resnet14", epoch_seconds=2, **GROWING)
+    [found] = compare(tmp_path).overall.itertuples()
+    assert found.speedup == pytest.approx(4.0)
 
 
 def sweep(root: Path) -> Path:
