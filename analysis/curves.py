@@ -115,7 +115,7 @@ def _line(arm: str, values: pd.DataFrame) -> pd.DataFrame:
     """Return the points of one arm, those of a long line thinned."""
     averages = values.drop(columns="arm").groupby(["epoch", "replicate"]).mean()
     x = averages.step.unstack().mean(axis=1).cumsum()
-    y = averages.y.unstack().dropna(how="all")
+    y = averages.y.unstack()[x.notna()].dropna(how="all")
     stages = (averages[name].unstack().mean(axis=1)[y.index].to_numpy() for name in ("batch_size", "learning_rate"))
     drawn = y.iloc[drawn_points(*stages)] if len(y) else y
     low, high = _ends(drawn.to_numpy())

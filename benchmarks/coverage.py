@@ -64,7 +64,9 @@ def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     num_sweeps = 400 if options.quick else options.simulated_sweeps
     seed = options.simulation_seed
     values: dict[str, Any] = {"num_sweeps": num_sweeps}
-    parts = (_paired_speed, _unpaired_speed, _paired_quality, _spread_rules, _floors, _families, _checks, _plans, _bands)
+    parts = (
+        _paired_speed, _unpaired_speed, _paired_quality, _spread_rules, _floors, _families, _checks, _plans, _bands,
+    )  # fmt: skip
     for number, part in enumerate(parts):
         values[part.__name__.strip("_")] = part(np.random.default_rng([seed, number]), num_sweeps)
     yield values

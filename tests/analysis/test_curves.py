@@ -121,6 +121,14 @@ def test_epochs_without_a_value_do_not_shorten_the_seconds(tmp_path: Path) -> No
     assert list(frame.x) == [1.0, 3.0]
 
 
+def test_a_line_whose_place_is_unknown_is_not_drawn(tmp_path: Path) -> None:
+    written = write_run(tmp_path, "fixed", 0, accuracies=(0.5, 0.6))
+    data = analysis.load(written)
+    unknown = analysis.Data(data.runs, data.epochs.assign(elapsed_seconds=float("nan")))
+    assert curve_frame(unknown, GROUP, CURVES["accuracy_by_seconds"]).empty
+    assert len(curve_frame(unknown, GROUP, CURVES["accuracy_by_epoch"])) == 2
+
+
 def test_a_long_line_is_thinned_between_its_boundaries(tmp_path: Path) -> None:
     batches = [10] * 617 + [20] * 383
     rates = [0.01] * 101 + [0.02] * 899
