@@ -98,7 +98,7 @@ def _read_segment(file: Path) -> _Segment:
     Raises:
         Unusable: if it holds no run of this trainer.
     """
-    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(file)]
+    command = [sys.executable, "-P", "-m", "wandb", "leet", "inspect", "--json", str(file)]
     answer = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if answer.returncode != 0:
         lines = answer.stderr.strip().splitlines() or [f"exit status {answer.returncode}"]

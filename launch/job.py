@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import Any
 from submitit.helpers import DelayedSubmission
 
 from adabatch.errors import EXIT_DONE
-from adabatch.processes.children import child_environment, signal_on_parent_death
+from adabatch.processes.children import child_environment, module_command, signal_on_parent_death
 from adabatch.rundir.attempts import STOPPED_STATUSES, AttemptEnd, StoppedBy, record_end, record_start
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.process_identity import this_process
@@ -136,7 +135,7 @@ class TrainJob:
             RunDir(run_dir).wait_until_free(_LOCK_PATIENCE_SECONDS)
             record_start(Path(run_dir), this_process(), *_job_ids())
         self._children[run_dir] = subprocess.Popen(
-            [sys.executable, "-m", "adabatch.resume", run_dir],
+            module_command("adabatch.resume", run_dir),
             env={**_trainer_environment(), **self._environment, **self._gpu_of(run_dir)},
             stdin=subprocess.DEVNULL,
             # Detached from the terminal's Ctrl-C; within a SLURM job the trainers stay in the job's process group.

@@ -19,7 +19,7 @@ import submitit
 
 from adabatch.config import TrainConfig, load_config
 from adabatch.files import write_json_atomic
-from adabatch.processes.children import child_environment, import_path
+from adabatch.processes.children import child_environment, import_path, module_command, safe_python
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.process_identity import start_time
 from launch.config import ClusterConfig
@@ -69,7 +69,7 @@ class LocalQueue:
         self._environment = environment
         self._active: dict[int, tuple[submitit.Job[Any], list[Path]]] = {}
         minutes = cluster.timeout_min or _NO_LIMIT_MINUTES
-        self._executor = submitit.LocalExecutor(folder=logs, max_num_timeout=10**6)
+        self._executor = submitit.LocalExecutor(folder=logs, max_num_timeout=10**6, python=safe_python())
         self._executor.update_parameters(
             timeout_min=minutes, signal_delay_s=cluster.signal_delay_s, setup=cluster.setup
         )
@@ -210,7 +210,7 @@ def start_detached(
     write_json_atomic(logs / "queue.json", order)
     with open(logs / "queue.txt", "ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "launch.local_queue", str((logs / "queue.json").resolve())],
+            module_command("launch.local_queue", str((logs / "queue.json").resolve())),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

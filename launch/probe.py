@@ -104,7 +104,7 @@ class Prober:
         for number, config in enumerate(different.values(), 1):
             files.append(folder / f"{what}-{number}.yaml")
             save_config(with_threads(config, self._cluster), files[-1])
-        call = ["-m", "adabatch.measure", *map(str, files), "-o", str(answer), *arguments]
+        call = ["-P", "-m", "adabatch.measure", *map(str, files), "-o", str(answer), *arguments]
         call += ["--again"] if self._again else []
         if self._cluster.kind == "slurm":
             reason = run_command_on_slurm(call, configs[0], self._cluster, folder)

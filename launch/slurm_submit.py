@@ -23,6 +23,7 @@ from submitit.helpers import CommandFunction
 from adabatch.config import TrainConfig
 from adabatch.errors import EXIT_DONE, ConfigError
 from adabatch.files import SOURCE_DIR
+from adabatch.processes.children import safe_python
 from adabatch.rundir.journal import Intent, Journal
 from launch.config import ClusterConfig
 from launch.expand import Expansion, Run
@@ -221,7 +222,7 @@ def _executor(cluster: ClusterConfig, config: TrainConfig, logs: Path, name: str
     }
     # The jobs count their retries themselves: submitit does not count preemptions.
     executor = submitit.AutoExecutor(
-        folder=logs, cluster="slurm", slurm_max_num_timeout=10**6, slurm_python=cluster.python
+        folder=logs, cluster="slurm", slurm_max_num_timeout=10**6, slurm_python=safe_python(cluster.python)
     )
     executor.update_parameters(**{key: value for key, value in parameters.items() if value is not None})
     return executor

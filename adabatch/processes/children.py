@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -20,6 +21,19 @@ SIGNALS_ORPHANS = sys.platform == "linux"
 def import_path(environment: Mapping[str, str]) -> str:
     """Return the PYTHONPATH with which a child in any folder imports this package."""
     return os.pathsep.join(filter(None, [str(SOURCE_DIR), environment.get("PYTHONPATH")]))
+
+
+def safe_python(command: str | None = None) -> str:
+    """Return a shell command, this Python by default, that does not search the working directory for modules."""
+    return f"{command or shlex.quote(sys.executable)} -P"
+
+
+def module_command(module: str, *words: str) -> list[str]:
+    """Return the command that runs a module with this Python; it needs `child_environment`.
+
+    With ``-P`` a folder ``launch`` in the working directory, say, is not taken for ours.
+    """
+    return [sys.executable, "-P", "-m", module, *words]
 
 
 def child_environment(environment: Mapping[str, str] | None = None) -> dict[str, str]:

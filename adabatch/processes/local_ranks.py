@@ -9,13 +9,12 @@ from __future__ import annotations
 import signal
 import socket
 import subprocess
-import sys
 import time
 from types import FrameType
 
 from adabatch.config import HardwareConfig
 from adabatch.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_PREEMPTED, ConfigError
-from adabatch.processes.children import SIGNALS_ORPHANS, child_environment, signal_on_parent_death
+from adabatch.processes.children import SIGNALS_ORPHANS, child_environment, module_command, signal_on_parent_death
 from adabatch.processes.signals import STOP_SIGNALS, StopRequest
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.outcome import Failure, mark_failed, withdraw_failure, write_summary
@@ -46,7 +45,7 @@ def run_local_ranks(config: HardwareConfig, run_dir: RunDir) -> int:
         port = probe.getsockname()[1]
     common = {"WORLD_SIZE": str(config.world_size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     common |= {"TORCHELASTIC_USE_AGENT_STORE": "False"}  # the store of an outer torchrun serves only its own ranks
-    command = [sys.executable, "-m", "adabatch.resume", str(run_dir.path)]
+    command = module_command("adabatch.resume", str(run_dir.path))
     stop = _RanksStopRequest()
     with stop.installed():
         ranks = _LocalRanks(

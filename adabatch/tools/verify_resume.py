@@ -1,4 +1,4 @@
-"""``python -m adabatch.tools.verify_resume [overrides]``: kills and resumes a run at random moments, and compares.
+"""Kills and resumes a run at random moments, and compares its end with that of an undisturbed one.
 
 One run is left undisturbed. A second one with the same config is killed (SIGKILL) repeatedly and restarted with the
 same command each time, until it is done. Both must end with the same rows, except for seconds, and on a CPU with
@@ -24,6 +24,7 @@ from typing import Any
 from adabatch.config import TrainConfig, save_config
 from adabatch.config.compose import compose
 from adabatch.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, ConfigError
+from adabatch.processes.children import child_environment, module_command
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.outcome import read_summary
 
@@ -78,11 +79,11 @@ def _prepare(config: TrainConfig, run_dir: RunDir) -> None:
 
 
 def _command(run_dir: RunDir) -> list[str]:
-    return [sys.executable, "-m", "adabatch.resume", str(run_dir.path)]
+    return module_command("adabatch.resume", str(run_dir.path))
 
 
 def _finish(run_dir: RunDir) -> None:
-    answer = subprocess.run(_command(run_dir), capture_output=True, text=True)
+    answer = subprocess.run(_command(run_dir), env=child_environment(), capture_output=True, text=True)
     if answer.returncode != EXIT_DONE:
         raise RuntimeError(f"the run in {run_dir.path} ended with status {answer.returncode}: {answer.stderr.strip()}")
 
@@ -91,7 +92,11 @@ def _start_and_kill(run_dir: RunDir, after_seconds: float) -> bool:
     """Start the run and kill it after a while; return False if it ended before that."""
     # Its own session, so that a run with several ranks is killed as a whole.
     process = subprocess.Popen(
-        _command(run_dir), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        _command(run_dir),
+        env=child_environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     try:
         process.wait(after_seconds)
@@ -142,18 +147,21 @@ def _differing_tensors(one: Any, other: Any, where: str) -> list[str]:
     return [] if one == other else [f"{where[1:]} is {one} and {other}"]
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, program: str = "python -m adabatch.tools.verify_resume") -> int:
     """Run the command and return its exit status: 0 if there was no difference, 1 if there was one."""
     parser = argparse.ArgumentParser(
-        prog="python -m adabatch.tools.verify_resume",
+        prog=program,
         description=__doc__,
         formatter_class=argparse.RawTextHelpFormatter,
     )
     parser.add_argument("--kills", type=int, default=5, help="how many times the second run is killed (default 5)")
     parser.add_argument("--seed", type=int, default=0, help="seed for the moments of the kills (default 0)")
     parser.add_argument("--config-dir", type=Path, help="a folder with your own options")
-    parser.add_argument("overrides", nargs="*", help="key=value, as for python -m adabatch; choose a short run")
+    parser.add_argument("overrides", nargs="*", help="key=value, as for adabatch train; choose a short run")
     options = parser.parse_args(arguments)
+    if not options.overrides:
+        parser.print_help(sys.stderr)
+        return EXIT_USAGE
     try:
         config = compose(options.overrides, options.config_dir)
         with tempfile.TemporaryDirectory(prefix="verify-resume-", dir=".") as folder:

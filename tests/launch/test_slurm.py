@@ -94,6 +94,15 @@ def test_array_of_the_demo_sweep(cluster, launch):
     assert meta["job_ids"] == [next(iter(accepted[0]["jobs"])).split("_")[0] + "_3"]
 
 
+def test_a_folder_called_launch_where_a_sweep_is_submitted_does_no_harm(cluster, launch, monkeypatch, tmp_path):
+    """A job starts where it was submitted; Python would find this folder before the package."""
+    (tmp_path / "here" / "launch").mkdir(parents=True)
+    (tmp_path / "here" / "launch" / "__init__.py").write_text("raise SystemExit('this is not ours')\n")
+    monkeypatch.chdir(tmp_path / "here")
+    submit_one(launch, "astray")
+    wait_for_state(launch, "astray", "done")
+
+
 def test_disturbed_runs_end_as_undisturbed_ones(cluster, launch, tmp_path):
     """Preempted, requeued by an operator, and killed: the same weights, the same rows."""
     jobs = {name: submit_one(launch, name, sweep="long") for name in ("preempted", "requeued", "killed")}
