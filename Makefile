@@ -9,7 +9,7 @@ export PYTHONUTF8 = 1
 .venv/ready: setup.cfg constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; try: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
-	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dashboard,dev]'
 	touch $@
 
 demo: .venv/ready
@@ -31,8 +31,8 @@ test-oldest: .venv-oldest/ready
 
 .venv-oldest/ready: setup.cfg
 	$(PYTHON) -m venv .venv-oldest
-	sed -n '/^install_requires/,/^$$/s/^ *\(.*\)>=/\1==/p' setup.cfg > .venv-oldest/constraints.txt
-	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-oldest/constraints.txt -e '.[dev]'
+	sed -n '/^install_requires/,/^$$/s/^ *\(.*\)>=/\1==/p; /^dashboard/,/^parquet/s/^ *\(.*\)>=/\1==/p' setup.cfg > .venv-oldest/constraints.txt
+	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-oldest/constraints.txt -e '.[dashboard,dev]'
 	touch $@
 
 check: .venv/ready

@@ -1,4 +1,4 @@
-"""The trainer's entry point, a Hydra app over ``conf/``: ``python -m adabatch [key=value ...]``."""
+"""The trainer, a Hydra app over ``conf/``: ``adabatch train`` or ``python -m adabatch``, and ``key=value ...``."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ from adabatch.config.schema import GROUPS
 from adabatch.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE, ConfigError
 from adabatch.fields import Changes
 from adabatch.run import run_config
+from adabatch.verb_help import VERSION
 
 _HELP = """\
 Trains one network on one data set under one schedule of batch size and learning rate.
 
-  python -m adabatch network=resnet20 dataset=fashion_mnist schedule=adabatch seed=1
-  python -m adabatch network=tiny_cnn dataset=digits num_epochs=20 schedule.batch_size=16
-  python -m adabatch -m seed=1,2,3            several runs, one after another
+  {program} network=resnet20 dataset=fashion_mnist schedule=adabatch seed=1
+  {program} network=tiny_cnn dataset=digits num_epochs=20 schedule.batch_size=16
+  {program} -m seed=1,2,3            several runs, one after another
 
 Repeating the command resumes an interrupted run and leaves a finished one as it is.
 
@@ -41,7 +42,8 @@ does not affect its results; brackets hold the allowed values:
 
   --cfg job          print the composed config, without training
   --config-dir DIR   add your own options: DIR/dataset/NAME.yaml and so on
-  --help             this page
+  --help             this page, which a call without arguments shows, too
+  --version          the installed version
 
 Exit status: 0 done, 1 failed, 2 invalid call or config, 75 stopped by a signal with its state saved, 130 by Ctrl-C.
 """
@@ -49,8 +51,8 @@ _MARKS = {Changes.RESULT: "", Changes.TIME: "time", Changes.NOTHING: "-"}
 _WIDTH = 100
 
 
-def _help_text() -> str:
-    return _HELP.format(options="\n".join(_option_lines()), keys="\n".join(_key_lines()))
+def _help_text(program: str) -> str:
+    return _HELP.format(program=program, options="\n".join(_option_lines()), keys="\n".join(_key_lines()))
 
 
 def _option_lines() -> Iterator[str]:
@@ -79,15 +81,34 @@ def _config_dir(arguments: Sequence[str]) -> Path | None:
     return found
 
 
-def main() -> int:
-    """Compose the config of the command line, train, and return the exit status (the highest one of a multirun)."""
+def main(program: str = "python -m adabatch") -> int:
+    """Compose the config of the command line, train, and return the exit status (the highest one of a multirun).
+
+    Args:
+        program: how the command is called, for its help.
+    """
+    words = sys.argv[1:]
+    if not words:
+        print(_help_text(program), file=sys.stderr)
+        return EXIT_USAGE
+    if "--version" in words:
+        print(VERSION)
+        return EXIT_DONE
+    try:
+        sys.argv[1:] = words_for_hydra(words, _config_dir(words))
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return EXIT_USAGE
+    return _train(program)
+
+
+def _train(program: str) -> int:
     register_schemas()
     # Otherwise Hydra prints its exceptions and exits; here they become ConfigError.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     scratch = tempfile.TemporaryDirectory(prefix="adabatch-")
     OmegaConf.register_new_resolver("adabatch.scratch", lambda: scratch.name, replace=True)
-    OmegaConf.register_new_resolver("adabatch.help", _help_text, replace=True)
-    sys.argv[1:] = words_for_hydra(sys.argv[1:], _config_dir(sys.argv[1:]))
+    OmegaConf.register_new_resolver("adabatch.help", lambda: _help_text(program), replace=True)
     words = [word for word in sys.argv[1:] if not word.startswith("-")]
     statuses = []
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 EXIT_DONE = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -13,6 +16,26 @@ EXIT_INTERRUPTED = 130
 
 class ConfigError(ValueError):
     """The call or the config is wrong. The message is one sentence naming key, value and what is allowed."""
+
+
+@contextmanager
+def extra(name: str, what: str) -> Iterator[None]:
+    """Import within the block what only an extra of this package installs.
+
+    Args:
+        name: of the extra.
+        what: what needs it, as the start of a sentence.
+
+    Raises:
+        ConfigError: if a package is missing; the sentence says how to install the extra.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        raise ConfigError(
+            f"{what} needs the package {package}, which is not installed: pip install 'adabatch[{name}]'"
+        ) from error
 
 
 class RunFailure(Exception):

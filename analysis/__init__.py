@@ -10,15 +10,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from analysis.collect import Collector, load
-from analysis.comparison import Comparison
-from analysis.frames import Data
-from analysis.shown import compare
-
 if TYPE_CHECKING:
+    from analysis.collect import Collector, load
+    from analysis.comparison import Comparison
+    from analysis.frames import Data
     from analysis.paper_figures import save_figure
     from analysis.plots import all_plots, curve_plot
     from analysis.report import write_report
+    from analysis.shown import compare
 
 __all__ = [
     "Collector",
@@ -32,18 +31,23 @@ __all__ = [
     "write_report",
 ]
 
-_DRAWN = {
+_MODULES = {
+    "Collector": "analysis.collect",
+    "Comparison": "analysis.comparison",
+    "Data": "analysis.frames",
     "all_plots": "analysis.plots",
+    "compare": "analysis.shown",
     "curve_plot": "analysis.plots",
+    "load": "analysis.collect",
     "save_figure": "analysis.paper_figures",
     "write_report": "analysis.report",
 }
 
 
 def __getattr__(name: str) -> Any:
-    """Import what draws on first use only: a table needs no plotting library."""
-    if name not in _DRAWN:
+    """Import on first use only: help needs no pandas, and a table no plotting library."""
+    if name not in _MODULES:
         raise AttributeError(f"analysis has no {name}; it has {', '.join(__all__)}.")
     import importlib
 
-    return getattr(importlib.import_module(_DRAWN[name]), name)
+    return getattr(importlib.import_module(_MODULES[name]), name)

@@ -6,31 +6,42 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import RenderableType
-
-from adabatch.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE
+from adabatch.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, extra
 from adabatch.terminal import print_renderable, run_command
-from analysis.collect import load
-from analysis.comparison import Comparison, compare
+from adabatch.verb_help import VERSION, Verb, help_of, name_of, summary
+from analysis import verbs
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from analysis.comparison import Comparison
 
 _PROGRAM = "python -m analysis"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit status: 0 done, 1 a comparison was refused, 2 the call is wrong."""
+def main(arguments: Sequence[str] | None = None, program: str = _PROGRAM) -> int:
+    """Run a command and return its exit status: 0 done, 1 a comparison was refused, 2 the call is wrong.
+
+    Args:
+        program: what stands before the command, for its help.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    parser = _parser()
+    parser = _parser(program)
+    if not given:
+        parser.print_help(sys.stderr)
+        return EXIT_USAGE
     options = parser.parse_args(given)
     command: Callable[[argparse.Namespace], int] = options.command
     return run_command(lambda: command(options))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=_PROGRAM, description="Tables, figures and reports of finished runs.")
+def _parser(program: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=program, description="Tables, figures and reports of finished runs.")
+    parser.add_argument("--version", action="version", version=VERSION)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    tables = commands.add_parser("tables", help="accuracy and speedup tables")
-    tables.set_defaults(command=_tables)
+    tables = _add(commands, verbs.tables, _tables)
     tables.add_argument(
         "--format",
         choices=("text", "markdown", "latex", "csv", "json"),
@@ -38,40 +49,46 @@ def _parser() -> argparse.ArgumentParser:
         help="csv and json hold every number unrounded",
     )
     _add_comparison_arguments(tables)
-    report = commands.add_parser("report", help="one self-contained HTML page")
-    report.set_defaults(command=_report)
+    report = _add(commands, verbs.report, _report)
     report.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the page to write")
     report.add_argument("--title", help="by default the folders' names")
     _add_comparison_arguments(report)
-    figure = commands.add_parser("figure", help="curves as a file for a paper")
-    figure.set_defaults(command=_figure)
+    figure = _add(commands, verbs.figure, _figure)
     figure.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="ends in .pdf, .svg or .png")
     figure.add_argument("--curves", metavar="NAMES", help="such as batch_size,accuracy_by_seconds")
     figure.add_argument("--group", help="one data set and network of several")
     _add_comparison_arguments(figure)
-    scorecard = commands.add_parser("scorecard", help="a paper's claims against the runs")
-    scorecard.set_defaults(command=_scorecard)
+    scorecard = _add(commands, verbs.scorecard, _scorecard)
     scorecard.add_argument("folders", nargs="+", metavar="DIR", help="folders with runs")
-    scorecard.add_argument("--reference", type=Path, required=True, metavar="FILE", help="the claims, as YAML")
+    scorecard.add_argument(
+        "--reference", default="adabatch_paper", metavar="NAME", help="the claims: adabatch_paper (default), or the "
+        "name of a YAML file of your own",
+    )  # fmt: skip
     scorecard.add_argument("--format", choices=("text", "markdown", "latex"), default="text")
     scorecard.add_argument("--allow", action="append", default=[], metavar="KEY", help="as for tables")
     _add_importers(commands)
-    dashboard = commands.add_parser("dashboard", help="a live page in the browser, on this machine only")
-    dashboard.set_defaults(command=_dashboard)
+    dashboard = _add(commands, verbs.dashboard, _dashboard)
     dashboard.add_argument("folder", type=Path, metavar="DIR", help="a folder with runs, or one that will hold them")
     dashboard.add_argument("--port", type=int, default=8050, help="default 8050; 0 for any free one")
     return parser
 
 
+def _add(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    verb: Verb,
+    command: Callable[[argparse.Namespace], int],
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name_of(verb), help=summary(verb), **help_of(verb))
+    parser.set_defaults(command=command)
+    return parser
+
+
 def _add_importers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    fetch = commands.add_parser("fetch-wandb", help="runs of a wandb project as run directories")
-    fetch.set_defaults(command=_fetch_wandb)
+    fetch = _add(commands, verbs.fetch_wandb, _fetch_wandb)
     fetch.add_argument("project", metavar="ENTITY/PROJECT")
-    offline = commands.add_parser("read-wandb", help="offline runs of wandb as run directories")
-    offline.set_defaults(command=_read_wandb)
+    offline = _add(commands, verbs.read_wandb, _read_wandb)
     offline.add_argument("folder", type=Path, metavar="DIR", help="searched for .wandb files")
-    foreign = commands.add_parser("import-csv", help="logs of another trainer as run directories; see docs/analysis.md")
-    foreign.set_defaults(command=_import_csv)
+    foreign = _add(commands, verbs.import_csv, _import_csv)
     foreign.add_argument("files", nargs="+", type=Path, metavar="FILE", help="CSV, or a trainer_state.json")
     foreign.add_argument("--trainer", required=True, metavar="NAME", help="the other trainer and its version")
     foreign.add_argument(
@@ -127,6 +144,9 @@ def _allowed(options: argparse.Namespace) -> list[str]:
 
 
 def _compare(options: argparse.Namespace) -> Comparison:
+    from analysis.collect import load
+    from analysis.comparison import compare
+
     return compare(
         load(*options.folders),
         allow=_allowed(options),
@@ -178,11 +198,13 @@ def _figure(options: argparse.Namespace) -> int:
 
 
 def _scorecard(options: argparse.Namespace) -> int:
+    from analysis.collect import load
     from analysis.formats import render_tables
-    from analysis.scorecard import read_claims, scorecard, scorecard_table
+    from analysis.scorecard import find_claims, read_claims, scorecard, scorecard_table
 
-    scores = scorecard(load(*options.folders), read_claims(options.reference), allow=_allowed(options))
-    _print(render_tables([scorecard_table(scores, options.reference.stem)], (), options.format))
+    reference = find_claims(options.reference)
+    scores = scorecard(load(*options.folders), read_claims(reference), allow=_allowed(options))
+    _print(render_tables([scorecard_table(scores, reference.stem)], (), options.format))
     return EXIT_DONE
 
 
@@ -233,7 +255,8 @@ def _complain(sentence: str) -> None:
 
 
 def _dashboard(options: argparse.Namespace) -> int:
-    from analysis.dashboard import serve
+    with extra("dashboard", "the dashboard"):
+        from analysis.dashboard import serve
 
     serve(options.folder, options.port)
     return EXIT_DONE

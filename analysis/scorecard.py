@@ -31,11 +31,12 @@ _HAS_QUALITY = {BETTER: True, EQUIVALENT: True, NOT_WORSE: True, WORSE: False, F
 _ABOUT = 0.1
 _KEYS = {"name", "text", "source", "quantity", "says", "value", "against", "where", "arm", "margin"}
 QUALITY = "quality"
+_REFERENCES = Path(__file__).parent / "references"
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One claim; see the head of ``docs/reference/adabatch_paper.yaml`` for what its keys mean."""
+    """One claim; see the head of ``analysis/references/adabatch_paper.yaml`` for what its keys mean."""
 
     name: str
     text: str
@@ -82,6 +83,12 @@ class _Measured:
     @property
     def has_interval(self) -> bool:
         return not math.isnan(self.low)
+
+
+def find_claims(name: str) -> Path:
+    """Return the file of claims that has a name, in ``analysis/references`` or as a file of the user's own."""
+    known = _REFERENCES / f"{name}.yaml"
+    return known if known.is_file() else Path(name)
 
 
 def read_claims(path: Path | str) -> list[Claim]:

@@ -16,6 +16,7 @@ from rich.live import Live
 
 from adabatch.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, ConfigError
 from adabatch.terminal import print_renderable, run_command
+from adabatch.verb_help import VERSION, help_of, list_verbs, name_of, summary
 from launch.cancel import cancel
 from launch.config import ClusterConfig, SweepConfig, load_cluster, load_sweep
 from launch.expand import Expansion, expand
@@ -28,6 +29,7 @@ from launch.probe import Prober
 from launch.status import RETRY_STATES, read_status, states_to_submit, status_of
 from launch.status_text import status_text
 from launch.submit import Request, refuse_errors, submit
+from launch.verbs import VERBS
 
 _PROGRAM = "python -m launch"
 _ARGUMENTS_HELP = "sweep=NAME, sweep.KEY=VALUE, and overrides of training keys, which apply to all runs"
@@ -43,10 +45,14 @@ class _Arguments:
     overrides: list[str]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit status: 0 done, 1 a run failed, 2 invalid call or config."""
+def main(arguments: Sequence[str] | None = None, program: str = _PROGRAM) -> int:
+    """Run a command and return its exit status: 0 done, 1 a run failed, 2 invalid call or config.
+
+    Args:
+        program: what stands before the command, for its help.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    commands: dict[str, Callable[[list[str]], int]] = {
+    commands: dict[str, Callable[[argparse.ArgumentParser, list[str]], int]] = {
         "plan": _plan,
         "submit": _submit,
         "status": _status,
@@ -55,27 +61,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not given or given[0] not in commands:
         return _no_command(given)
     logging.getLogger("submitit").setLevel(logging.WARNING)
-    return run_command(lambda: commands[given[0]](given[1:]))
+    verb = next(verb for verb in VERBS if name_of(verb) == given[0])
+    parser = argparse.ArgumentParser(prog=f"{program} {given[0]}", **help_of(verb))
+    return run_command(lambda: commands[given[0]](parser, given[1:]))
 
 
 def _no_command(given: list[str]) -> int:
-    usage = (
-        f"usage: {_PROGRAM} COMMAND ...\n\n"
-        "  plan sweep=NAME [KEY=VALUE ...]     show the runs, their stages and what lint finds; starts nothing\n"
-        "  submit sweep=NAME cluster=NAME ...  submit what is missing or failed\n"
-        "  status DIR                          state, cause and progress of every run\n"
-        "  cancel DIR                          stop what is queued or running\n\n"
-        f"For details: {_PROGRAM} COMMAND --help"
-    )
+    if given == ["--version"]:
+        print(VERSION)
+        return EXIT_DONE
+    verbs = list_verbs({name_of(verb): summary(verb) for verb in VERBS})
+    usage = f"usage: {_PROGRAM} COMMAND ...\n\n{verbs}\n\nFor details: {_PROGRAM} COMMAND --help"
     wants_help = bool(given) and given[0] in ("-h", "--help", "help")
     if given and not wants_help:
         print(f"unknown command {given[0]}; expected one of plan, submit, status, cancel.\n", file=sys.stderr)
     print(usage, file=sys.stdout if wants_help else sys.stderr)
     return EXIT_DONE if wants_help else EXIT_USAGE
-
-
-def _parser(command: str, description: str) -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(prog=f"{_PROGRAM} {command}", description=description)
 
 
 def _add_sweep_arguments(parser: argparse.ArgumentParser, words_help: str) -> None:
@@ -90,6 +91,13 @@ def _add_sweep_arguments(parser: argparse.ArgumentParser, words_help: str) -> No
 def _add_forecast_arguments(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--forecast", action="store_true", help=what)
     parser.add_argument("--again", action="store_true", help="with --forecast: ignore cached measurements")
+
+
+def _parsed(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:
+    if not arguments:
+        parser.print_help(sys.stderr)
+        sys.exit(EXIT_USAGE)
+    return parser.parse_intermixed_args(arguments)
 
 
 def _split_arguments(words: Sequence[str], groups: Sequence[str]) -> _Arguments:
@@ -125,12 +133,11 @@ def _codes(options: argparse.Namespace) -> list[str]:
     return check_codes([code for text in options.allow for code in text.split(",") if code])
 
 
-def _plan(arguments: list[str]) -> int:
-    parser = _parser("plan", "Shows what a sweep would run, stage by stage, and what lint finds.")
+def _plan(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     _add_sweep_arguments(parser, _ARGUMENTS_HELP)
     parser.add_argument("--format", choices=("text", "json"), default="text")
     _add_forecast_arguments(parser, "measure this device, or the cluster's, and predict seconds and speedups")
-    options = parser.parse_intermixed_args(arguments)
+    options = _parsed(parser, arguments)
     words = _split_arguments(options.words, ("sweep", "cluster") if options.forecast else ("sweep",))
     expansion, findings = _expand(options, words)
     forecast: list[CellForecast] = []
@@ -148,10 +155,7 @@ def _plan(arguments: list[str]) -> int:
     return EXIT_DONE
 
 
-def _submit(arguments: list[str]) -> int:
-    parser = _parser(
-        "submit", "Submits the runs of a sweep that are missing or failed; never one that is done or queued."
-    )
+def _submit(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     _add_sweep_arguments(parser, _ARGUMENTS_HELP + "; cluster=NAME, cluster.KEY=VALUE")
     parser.add_argument("--jobs", type=int, metavar="N", help="cluster=local: number of concurrent jobs")
     parser.add_argument("--detach", action="store_true", help="cluster=local: return immediately")
@@ -161,7 +165,7 @@ def _submit(arguments: list[str]) -> int:
         help=f"besides missing runs, start only runs in these states: {','.join(RETRY_STATES)}",
     )
     _add_forecast_arguments(parser, "measure the device first, and record each run's predicted times")
-    options = parser.parse_intermixed_args(arguments)
+    options = _parsed(parser, arguments)
     words = _split_arguments(options.words, ("sweep", "cluster"))
     cluster_name = words.names.get("cluster", "local")
     cluster = _cluster(options, cluster_name, words)
@@ -194,8 +198,7 @@ def _cluster(options: argparse.Namespace, name: str, words: _Arguments) -> Clust
     return cluster if options.jobs is None else replace(cluster, jobs=options.jobs)
 
 
-def _status(arguments: list[str]) -> int:
-    parser = _parser("status", "Shows the state of every run at or below a folder. Exit status 1 if one failed.")
+def _status(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     parser.add_argument("folder", type=Path, metavar="DIR", help="a sweep's folder, a part of it, or a run directory")
     parser.add_argument(
         "--watch",
@@ -229,8 +232,7 @@ def _watch(folder: Path, seconds: float) -> int:
     return EXIT_FAILED if any(status.state.is_failure for status in statuses) else EXIT_DONE
 
 
-def _cancel(arguments: list[str]) -> int:
-    parser = _parser("cancel", "Stops what is queued or running; repeating the submission resumes it.")
+def _cancel(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     parser.add_argument("folder", type=Path, metavar="DIR", help="the folder of a submitted sweep")
     stopped = cancel(parser.parse_args(arguments).folder)
     print(f"{stopped} queued or running runs are being stopped")

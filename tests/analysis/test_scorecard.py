@@ -15,7 +15,7 @@ from analysis.cli import main
 from analysis.scorecard import read_claims, scorecard
 from tests.analysis.runs import write_run
 
-REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "adabatch_paper.yaml"
+REFERENCE = Path(__file__).parents[2] / "analysis" / "references" / "adabatch_paper.yaml"
 CLAIM = {
     "name": "c",
     "text": "It is faster",

@@ -1,0 +1,43 @@
+"""A verb's docstring as its help, for `adabatch.cli` and for the commands of single packages."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import textwrap
+from collections.abc import Callable
+from typing import Any
+
+from adabatch import __version__
+
+#: A function that reads ``sys.argv`` and returns the exit status, as a console script's.
+Verb = Callable[[], int | None]
+
+#: What ``--version`` prints.
+VERSION = f"adabatch {__version__}"
+
+
+def name_of(verb: Verb) -> str:
+    """Return the name under which a function is a verb."""
+    return verb.__name__.replace("_", "-")
+
+
+def summary(verb: Verb) -> str:
+    """Return a verb's line in lists: the first one of its docstring."""
+    return (inspect.getdoc(verb) or "").partition("\n")[0].rstrip(".")
+
+
+def list_verbs(summaries: dict[str, str]) -> str:
+    """Return one line for each verb, from its name and summary."""
+    width = max(map(len, summaries), default=0)
+    return "\n".join(f"  {name:{width}}  {text}" for name, text in summaries.items())
+
+
+def help_of(verb: Verb) -> dict[str, Any]:
+    """Return the arguments of an `argparse.ArgumentParser` that make a verb's docstring its help."""
+    first, _, examples = (inspect.getdoc(verb) or "").partition("\n")
+    return {
+        "description": first,
+        "epilog": textwrap.indent(examples.strip(), "  ") or None,
+        "formatter_class": argparse.RawDescriptionHelpFormatter,
+    }
