@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import importlib.util
 import re
 from pathlib import Path
@@ -45,6 +46,12 @@ def rows_of(text: str) -> list[list[str]]:
     return [row for place, row in enumerate(cells) if place not in heads and place - 1 not in heads]
 
 
+def verbs() -> set[str]:
+    setup = configparser.ConfigParser()
+    setup.read(SOURCE_DIR / "setup.cfg", encoding="utf-8")
+    return set(re.findall(r"^([\w-]+) =", setup["options.entry_points"]["adabatch.verbs"], re.MULTILINE))
+
+
 def names_in(cell: str) -> list[str]:
     return re.findall(r"`([^`]+)`", cell)
 
@@ -80,6 +87,18 @@ def test_commands_exist(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit) as stopped:
             mains[package]([verb, "--help"])
         assert stopped.value.code == 0, f"{package} {verb}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_verbs_exist(page: Path) -> None:
+    code = "\n".join([*_FENCE.findall(text_of(page)), *names_in(_FENCE.sub("", text_of(page)))])
+    # `export` is the example of a verb of somebody else.
+    assert set(re.findall(r"^adabatch ([a-z][a-z-]+)", code, re.MULTILINE)) <= verbs() | {"export"}
+
+
+def test_every_verb_is_described() -> None:
+    described = {name for row in rows_of(text_of(DOCS / "commands.md")) for name in names_in(row[0])}
+    assert verbs() <= described
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=lambda page: page.name)
