@@ -237,8 +237,10 @@ def test_a_sweep_trains_what_was_submitted_and_tables_compare_it(folder: Path) -
     assert sorted(path.name for path in frozen.iterdir()) == ["my_nets.py", "my_schedules.py"]
     tables = call(folder, "analysis", "tables", "runs/mine", "--format", "json")
     assert tables.returncode == 0, tables.stderr
-    pairs = {row["arm"]: row["value"] for row in json.loads(tables.stdout) if row["quantity"] == "pairs"}
-    assert set(pairs.values()) == {2}
+    content = json.loads(tables.stdout)
+    assert content["refused"] == []
+    verdicts = {row["group"] for row in content["numbers"] if row["quantity"] == "total_verdict"}
+    assert verdicts == {f"digits-my_nets.Net network.args.width={width}" for width in (8, 16)}
 
 
 def test_runs_with_other_code_are_not_compared(folder: Path) -> None:
@@ -247,9 +249,9 @@ def test_runs_with_other_code_are_not_compared(folder: Path) -> None:
         assert run.returncode == 0, run.stderr
         with open(folder / "my_nets.py", "a") as file:
             file.write("# edited\n")
-    tables = call(folder, "analysis", "tables", "runs")
+    tables = call(folder, "analysis", "tables", "runs", "--format", "json")
     assert tables.returncode == 1
-    assert "network_code is sha256:" in tables.stdout
+    assert "network_code" in [row["key"] for row in json.loads(tables.stdout)["refused"]]
 
 
 def test_analysis_imports_no_code_of_the_users(folder: Path) -> None:
