@@ -242,7 +242,7 @@ def _lint_growth(config: TrainConfig, plan: _Plan) -> Iterator[_Found]:
                 "Expected with a cap; otherwise start smaller, or raise schedule.max_batch_size.",
             )
     settings = config.schedule
-    wants_growth = isinstance(settings, StepwiseScheduleConfig) and settings.batch_growth != 1
+    wants_growth = isinstance(settings, StepwiseScheduleConfig) and settings.wants_growth
     if wants_growth and len(set(plan.batches)) == 1 and plan.batches[0] == settings.batch_size:
         yield _Found(
             "growth-never-happens",

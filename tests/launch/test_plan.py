@@ -106,6 +106,22 @@ def test_ramps_are_shown_in_blocks(plan):
     assert stages[0]["batch_size"][0] < stages[0]["batch_size"][1] < stages[9]["batch_size"][1] <= 2048
 
 
+def test_explicit_stages_are_planned_and_match_their_twin(plan):
+    words = ["sweep.overrides=[dataset=cifar100, network=resnet20, num_epochs=100]"]
+    explicit = "schedule=stages, 'schedule.batch_sizes=[64,128,512]', 'schedule.milestones=[20,50]'"
+    words += [f"sweep.arms.adaptive=[{explicit}]", "sweep.arms.fixed=twin(adaptive)"]
+    found = plan(*words)
+    arms = {arm["arm"]: arm for arm in found["arms"]}
+    stages = arms["adaptive"]["stages"]
+    assert [(stage["first_epoch"], stage["last_epoch"]) for stage in stages] == [(1, 20), (21, 50), (51, 100)]
+    assert [stage["batch_size"] for stage in stages] == [[64, 64], [128, 128], [512, 512]]
+    # The twin's 0.01 is multiplied by 0.75 / 2 after epoch 20, and by 0.75 / 4 after epoch 50.
+    rates = [stage["learning_rate"][0] for stage in arms["fixed"]["stages"]]
+    assert rates == pytest.approx([0.01, 0.00375, 0.000703125], rel=1e-12)
+    assert {stage["batch_size"][0] for stage in arms["fixed"]["stages"]} == {64}
+    assert not [finding for finding in found["findings"] if finding["level"] == "error"]
+
+
 @pytest.mark.slow
 def test_unfinished_estimate_and_finished_one(launch, plan):
     assert plan()["estimate"]["total_hours"] is None

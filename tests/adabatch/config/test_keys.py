@@ -27,6 +27,8 @@ _OTHER_VALUES: dict[str, Any] = {
     "schedule.max_batch_size": 4096,
     "schedule.learning_rate_exponent": 0.5,
     "schedule.milestones": [1],
+    "schedule.batch_sizes": [1],
+    "schedule.learning_rate_decays": [0.5],
     "schedule.shape": "polynomial",
     "optimizer.kind": "adamw",
     "optimizer.momentum": 0.5,

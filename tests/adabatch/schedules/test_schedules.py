@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 
 import pytest
 from hypothesis import given
@@ -29,6 +30,64 @@ def at(config: ScheduleConfig, epoch: int, samples_in_epoch: int = 0, *, samples
 def test_milestones_are_the_epochs_after_which_something_changes():
     config = stepwise(every_epochs=None, milestones=[1, 4], batch_growth=3)
     assert [at(config, epoch).batch_size for epoch in range(1, 7)] == [100, 300, 300, 300, 900, 900]
+
+
+def stages(**values) -> StepwiseScheduleConfig:
+    given = {"batch_size": 16, "batch_sizes": [16, 32, 128], "milestones": [1, 3]}
+    return StepwiseScheduleConfig(**{**given, **values})
+
+
+def test_explicit_stages_are_coupled_to_the_learning_rate_boundary_by_boundary():
+    config = stages(learning_rate_decay=0.75)
+    decisions = [at(config, epoch) for epoch in range(1, 6)]
+    assert [decision.batch_size for decision in decisions] == [16, 32, 32, 128, 128]
+    expected = [0.1, 0.075, 0.075, 0.05625, 0.05625]
+    assert [decision.learning_rate for decision in decisions] == pytest.approx(expected, rel=1e-12)
+    # The twin's rate is multiplied by 0.75 / 2, then by 0.75 / 4.
+    assert config.twin().learning_rate_decays == [0.375, 0.1875]
+    twin = [at(config.twin(), epoch) for epoch in range(1, 6)]
+    assert [decision.batch_size for decision in twin] == [16] * 5
+    expected = [0.1, 0.0375, 0.0375, 0.00703125, 0.00703125]
+    assert [decision.learning_rate for decision in twin] == pytest.approx(expected, rel=1e-12)
+
+
+def test_each_boundary_may_have_its_own_decay():
+    config = stages(learning_rate_decays=[0.5, 0.1], learning_rate_exponent=0.5)
+    rates = [at(config, epoch).learning_rate for epoch in (1, 2, 4)]
+    assert rates == pytest.approx([0.1, 0.05, 0.005], rel=1e-12)
+    # 0.5 / 2**0.5, and 0.1 / 4**0.5
+    assert config.twin().learning_rate_decays == pytest.approx([math.sqrt(0.125), 0.05], rel=1e-12)
+
+
+def test_a_stage_beyond_the_cap_becomes_decay():
+    config = stages(max_batch_size=64)
+    decision = at(config, 4)
+    assert (decision.batch_size, decision.learning_rate) == (64, pytest.approx(0.05, rel=1e-12))
+
+
+def test_stages_after_the_last_epoch_never_come():
+    assert [at(stages(), epoch, epochs=3).batch_size for epoch in (1, 2, 3, 4)] == [16, 32, 32, 32]
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"batch_sizes": [16, 32]}, "schedule.batch_sizes is [16, 32]; it must be a list of 3, one for each stage"),
+        ({"batch_sizes": [16, 0, 32]}, "schedule.batch_sizes is [16, 0, 32]; it must be null or a list of whole"),
+        ({"batch_size": 8}, "schedule.batch_size is 8; it must be 16, the first of schedule.batch_sizes"),
+        ({"batch_growth": 2.0}, "schedule.batch_growth is 2; it must be 1 where schedule.batch_sizes is given"),
+        ({"milestones": None, "every_epochs": 3}, "schedule.milestones is null; it must be a list where"),
+        ({"learning_rate_decays": [0.5]}, "schedule.learning_rate_decays is [0.5]; it must be a list of 2, one for"),
+        ({"learning_rate_decays": [0.5, -1.0]}, "schedule.learning_rate_decays is [0.5, -1.0]; it must be null or"),
+        (
+            {"learning_rate_decays": [0.5, 0.5], "learning_rate_decay": 0.5},
+            "schedule.learning_rate_decay is 0.5; it must be 1 where schedule.learning_rate_decays is given",
+        ),
+    ],
+)
+def test_stages_that_contradict_each_other_are_refused(values, sentence):
+    with pytest.raises(ConfigError, match=re.escape(sentence)):
+        stages(**values)
 
 
 def test_nothing_changes_after_the_last_epoch():
@@ -165,6 +224,15 @@ SCHEDULES = st.one_of(
         max_batch_size=st.one_of(st.none(), st.integers(300, 800)),
         warmup_epochs=st.integers(0, 3),
         warmup_base_batch_size=st.integers(1, 300),
+    ),
+    st.builds(
+        lambda sizes, decays, **values: StepwiseScheduleConfig(
+            batch_size=sizes[0], batch_sizes=sizes, milestones=[1, 3], learning_rate_decays=decays, **values
+        ),
+        sizes=st.lists(st.integers(1, 300), min_size=3, max_size=3),
+        decays=st.one_of(st.none(), st.lists(st.floats(0.1, 2), min_size=2, max_size=2)),
+        learning_rate_exponent=st.sampled_from([0.0, 0.5, 1.0]),
+        max_batch_size=st.one_of(st.none(), st.integers(300, 800)),
     ),
     st.builds(
         RampScheduleConfig,
