@@ -1,27 +1,38 @@
 """Trains one run: one network, one data set, one schedule of batch size and learning rate, one seed.
 
-The names below are for code outside of adabatch: plug-ins, and schedules in a loop of one's own. None imports torch.
+For plug-ins there are the decorators ``register_network`` and so on, and the base class `Schedule` with what it needs.
+For a training loop of your own there are `BatchSchedule`, `GrowingBatchSampler` and the `ConfigError` that they
+raise. They are imported on first use, so that ``import adabatch`` costs nothing.
 """
 
-from adabatch.plugins import (
-    register_dataset,
-    register_network,
-    register_optimizer,
-    register_schedule,
-    register_tracker,
-)
-from adabatch.schedules import Decision, Progress, Schedule, Signals
+import importlib
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "Decision",
-    "Progress",
-    "Schedule",
-    "Signals",
-    "register_dataset",
-    "register_network",
-    "register_optimizer",
-    "register_schedule",
-    "register_tracker",
-]
+#: Where each public name is defined; ``__init__.pyi`` says the same to type checkers.
+_EXPORTS = {
+    "BatchSchedule": "adabatch.library.batch_schedule",
+    "ConfigError": "adabatch.errors",
+    "Decision": "adabatch.schedules.base",
+    "GrowingBatchSampler": "adabatch.library.sampler",
+    "Progress": "adabatch.schedules.progress",
+    "Schedule": "adabatch.schedules.base",
+    "Signals": "adabatch.schedules.base",
+    **dict.fromkeys(
+        (f"register_{kind}" for kind in ("dataset", "network", "optimizer", "schedule", "tracker")),
+        "adabatch.plugins.names",
+    ),
+}
+__all__ = [*_EXPORTS, "__version__"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_EXPORTS[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_EXPORTS})

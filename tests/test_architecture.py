@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "tests": {"adabatch", "launch", "analysis", "tests.adabatch", "tests.launch"},
 }
 #: Folders of which no file imports torch when it is imported.
-WITHOUT_TORCH = ("adabatch.config", "adabatch.schedules", "adabatch.rundir", "launch", "analysis")
+WITHOUT_TORCH = ("adabatch.config", "adabatch.schedules", "adabatch.rundir", "adabatch.library", "launch", "analysis")
 MOST_FILES_AT_THE_TOP = 15
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from adabatch.config.plugin_words import plugin_words
 from adabatch.config.schema import GROUPS, TrainConfig
 from adabatch.errors import ConfigError
 from adabatch.files import CONF_DIR
-from adabatch.schedules import SCHEDULE_KINDS
+from adabatch.schedules import SCHEDULE_KINDS, ScheduleConfig
 
 #: Schemas by the path that the defaults lists in ``conf/`` use.
 _SCHEMAS: dict[str, type[Any]] = {
@@ -113,6 +113,39 @@ def compose(overrides: Sequence[str], config_dir: Path | None = None) -> TrainCo
             return to_config(hydra_compose("train", words))
         with composer():
             return to_config(hydra_compose("train", words))
+
+
+def compose_schedule(name: str, values: Mapping[str, Any]) -> ScheduleConfig:
+    """Return the schedule that an option of ``conf/schedule``, or a kind, and values by key give.
+
+    Args:
+        name: such as ``adabatch`` or ``stepwise``.
+        values: by key without ``schedule.``, such as ``{"batch_size": 64}``.
+
+    Raises:
+        ConfigError: for an unknown name or key, or a value out of range.
+    """
+    known = [*option_names("schedule"), *SCHEDULE_KINDS]
+    if name not in known:
+        raise ConfigError(f"schedule is {name}; it must be one of {', '.join(known)}.{suggestion(str(name), known)}")
+    kind, option = (name, {}) if name in SCHEDULE_KINDS else _schedule_option(name)
+    given = [f"schedule.{key}={value}" for key, value in values.items()]
+    with translated_errors(given):
+        # Below its own key, so that messages name keys in full.
+        node = OmegaConf.structured({"schedule": SCHEDULE_KINDS[kind]})
+        merged = OmegaConf.merge(node, {"schedule": option}, {"schedule": dict(values)})
+        composed = OmegaConf.to_object(merged)
+    assert isinstance(composed, dict)
+    config: ScheduleConfig = composed["schedule"]
+    return config
+
+
+def _schedule_option(name: str) -> tuple[str, dict[str, Any]]:
+    """Return the kind of an option of ``conf/schedule``, and its values."""
+    values = OmegaConf.to_container(OmegaConf.load(CONF_DIR / "schedule" / f"{name}.yaml"))
+    assert isinstance(values, dict)
+    base = values.pop("defaults")[0]
+    return base.removeprefix("base_"), {str(key): value for key, value in values.items()}
 
 
 @contextmanager
