@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import sys
-import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -30,8 +28,6 @@ from adabatch.errors import (
     EXIT_USAGE,
     ConfigError,
     Preempted,
-    RunFailure,
-    is_out_of_memory,
 )
 from adabatch.fields import Difference
 from adabatch.plugins import Kind
@@ -40,7 +36,7 @@ from adabatch.processes.local_ranks import run_local_ranks
 from adabatch.processes.rank_place import RankPlace, rank_place
 from adabatch.processes.signals import StopRequest
 from adabatch.rundir.files import RunDir
-from adabatch.rundir.outcome import Failure, clear_outcome, mark_failed, write_summary
+from adabatch.rundir.outcome import Failure, clear_outcome, describe_failure, mark_failed, write_summary
 from adabatch.rundir.states import State
 
 if TYPE_CHECKING:
@@ -169,7 +165,7 @@ def _resolve_auto(config: TrainConfig, device: torch.device) -> tuple[TrainConfi
 
 def _record_failure(error: Exception, worker: Worker | None, run_dir: RunDir, is_main: bool) -> int:
     """Record why a run failed; if the disk is too full even for that, log it."""
-    failure = describe_failure(error, distributed=worker is not None and worker.world_size > 1)
+    failure = _described(error, distributed=worker is not None and worker.world_size > 1)
     status = EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILED
     _log.error("%s", failure)
     try:
@@ -185,26 +181,13 @@ def _record_failure(error: Exception, worker: Worker | None, run_dir: RunDir, is
     return status
 
 
-def describe_failure(error: Exception, *, distributed: bool = False) -> Failure:
-    """Return the cause, message and traceback of an error.
-
-    Args:
-        distributed: whether a broken connection means that another rank died.
-    """
-    trace = "".join(traceback.format_exception(error))
-    text = str(error).splitlines()[0] if str(error) else type(error).__name__
-    if isinstance(error, RunFailure | ConfigError):
-        return Failure(type(error).__name__, str(error), trace)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        sentence = f"{error.filename or 'a file of the run'} could not be written: {error.strerror}"
-        return Failure("DiskFull", sentence, trace)
-    if is_out_of_memory(error):
-        return Failure("OutOfMemory", f"{text}. Lower max_micro_batch_size, or set it to auto", trace)
-    if distributed and any(word in str(error) for word in ("Connection closed", "Connection reset", "NCCL", "gloo")):
-        return Failure("RankFailed", f"lost the connection to another rank ({text})", trace)
-    if own_frames(error):
-        return Failure(OwnCodeError.__name__, f"{one_line(error)}, in your own code:{shown_frames(error)}", trace)
-    return Failure("Exception", f"{type(error).__name__}: {text}", trace)
+def _described(error: Exception, distributed: bool) -> Failure:
+    """Return the cause of a failure; one in the user's own code is told with the user's lines."""
+    failure = describe_failure(error, distributed=distributed)
+    if failure.cause == "Exception" and own_frames(error):
+        message = f"{one_line(error)}, in your own code:{shown_frames(error)}"
+        return Failure(OwnCodeError.__name__, message, failure.traceback)
+    return failure
 
 
 @contextmanager

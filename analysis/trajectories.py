@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from adabatch.config import load_config
+from adabatch.config import load_schedule
 from adabatch.errors import ConfigError
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.meta import FOREIGN
@@ -57,7 +57,7 @@ def _numbers(runs: pd.DataFrame, key: str, otherwise: float) -> dict[str, float]
 def _planned(run: Path, logged: Trajectory) -> Trajectory:
     """Return what the run's schedule decides at the start of each logged epoch; what it logged if that is unknown."""
     try:
-        schedule = load_config(RunDir(run).config).build_schedule()
+        schedule = load_schedule(RunDir(run).config)
     except ConfigError:
         return logged
     return planned_trajectory(schedule, logged.num_epochs, logged.warmup_epochs, logged.exponent)

@@ -2,7 +2,7 @@
 
 from adabatch.config.hashing import HASH_RULE, config_hash, matches_hash
 from adabatch.config.keys import differences
-from adabatch.config.saved import from_dict, load_config, save_config, to_dict
+from adabatch.config.saved import from_dict, load_config, load_schedule, save_config, to_dict
 from adabatch.config.schema import (
     CheckpointConfig,
     DatasetConfig,
@@ -35,6 +35,7 @@ __all__ = [
     "from_dict",
     "is_auto",
     "load_config",
+    "load_schedule",
     "matches_hash",
     "save_config",
     "to_dict",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, get_type_hints
 
 from adabatch.config.schema import GROUPS, TrainConfig
+from adabatch.errors import ConfigError
 from adabatch.fields import Changes, Difference, JudgedBy, KeyFacts, KeyGroup, facts_of
 from adabatch.schedules import SCHEDULE_KINDS
 
@@ -82,6 +83,26 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{name}"] = json.dumps(value) if isinstance(value, list) else value
     return flat
+
+
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values by full key as a nested config.
+
+    Raises:
+        ConfigError: if a key has a value, and keys of its own.
+    """
+    config: dict[str, Any] = {}
+    for key, value in values.items():
+        *groups, name = key.split(".")
+        target = config
+        for group in groups:
+            target = target.setdefault(group, {})
+            if not isinstance(target, dict):
+                raise ConfigError(f"{key} is given, and what stands before its last dot has a value; it must be one.")
+        if isinstance(target.get(name), dict):
+            raise ConfigError(f"{key} has a value, and keys of its own; it must be one of them.")
+        target[name] = value
+    return config
 
 
 def differences(own: Mapping[str, Any], other: Mapping[str, Any], *, arms: bool = False) -> Iterator[Difference]:

@@ -12,7 +12,7 @@ from adabatch.config.schema import GROUPS, TrainConfig
 from adabatch.errors import ConfigError
 from adabatch.fields import facts_of, require, require_choice
 from adabatch.files import write_text_atomic
-from adabatch.schedules import SCHEDULE_KINDS
+from adabatch.schedules import SCHEDULE_KINDS, Schedule, ScheduleConfig
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -73,6 +73,34 @@ def load_config(path: Path) -> TrainConfig:
     Raises:
         ConfigError: if the file is missing, is not a YAML mapping, or fails a check.
     """
+    return from_dict(read_values(path))
+
+
+def load_schedule(path: Path) -> Schedule:
+    """Read the schedule of a saved config, which need not hold more than what determines it.
+
+    Raises:
+        ConfigError: like `load_config`.
+    """
+    values = read_values(path)
+    group, optimizer, dataset = (values.get(name) for name in ("schedule", "optimizer", "dataset"))
+    if not (isinstance(group, dict) and isinstance(optimizer, dict) and isinstance(dataset, dict)):
+        raise ConfigError(f"{path} lacks schedule, optimizer or dataset; they say what its schedule is.")
+    numbers = (optimizer.get("learning_rate"), dataset.get("num_train_samples"), values.get("num_epochs"))
+    if not all(isinstance(number, int | float) for number in numbers):
+        raise ConfigError(f"{path} lacks optimizer.learning_rate, dataset.num_train_samples or num_epochs.")
+    kind = group.get("kind")
+    require_choice("schedule.kind", kind, tuple(SCHEDULE_KINDS))
+    schedule: ScheduleConfig = _build(SCHEDULE_KINDS[str(kind)], group, "schedule")
+    return schedule.build(*numbers)  # type: ignore[arg-type]
+
+
+def read_values(path: Path) -> dict[str, Any]:
+    """Return the nested values of a saved config, unchecked.
+
+    Raises:
+        ConfigError: if the file is missing or is not a YAML mapping.
+    """
     try:
         values = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_LOADER)
     except FileNotFoundError as error:
@@ -81,4 +109,4 @@ def load_config(path: Path) -> TrainConfig:
         raise ConfigError(f"{path} cannot be read as YAML: {str(error).splitlines()[0]}.") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds no mapping; it must be the config.yaml of a run.")
-    return from_dict(values)
+    return values

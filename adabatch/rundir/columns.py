@@ -8,13 +8,15 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import math
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from adabatch.fields import Range, at_least, between
 from adabatch.files import write_text_atomic
 
 #: The spans that count as training: their sum is ``train_seconds``.
@@ -30,6 +32,14 @@ class Kind(StrEnum):
     FRACTION = "fraction"
     SECONDS = "seconds"
     NUMBER = "number"
+
+
+_RANGES = {
+    Kind.COUNT: Range("a whole number of at least 1", lambda value: isinstance(value, int) and value >= 1),
+    Kind.FRACTION: between(0, 1),
+    Kind.SECONDS: at_least(0),
+    Kind.NUMBER: Range("a finite number", math.isfinite),
+}
 
 
 class OfRun(StrEnum):
@@ -148,6 +158,13 @@ COLUMN_FACTS: dict[str, ColumnFacts] = {name: entry.metadata[_FACTS] for name, e
 _values = operator.attrgetter(*COLUMNS)
 
 
+def allowed_values(name: str) -> Range:
+    """Return what a known value of a column may be, by its kind."""
+    if name == "samples_dropped":
+        return at_least(0)
+    return _RANGES[COLUMN_FACTS[name].kind]
+
+
 def columns_where(
     *, kind: Kind | None = None, of_run: OfRun | None = None, required: bool = False, rises: bool = False
 ) -> tuple[str, ...]:
@@ -174,14 +191,45 @@ def column_default(name: str) -> Any:
     return default
 
 
-def write_epochs_csv(path: Path, rows: Iterable[EpochRow]) -> None:
-    """Replace ``epochs.csv`` by ``rows``, atomically; numbers read back equal."""
+def write_epochs_csv(path: Path, rows: Iterable[EpochRow], own: Mapping[str, Sequence[float]] | None = None) -> None:
+    """Replace ``epochs.csv`` by ``rows``, atomically; numbers read back equal.
+
+    Args:
+        own: further columns, which stand behind the known ones: a value for each row.
+    """
+    own = own or {}
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for row in rows:
-        writer.writerow(_values(row))
+    writer.writerow([*COLUMNS, *own])
+    for number, row in enumerate(rows):
+        writer.writerow([*_values(row), *(values[number] for values in own.values())])
     write_text_atomic(path, text.getvalue())
+
+
+def read_epochs_csv(path: Path) -> tuple[list[EpochRow], dict[str, list[float]]]:
+    """Return the rows of a file, and its further columns; nothing if there is no file. A blank value reads as NaN.
+
+    Raises:
+        ValueError: if the file is damaged.
+    """
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            lines = list(csv.DictReader(file))
+    except FileNotFoundError:
+        return [], {}
+    values = [{name: _number(name, text) for name, text in line.items()} for line in lines]
+    names = [name for name in (values[0] if values else {}) if name not in COLUMN_FACTS]
+    try:
+        return [row_from_dict(line) for line in values], {name: [line[name] for line in values] for name in names}
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path.name} lacks a value of {error}") from error
+
+
+def _number(name: str, text: str | None) -> Any:
+    if not text:
+        return None if text is None else math.nan
+    is_count = name in COLUMN_FACTS and COLUMN_FACTS[name].kind is Kind.COUNT
+    return int(text) if is_count else float(text)
 
 
 def row_to_dict(row: EpochRow) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from adabatch.rundir.files import RunDir
 META_FORMAT_VERSION = 1
 #: ``source`` of a run that another trainer made.
 FOREIGN = "foreign"
+#: ``source`` of a run that another program made, and recorded with `adabatch.record`.
+RECORDED = "recorded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +104,8 @@ class Meta:
     Attributes:
         segments: one mapping per trainer start: host, process and job, and the facts that may change.
         measured: the measurements behind values that were ``auto``.
-        trainer: name and version of another trainer, for imported runs.
-        source: the origin of the run directory: ``adabatch``, ``wandb`` or ``foreign``.
+        trainer: name and version of another trainer, for imported and recorded runs.
+        source: the origin of the run directory: ``adabatch``, ``wandb``, ``foreign`` or ``recorded``.
         imported_from: the files of an imported run.
         results_only: whether ``epochs.csv`` holds only the last epoch's row: of an imported run of which only the
             end is known.

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import time
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from adabatch.errors import ConfigError, RunFailure, is_out_of_memory
 from adabatch.files import read_json, write_json_atomic, write_text_atomic
 from adabatch.rundir.columns import TRAIN_SPANS, EpochRow, OfRun, columns_where
 from adabatch.rundir.files import RunDir
@@ -86,6 +89,26 @@ class Failure:
 
     def __str__(self) -> str:
         return f"{self.cause}: {self.sentence}"
+
+
+def describe_failure(error: Exception, *, distributed: bool = False) -> Failure:
+    """Return the cause, message and traceback of an error.
+
+    Args:
+        distributed: whether a broken connection means that another rank died.
+    """
+    trace = "".join(traceback.format_exception(error))
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if isinstance(error, RunFailure | ConfigError):
+        return Failure(type(error).__name__, str(error), trace)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        sentence = f"{error.filename or 'a file of the run'} could not be written: {error.strerror}"
+        return Failure("DiskFull", sentence, trace)
+    if is_out_of_memory(error):
+        return Failure("OutOfMemory", f"{text}. Lower max_micro_batch_size, or set it to auto", trace)
+    if distributed and any(word in str(error) for word in ("Connection closed", "Connection reset", "NCCL", "gloo")):
+        return Failure("RankFailed", f"lost the connection to another rank ({text})", trace)
+    return Failure("Exception", f"{type(error).__name__}: {text}", trace)
 
 
 def results(rows: Sequence[EpochRow], seconds: Mapping[str, float]) -> dict[str, Any]:

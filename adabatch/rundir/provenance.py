@@ -7,13 +7,17 @@ import os
 import platform
 import socket
 import subprocess
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from adabatch import __version__
 from adabatch.files import SOURCE_DIR
+from adabatch.rundir.meta import Meta
 
+#: Tells which repository this package is in.
+_OWN_FILE = SOURCE_DIR / "adabatch" / "__init__.py"
 _JOB_ID_VARIABLES = ("SLURM_ARRAY_JOB_ID", "SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID")
 
 
@@ -22,15 +26,17 @@ def utc_now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-def code_version() -> dict[str, Any]:
-    """Return this package's version and, if a git repository tracks it, the commit and whether there are changes.
+def code_version(file: Path = _OWN_FILE) -> dict[str, Any]:
+    """Return this package's version and, if a git repository tracks a file, its commit and whether there are changes.
 
-    A repository that merely encloses the installation, such as the one of a project with its own environment, does not
-    count.
+    A repository that merely encloses the file, such as one of a project with its own environment, does not count.
+
+    Args:
+        file: of this package, or of another program whose code trains.
     """
-    is_tracked = _git(SOURCE_DIR, "ls-files", "--error-unmatch", "--", "adabatch/__init__.py") is not None
-    sha = _git(SOURCE_DIR, "rev-parse", "HEAD") if is_tracked else None
-    dirty = _git(SOURCE_DIR, "status", "--porcelain", "--untracked-files=no") if sha else None
+    is_tracked = _git(file.parent, "ls-files", "--error-unmatch", "--", file.name) is not None
+    sha = _git(file.parent, "rev-parse", "HEAD") if is_tracked else None
+    dirty = _git(file.parent, "status", "--porcelain", "--untracked-files=no") if sha else None
     return {
         "adabatch_version": __version__,
         "git_sha": sha,
@@ -93,12 +99,27 @@ def batch_job_id() -> str | None:
     return job_id
 
 
-def segment(world_size: int) -> dict[str, Any]:
-    """Return what identifies this segment of a run: start time, host, process, batch job."""
-    return {
+def new_segment(before: Meta, world_size: int, made_by: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts that a new segment of a run changes: its own entry of ``segments``, and what follows from it.
+
+    Args:
+        before: what is known of the run.
+        made_by: facts of code, libraries and device; a run resumed on another machine lists both.
+    """
+    own = {
         "started_at": utc_now(),
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "job_id": batch_job_id(),
         "world_size": world_size,
+        **made_by,
+    }
+    segments = [*before.segments, own]
+    return {
+        "host": own["host"],
+        "world_size": world_size,
+        "job_ids": sorted({entry["job_id"] for entry in segments if entry["job_id"]}),
+        "restarts": len(segments) - 1,
+        "segments": segments,
+        "started_at": before.started_at or utc_now(),
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,17 +21,18 @@ class Stopwatch:
 
     Args:
         use_device_events: True to measure with CUDA events on the current stream.
+        spans: those that there are; the first one is charged until `switch` is called.
     """
 
-    def __init__(self, use_device_events: bool = False) -> None:
-        self._seconds = dict.fromkeys(SPANS, 0.0)
-        self._span = "setup"
+    def __init__(self, use_device_events: bool = False, spans: Sequence[str] = SPANS) -> None:
+        self._seconds = dict.fromkeys(spans, 0.0)
+        self._span = spans[0]
         self._since = time.perf_counter()
         self._events: list[tuple[str, Any]] = []
         self._spare_events: list[Any] = []
         self._use_device_events = use_device_events
         if use_device_events:
-            self._record("setup")
+            self._record(self._span)
 
     @property
     def span(self) -> str:

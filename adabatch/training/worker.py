@@ -26,7 +26,7 @@ from adabatch.rundir.provenance import (
     cpu_model,
     gpu_versions,
     library_versions,
-    segment,
+    new_segment,
     utc_now,
 )
 from adabatch.rundir.states import State
@@ -138,25 +138,18 @@ class Worker:
             "device": self._device.type,
             "device_model": torch.cuda.get_device_name(self._device) if is_gpu else cpu_model(),
         }
-        # A run resumed on another machine lists both.
-        segments = [*before.segments, {**segment(self.world_size), **made_by}]
         return update_meta(
             self._run_dir,
             format_version=META_FORMAT_VERSION,
             **made_by,
-            host=segments[-1]["host"],
+            **new_segment(before, self.world_size, made_by),
             num_threads=torch.get_num_threads(),
-            world_size=self.world_size,
-            job_ids=sorted({entry["job_id"] for entry in segments if entry["job_id"]}),
-            restarts=len(segments) - 1,
-            segments=segments,
             config_hash=config_hash(config),
             own_code=own_code_facts(codes),
             **{f"{kind}_code": codes[kind].identity for kind in _COMPARED_CODE if kind in codes},
             num_parameters=num_parameters,
             num_train_samples=config.dataset.num_train_samples,
             num_test_samples=config.dataset.num_test_samples,
-            started_at=before.started_at or utc_now(),
         )
 
     def finish(self, state: State, cause: str | None, exit_status: int) -> int:

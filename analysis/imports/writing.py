@@ -12,6 +12,8 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from adabatch.config.keys import nested
+from adabatch.errors import ConfigError
 from adabatch.files import write_text_atomic
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.meta import FOREIGN, LaunchFacts, update_meta
@@ -155,18 +157,14 @@ def _declared(run: Run) -> dict[str, Any]:
 
 def _config(identity: dict[str, Any], declared: dict[str, Any], num_epochs: int) -> dict[str, Any]:
     """Return the nested values of ``config.yaml``: what is known, and nothing else."""
-    config: dict[str, Any] = {"seed": identity["seed"], "num_epochs": num_epochs}
-    config["dataset"], config["network"] = {"name": identity["dataset"]}, {"name": identity["network"]}
-    for key, value in declared.items():
-        if key in META_FACTS or key in LAUNCH_FACTS or key == "num_epochs":
-            continue
-        *groups, name = key.split(".")
-        target = config
-        for group in groups:
-            target = target.setdefault(group, {})
-            if not isinstance(target, dict):
-                raise Unusable(f"{key} is given, and what stands before its last dot has a value; it must be one.")
-        if isinstance(target.get(name), dict):
-            raise Unusable(f"{key} has a value, and keys of its own; it must be one of them.")
-        target[name] = value
-    return config
+    values: dict[str, Any] = {
+        "seed": identity["seed"],
+        "num_epochs": num_epochs,
+        "dataset.name": identity["dataset"],
+        "network.name": identity["network"],
+    }
+    facts = {*META_FACTS, *LAUNCH_FACTS, "num_epochs"}
+    try:
+        return nested(values | {key: value for key, value in declared.items() if key not in facts})
+    except ConfigError as error:
+        raise Unusable(str(error)) from error

@@ -11,8 +11,8 @@ import time
 import pytest
 
 from adabatch.errors import ConfigError
-from adabatch.run import describe_failure
 from adabatch.rundir.files import RunDir
+from adabatch.rundir.outcome import describe_failure
 from tests.adabatch.support import TINY, adabatch_command, read_rows, read_summary, run_command
 
 pytestmark = pytest.mark.slow
