@@ -1,8 +1,8 @@
 """Trains one run: one network, one data set, one schedule of batch size and learning rate, one seed.
 
 For plug-ins there are the decorators ``register_network`` and so on, and the base class `Schedule` with what it needs.
-For a training loop of your own there are `BatchSchedule`, `GrowingBatchSampler` and the `ConfigError` that they
-raise. They are imported on first use, so that ``import adabatch`` costs nothing.
+For a training loop of your own there are `BatchSchedule`, `GrowingBatchSampler`, `record` and the `ConfigError` that
+they raise; see ``docs/own_loop.md``. They are imported on first use, so that ``import adabatch`` costs nothing.
 """
 
 import importlib
@@ -22,6 +22,7 @@ _EXPORTS = {
         (f"register_{kind}" for kind in ("dataset", "network", "optimizer", "schedule", "tracker")),
         "adabatch.plugins.names",
     ),
+    "record": "adabatch.library.record",
 }
 __all__ = [*_EXPORTS, "__version__"]
 

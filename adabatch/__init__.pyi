@@ -1,5 +1,6 @@
 from adabatch.errors import ConfigError as ConfigError
 from adabatch.library.batch_schedule import BatchSchedule as BatchSchedule
+from adabatch.library.record import record as record
 from adabatch.library.sampler import GrowingBatchSampler as GrowingBatchSampler
 from adabatch.plugins.names import register_dataset as register_dataset
 from adabatch.plugins.names import register_network as register_network

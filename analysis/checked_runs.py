@@ -10,7 +10,7 @@ import pandas as pd
 
 from adabatch.config.keys import KEYS, changes, is_key, judged_by_equality
 from adabatch.fields import Changes, Difference, JudgedBy, shown
-from adabatch.rundir.meta import FACT_CHANGES
+from adabatch.rundir.meta import FACT_CHANGES, FOREIGN, RECORDED
 from adabatch.schedules.trajectory import Trajectory, compare, constant_factor, factor_sentence
 from analysis.frames import Data, has_failed, is_final, records
 from analysis.trajectories import trajectories
@@ -175,8 +175,10 @@ class RunChecker:
             count = run.values.get(name)
             if isinstance(count, str) or (not is_missing(count) and float(count or 1) > 1):
                 yield f"{_shown(count)} {words}: seconds are those of a shared machine"
-        if run.values["source"] == "foreign":
+        if run.values["source"] == FOREIGN:
             yield "logs of another trainer: its settings are as declared, not verified"
+        if run.values["source"] == RECORDED:
+            yield f"recorded by {run.values['trainer']}: its settings are as declared, not verified"
         if run.values.get("results_only") is True:
             yield "only the ends of its runs are known: they are in no curve and no time to the target"
 

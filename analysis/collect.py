@@ -122,7 +122,8 @@ def make_data(runs: Sequence[RunFiles], states: Sequence[RunState]) -> Data:
     epochs = _epochs(runs)
     table = table.join(_results(epochs))
     table["epochs"] = table.epochs.fillna(0).astype("int64")
-    table.loc[~is_final(table), [*_FINAL, "best_test_accuracy", "best_epoch"]] = float("nan")
+    own = [f"final_{name}" for name in _own_metrics(epochs)]
+    table.loc[~is_final(table), [*_FINAL, *own, "best_test_accuracy", "best_epoch"]] = float("nan")
     table.loc[is_results_only(table), ["best_test_accuracy", "best_epoch"]] = float("nan")
     table["seed"] = table.seed.astype("Int64")
     front = [*IDENTITY, "group", "baseline", "dataset", "network", "state", "cause", "damage", *RESULTS]
@@ -167,10 +168,11 @@ def _epochs(runs: Sequence[RunFiles]) -> pd.DataFrame:
 
 def _results(epochs: pd.DataFrame) -> pd.DataFrame:
     """Return final, best and summed numbers by run, indexed by run; runs without an epoch are absent."""
+    own = _own_metrics(epochs)
     by_run = epochs.groupby("run", observed=True, sort=False)
     # A span that is blank in one epoch is unknown for the run.
     sums = by_run[_SUMMED].sum().where(by_run[_SUMMED].count().eq(by_run.size(), axis=0))
-    last = by_run[["epoch", *_LAST, *_FINAL.values()]].tail(1).set_index(epochs.run.loc[by_run.tail(1).index])
+    last = by_run[["epoch", *_LAST, *_FINAL.values(), *own]].tail(1).set_index(epochs.run.loc[by_run.tail(1).index])
     best = epochs.sort_values(["test_accuracy", "epoch"], ascending=[False, True]).drop_duplicates("run")
     best = best.set_index("run")[["test_accuracy", "epoch"]]
     results = pd.DataFrame(
@@ -179,6 +181,7 @@ def _results(epochs: pd.DataFrame) -> pd.DataFrame:
             **{name: last[name] for name in _LAST},
             **{name: last[column] for name, column in _FINAL.items()},
             **{name: sums[name] for name in _SUMMED},
+            **{f"final_{name}": last[name] for name in own},
         }
     )
     results["first_batch_size"] = by_run.batch_size.first()
@@ -186,4 +189,10 @@ def _results(epochs: pd.DataFrame) -> pd.DataFrame:
     results["best_test_accuracy"] = best.test_accuracy
     results["best_epoch"] = best.epoch
     results.index = results.index.astype(object)
-    return results[list(RESULTS)]
+    return results[[*RESULTS, *(f"final_{name}" for name in own)]]
+
+
+def _own_metrics(epochs: pd.DataFrame) -> list[str]:
+    """Return the columns of numbers that a program recorded besides those of every run."""
+    others = [str(name) for name in epochs if name not in COLUMNS and name not in IDENTITY]
+    return [name for name in others if pd.api.types.is_numeric_dtype(epochs[name])]

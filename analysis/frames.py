@@ -75,6 +75,7 @@ class Data:
             are those of the epochs that finished. What it was: each key of its config (``schedule.batch_size``) and of
             its origin (``device_model``, ``git_sha``, ...).
             ``forecast_seconds`` is what ``launch submit --forecast`` predicted for ``elapsed_seconds``.
+            Of a metric that a program recorded besides, ``f1``, there is ``final_f1``.
         epochs: the columns of ``epochs.csv`` after `IDENTITY`, sorted by run and epoch.
 
     Example:

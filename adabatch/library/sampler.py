@@ -74,7 +74,7 @@ class GrowingBatchSampler:
         require(null_or(_COUNT).allows(max_micro_batch_size), "max_micro_batch_size", max_micro_batch_size,
                 f"None or {_COUNT.text}")  # fmt: skip
         require_choice("partial_batch", partial_batch, ("keep", "drop"))
-        found = _distributed_place()
+        found = distributed_place()
         self.rank = found[0] if rank is None else rank
         self.world_size = found[1] if world_size is None else world_size
         require(self.world_size >= 1, "world_size", self.world_size, "at least 1")
@@ -209,7 +209,7 @@ class GrowingBatchSampler:
         self._len = None
 
 
-def _distributed_place() -> tuple[int, int]:
+def distributed_place() -> tuple[int, int]:
     """Return rank and world size of torch.distributed, without importing torch where nobody has."""
     torch = sys.modules.get("torch")
     distributed = getattr(torch, "distributed", None)
