@@ -26,17 +26,18 @@ def utc_now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-def code_version(file: Path = _OWN_FILE) -> dict[str, Any]:
-    """Return this package's version and, if a git repository tracks a file, its commit and whether there are changes.
+def code_version(path: Path = _OWN_FILE) -> dict[str, Any]:
+    """Return this package's version and, if a git repository tracks a path, its commit and whether there are changes.
 
-    A repository that merely encloses the file, such as one of a project with its own environment, does not count.
+    A repository that merely encloses the path, such as one of a project with its own environment, does not count.
 
     Args:
-        file: of this package, or of another program whose code trains.
+        path: a file of this package, or the folder of another program whose code trains.
     """
-    is_tracked = _git(file.parent, "ls-files", "--error-unmatch", "--", file.name) is not None
-    sha = _git(file.parent, "rev-parse", "HEAD") if is_tracked else None
-    dirty = _git(file.parent, "status", "--porcelain", "--untracked-files=no") if sha else None
+    folder, name = (path, ".") if path.is_dir() else (path.parent, path.name)
+    is_tracked = _git(folder, "ls-files", "--error-unmatch", "--", name) is not None
+    sha = _git(folder, "rev-parse", "HEAD") if is_tracked else None
+    dirty = _git(folder, "status", "--porcelain", "--untracked-files=no") if sha else None
     return {
         "adabatch_version": __version__,
         "git_sha": sha,
