@@ -26,6 +26,7 @@ from omegaconf.errors import (
 from adabatch.config.keys import KEYS, suggestion
 from adabatch.config.plugin_words import plugin_words
 from adabatch.config.schema import GROUPS, TrainConfig
+from adabatch.data.sizes import fill_sizes
 from adabatch.errors import ConfigError
 from adabatch.files import CONF_DIR
 from adabatch.schedules import SCHEDULE_KINDS, ScheduleConfig
@@ -62,10 +63,13 @@ def to_config(composed: DictConfig) -> TrainConfig:
     """Turn what Hydra composed into checked plain dataclasses.
 
     Raises:
-        ConfigError: if a value is missing, of the wrong type or out of range.
+        ConfigError: if a value is missing, of the wrong type or out of range, or if the sizes of the data set must be
+            read and cannot be.
     """
     for key in _added_keys(composed):
         raise ConfigError(f"unknown key {key}; only existing keys can be set, and +KEY=VALUE cannot add one.")
+    if OmegaConf.is_dict(composed._get_node("dataset")) and not OmegaConf.is_missing(composed, "dataset"):
+        fill_sizes(composed.dataset)
     config = OmegaConf.to_object(composed)
     if not isinstance(config, TrainConfig):
         raise ConfigError("the defaults list lacks base_train; the first entry of train.yaml must be base_train.")

@@ -7,12 +7,16 @@ from math import isfinite
 from typing import ClassVar
 
 from adabatch.data.names import DATASET_MODULES
-from adabatch.fields import Changes, KeyGroup, at_least, key, one_of, require
+from adabatch.fields import Changes, KeyGroup, Range, at_least, key, one_of, require
 
 
 @dataclass
 class DatasetConfig(KeyGroup):
-    """A data set by name. Its sizes are declared, so planning needs no data; loading verifies them."""
+    """A data set by name.
+
+    Its sizes are declared, or read off the data when a config is composed, so planning needs no data; loading verifies
+    them.
+    """
 
     PREFIX: ClassVar[str] = "dataset."
 
@@ -34,6 +38,19 @@ class DatasetConfig(KeyGroup):
     horizontal_flip: bool = key(False, doc="mirror training images at random")
     mean: list[float] = key(doc="subtracted from pixels between 0 and 1; one number or one per channel")
     std: list[float] = key(doc="what pixels are then divided by; one number or one per channel")
+    test_fraction: float = key(
+        0.2,
+        doc="share of each class that is for testing, in a folder of images without splits",
+        allowed=Range("more than 0 and less than 1", lambda value: 0 < value < 1),
+        shapes_micro_batch=False,
+        hash_rule=3,
+    )
+    digest: str | None = key(
+        None,
+        doc="of what was read off the data, filled in; other data are then refused; null: not read",
+        shapes_micro_batch=False,
+        hash_rule=3,
+    )
     num_workers: int = key(
         0,
         doc="processes that decode files, for each of training and test",

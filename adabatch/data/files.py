@@ -12,6 +12,8 @@ from adabatch.data.config import DatasetConfig
 from adabatch.errors import ConfigError, DataError
 
 ENVIRONMENT_VARIABLE = "ADABATCH_DATA"
+#: Sets that are no larger are kept on the device.
+MAX_RESIDENT_BYTES = 1 << 30
 
 
 def search_folders(config: DatasetConfig, extra: Sequence[str] = ()) -> list[Path]:
@@ -60,15 +62,25 @@ def download_once(name: str, folder: Path, fetch: Callable[[], object]) -> None:
         ) from error
 
 
-def verify_sizes(config: DatasetConfig, place: str, **found: int) -> None:
+def fits_on_device(config: DatasetConfig) -> bool:
+    """Return whether the images, as bytes, are few enough to be decoded once and kept on the device."""
+    num_samples = config.num_train_samples + config.num_test_samples
+    return num_samples * config.num_channels * config.image_size**2 <= MAX_RESIDENT_BYTES
+
+
+def verify_sizes(config: DatasetConfig, place: str, **found: int | str) -> None:
     """Compare keys of ``config``, such as ``num_train_samples``, with what was found at ``place``.
+
+    A digest is only compared if the config has one.
 
     Raises:
         ConfigError: for the first key that differs; names the key, its value, and the value found.
     """
     for key, value in found.items():
         declared = getattr(config, key)
-        if declared != value:
+        if key == "digest" and declared not in (None, value):
+            raise ConfigError(f"{place} does not hold the data that the config was made for: dataset.digest differs.")
+        if declared != value and key != "digest":
             raise ConfigError(f"dataset.{key} is {declared}; it must be {value}, as found in {place}.")
 
 

@@ -8,8 +8,15 @@ DATASET_MODULES = {
     "cifar100": "adabatch.data.cifar",
     "digits": "adabatch.data.digits",
     "fashion_mnist": "adabatch.data.fashion_mnist",
+    "image_folder": "adabatch.data.image_folder",
     "imagenet": "adabatch.data.imagenet",
     "synthetic": "adabatch.data.synthetic",
+}
+
+#: The data sets whose sizes need not be given: the module whose ``read_sizes(values)`` reads them off the data. It gets
+#: the values of the group's keys, without the missing ones, and returns values for those and for others.
+SIZE_MODULES = {
+    "image_folder": "adabatch.data.image_files",
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from adabatch.data.config import DatasetConfig
@@ -32,3 +34,11 @@ class PixelNormalizer:
         """Return images (n, C, H, W) in the memory format of the pixels."""
         images = pixels.to(self._dtype).mul_(self._scale).add_(self._shift)
         return images.permute(0, 3, 1, 2) if self._channels_last else images
+
+
+def finished_pixels(config: DatasetConfig, image_format: ImageFormat) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return the function from uint8 pixels (n, H, W, C) on the device to the images of `Source.iterate`."""
+    normalize = PixelNormalizer(config, 255.0, image_format)
+    if image_format.channels_last:
+        return normalize
+    return lambda pixels: normalize(pixels.permute(0, 3, 1, 2).contiguous())

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image
 from submitit.local.local import Controller
 
 from adabatch.config import CONF_DIR, config_hash
 from adabatch.config.compose import compose
 from adabatch.errors import ConfigError
+from launch.composition import sweep_composer
 from launch.config import load_cluster, load_sweep
 from launch.expand import Expansion, expand
 from launch.prepare import places_in_blocks, starting_order
@@ -351,3 +353,15 @@ def test_every_sweep_is_headed_by_its_command_and_its_needs():
         assert "# Needs: " in head
         assert "Costs: " in head
         assert yaml.safe_load(text)["name"] == name
+
+
+def test_sizes_that_are_read_off_the_data_are_those_of_a_single_run(tmp_path):
+    for split in ("train", "val"):
+        for name in ("cat", "dog"):
+            (tmp_path / split / name).mkdir(parents=True)
+            Image.new("L", (8, 8), 100).save(tmp_path / split / name / "1.png")
+    words = ["dataset=image_folder", f"dataset.root={tmp_path}", "network=tiny_cnn"]
+    with sweep_composer(None) as composer:
+        config = composer.compose(words)
+    assert config == compose(words)
+    assert config.dataset.num_train_samples == 2

@@ -1,0 +1,70 @@
+"""Image files to pixels, with Pillow; nothing here needs torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from adabatch.errors import DataError
+
+#: Pillow's modes of 8 bits or less a channel. Converting the others would cut off pixel values.
+_GREY_MODES = ("1", "L", "LA")
+_COLOR_MODES = ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB")
+#: The mode that an image is converted to, by its number of channels.
+MODES = {1: "L", 3: "RGB"}
+
+
+def is_grey(image: Image.Image) -> bool:
+    """Return whether an image has no colors."""
+    return image.mode in _GREY_MODES
+
+
+def open_image(path: str | Path) -> Image.Image:
+    """Open a file and read its size and mode, but not its pixels yet.
+
+    Raises:
+        DataError: if the file is no image, or has more than 8 bits a channel.
+    """
+    try:
+        image: Image.Image = Image.open(path)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise unreadable(path) from error
+    if image.mode not in _GREY_MODES + _COLOR_MODES:
+        mode = image.mode
+        image.close()
+        raise DataError(
+            f"{path} has pixels of Pillow's mode {mode}; they must have 8 bits a channel: convert the file."
+        )
+    return image
+
+
+def decode(path: str | Path, num_channels: int) -> Image.Image:
+    """Return a file's image, grey for one channel and RGB for three; transparency is dropped.
+
+    Raises:
+        DataError: if the file is truncated, corrupt, no image, or has more than 8 bits a channel.
+    """
+    with open_image(path) as image:
+        try:
+            return image.convert(MODES[num_channels])
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise unreadable(path) from error
+
+
+def decode_square(path: str | Path, num_channels: int, size: int) -> np.ndarray:
+    """Return the middle square of a file's image, scaled to ``size`` pixels: uint8 of shape (size, size, C).
+
+    Raises:
+        DataError: as for `decode`.
+    """
+    image = decode(path, num_channels)
+    if image.size != (size, size):
+        image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
+    return np.asarray(image).reshape(size, size, num_channels)
+
+
+def unreadable(path: str | Path) -> DataError:
+    """Return the error for a file that cannot be decoded."""
+    return DataError(f"{path} cannot be read as an image; it is truncated or corrupt.")

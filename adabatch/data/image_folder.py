@@ -1,0 +1,73 @@
+"""Folders of images of any layout of splits: small ones are decoded once, large ones by workers while training."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torchvision.transforms import v2
+
+from adabatch.data.config import DatasetConfig
+from adabatch.data.decoding import decode_square
+from adabatch.data.files import fits_on_device, verify_sizes
+from adabatch.data.image_files import ImageFiles, check_channels, digest_of, list_images
+from adabatch.data.image_samples import ImageSamples
+from adabatch.data.loaded import LoadedSource
+from adabatch.data.pixels import finished_pixels
+from adabatch.data.resident import resident_dataset
+from adabatch.data.source import Dataset, ImageFormat
+
+
+def load(config: DatasetConfig, image_format: ImageFormat) -> Dataset:
+    """Decode the images, or list those that workers will decode. See `adabatch.data.load_dataset`.
+
+    Either way an image is the middle square of its file, scaled to the image size; training images are then cropped
+    and mirrored at random, if the config says so.
+    """
+    check_channels(config.num_channels)
+    train, test = list_images(config.root, config.test_fraction)
+    verify_sizes(
+        config,
+        str(config.root),
+        num_train_samples=len(train.names),
+        num_test_samples=len(test.names),
+        num_classes=len(train.classes),
+        digest=digest_of(train, test),
+    )
+    if fits_on_device(config):
+        return resident_dataset(_decoded(train, config), _decoded(test, config), config, image_format)
+    return Dataset(
+        _source(train, config, image_format, augment=True), _source(test, config, image_format, augment=False)
+    )
+
+
+def _decoded(files: ImageFiles, config: DatasetConfig) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return images (N, H, W, C), uint8, and labels (N,)."""
+    size = config.image_size
+    images = np.empty((len(files.names), size, size, config.num_channels), dtype=np.uint8)
+    for place, name in enumerate(files.names):
+        images[place] = decode_square(files.folder / name, config.num_channels, size)
+    return torch.from_numpy(images), torch.tensor(files.labels)
+
+
+def _source(files: ImageFiles, config: DatasetConfig, image_format: ImageFormat, augment: bool) -> LoadedSource:
+    paths = [str(files.folder / name) for name in files.names]
+    samples = ImageSamples(paths, files.labels, config.num_channels, _Square(config, augment))
+    return LoadedSource(
+        samples, finished_pixels(config, image_format), image_format.device, config.num_workers, is_random=augment
+    )
+
+
+class _Square:
+    """Scales and crops an image, and with ``augment`` crops and mirrors it at random; workers get a pickled copy."""
+
+    def __init__(self, config: DatasetConfig, augment: bool) -> None:
+        self._size = (config.image_size, config.image_size)
+        crop = [v2.RandomCrop(config.image_size, padding=config.crop_padding)] if config.crop_padding else []
+        flip = [v2.RandomHorizontalFlip()] if config.horizontal_flip else []
+        self._augment = v2.Compose([*crop, *flip]) if augment and (crop or flip) else None
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        if image.size != self._size:
+            image = ImageOps.fit(image, self._size, Image.Resampling.BILINEAR)
+        return image if self._augment is None else self._augment(image)
