@@ -218,6 +218,17 @@ class TrainConfig(KeyGroup):
     tracker: TrackerConfig = MISSING
     checkpoint: CheckpointConfig = MISSING
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        shape = self.dataset.sample_shape
+        is_image = len(shape) == 3 and self.dataset.num_tokens is None
+        require(
+            is_image or self.network.path is not None,
+            "network.name",
+            self.network.name,
+            f"a network of your own where samples have the shape {list(shape)}, which is not that of images",
+        )
+
     def build_schedule(self, num_samples: int | None = None) -> Schedule:
         """Return the run's schedule.
 

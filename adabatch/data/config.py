@@ -7,7 +7,7 @@ from math import isfinite
 from typing import ClassVar
 
 from adabatch.data.names import DATASET_MODULES
-from adabatch.fields import Changes, KeyGroup, Range, at_least, key, one_of, require
+from adabatch.fields import Changes, KeyGroup, Range, at_least, key, null_or, one_of, require
 
 
 @dataclass
@@ -33,6 +33,18 @@ class DatasetConfig(KeyGroup):
     num_test_samples: int = key(doc="test samples", allowed=at_least(1), shapes_micro_batch=False)
     image_size: int = key(doc="height and width in pixels", allowed=at_least(1))
     num_channels: int = key(doc="channels of an image", allowed=at_least(1))
+    input_shape: list[int] | None = key(
+        None,
+        doc="shape of one sample; null: (num_channels, image_size, image_size)",
+        allowed=null_or(Range("a list of sizes from 1", lambda value: bool(value) and min(value) >= 1)),
+        hash_rule=3,
+    )
+    num_tokens: int | None = key(
+        None,
+        doc="samples are whole numbers below this one, such as token ids; null: they are real numbers",
+        allowed=null_or(at_least(1)),
+        hash_rule=3,
+    )
     num_classes: int = key(doc="classes", allowed=at_least(2))
     crop_padding: int = key(0, doc="pixels of padding for random crops; 0: no crops", allowed=at_least(0, "pixels"))
     horizontal_flip: bool = key(False, doc="mirror training images at random")
@@ -66,3 +78,10 @@ class DatasetConfig(KeyGroup):
             allowed = f"a list of 1 or dataset.num_channels={self.num_channels} finite numbers"
             require(is_list, f"dataset.{name}", values, allowed)
         require(all(value > 0 for value in self.std), "dataset.std", self.std, "a list of positive numbers")
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """The shape of one sample, as the network gets it; (C, H, W) for images."""
+        if self.input_shape is None:
+            return self.num_channels, self.image_size, self.image_size
+        return tuple(self.input_shape)

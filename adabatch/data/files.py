@@ -10,6 +10,7 @@ from filelock import FileLock
 
 from adabatch.data.config import DatasetConfig
 from adabatch.errors import ConfigError, DataError
+from adabatch.fields import require, shown
 
 ENVIRONMENT_VARIABLE = "ADABATCH_DATA"
 #: Sets that are no larger are kept on the device.
@@ -68,7 +69,7 @@ def fits_on_device(config: DatasetConfig) -> bool:
     return num_samples * config.num_channels * config.image_size**2 <= MAX_RESIDENT_BYTES
 
 
-def verify_sizes(config: DatasetConfig, place: str, **found: int | str) -> None:
+def verify_sizes(config: DatasetConfig, place: str, **found: object) -> None:
     """Compare keys of ``config``, such as ``num_train_samples``, with what was found at ``place``.
 
     A digest is only compared if the config has one.
@@ -81,7 +82,13 @@ def verify_sizes(config: DatasetConfig, place: str, **found: int | str) -> None:
         if key == "digest" and declared not in (None, value):
             raise ConfigError(f"{place} does not hold the data that the config was made for: dataset.digest differs.")
         if declared != value and key != "digest":
-            raise ConfigError(f"dataset.{key} is {declared}; it must be {value}, as found in {place}.")
+            raise ConfigError(f"dataset.{key} is {shown(declared)}; it must be {shown(value)}, as found in {place}.")
+
+
+def refuse_augmentation(config: DatasetConfig) -> None:
+    """Raise ConfigError if a config asks for crops or mirroring, for samples that are no pixels."""
+    for key, value in (("crop_padding", config.crop_padding), ("horizontal_flip", config.horizontal_flip)):
+        require(not value, f"dataset.{key}", value, f"{shown(type(value)())} for samples that are not uint8 images")
 
 
 def verify_labels(labels: list[int], num_classes: int, place: str) -> None:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from adabatch.data.decoding import MODES, decode_square, is_grey, open_image
 from adabatch.data.shares import rounded_share, stratified_counts
+from adabatch.data.statistics import NUM_IMAGES, mean_and_std
 from adabatch.errors import ConfigError, DataError
 
 _TRAIN = "train"
@@ -23,10 +24,8 @@ _TEST = ("test", "val", "valid", "validation")
 _IGNORED = ("Thumbs.db", "desktop.ini")
 #: Larger images than this are only made on request.
 _LARGEST_IMAGE_SIZE = 224
-#: Of how many training images the headers are read, and of how many the pixels.
-_NUM_HEADERS, _NUM_DECODED = 4096, 2048
-#: Digits of mean and std that are kept: fewer than two decoders of JPEG could differ in.
-_NUM_DIGITS = 4
+#: Of how many training images the headers are read.
+_NUM_HEADERS = 4096
 
 
 @dataclass(frozen=True)
@@ -106,8 +105,9 @@ def read_sizes(values: Mapping[str, Any]) -> dict[str, Any]:
     }
     check_channels(found["num_channels"])
     if not {"mean", "std"} <= values.keys():
-        decoded = sorted(by_chance[:_NUM_DECODED])
-        mean, std = _mean_and_std(train, decoded, found["num_channels"], found["image_size"])
+        decoded = sorted(by_chance[:NUM_IMAGES])
+        look = (found["num_channels"], found["image_size"])
+        mean, std = mean_and_std(decode_square(train.folder / train.names[place], *look) for place in decoded)
         found |= {"mean": mean, "std": std}
     return found
 
@@ -190,19 +190,3 @@ def _common_size(sizes: Sequence[tuple[int, int]]) -> int:
     if width == height and len(set(sizes)) == 1:
         return width
     return min(_LARGEST_IMAGE_SIZE, int(median(min(size) for size in sizes)))
-
-
-def _mean_and_std(
-    files: ImageFiles, places: Sequence[int], num_channels: int, size: int
-) -> tuple[list[float], list[float]]:
-    """Return mean and standard deviation of each channel, of pixels between 0 and 1."""
-    sums, squares = np.zeros(num_channels), np.zeros(num_channels)
-    for place in places:
-        pixels = decode_square(files.folder / files.names[place], num_channels, size) / 255.0
-        sums += pixels.sum((0, 1))
-        squares += (pixels**2).sum((0, 1))
-    num_pixels = len(places) * size * size
-    mean = sums / num_pixels
-    std = np.sqrt(np.maximum(0.0, squares / num_pixels - mean**2)).round(_NUM_DIGITS)
-    # Pixels that are all equal stay finite.
-    return mean.round(_NUM_DIGITS).tolist(), np.where(std > 0, std, 1.0).tolist()

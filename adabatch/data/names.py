@@ -11,12 +11,14 @@ DATASET_MODULES = {
     "image_folder": "adabatch.data.image_folder",
     "imagenet": "adabatch.data.imagenet",
     "synthetic": "adabatch.data.synthetic",
+    "tensors": "adabatch.data.tensors",
 }
 
 #: The data sets whose sizes need not be given: the module whose ``read_sizes(values)`` reads them off the data. It gets
 #: the values of the group's keys, without the missing ones, and returns values for those and for others.
 SIZE_MODULES = {
     "image_folder": "adabatch.data.image_files",
+    "tensors": "adabatch.data.arrays",
 }
 
 

@@ -42,3 +42,25 @@ def finished_pixels(config: DatasetConfig, image_format: ImageFormat) -> Callabl
     if image_format.channels_last:
         return normalize
     return lambda pixels: normalize(pixels.permute(0, 3, 1, 2).contiguous())
+
+
+def finished_values(config: DatasetConfig, image_format: ImageFormat) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return the function from samples (n, ...) on the device, floating-point or whole numbers, to those of `Source`.
+
+    Whole numbers stay what they are, as int64. Others are normalized if mean and std are not 0 and 1; mean and std of
+    each channel need samples (n, C, ...).
+    """
+    if config.num_tokens is not None:
+        return lambda samples: samples.to(torch.int64)
+    dtype, device = image_format.dtype, image_format.device
+    is_image = len(config.sample_shape) == 3
+    layout = torch.channels_last if image_format.channels_last and is_image else torch.contiguous_format
+    shape = (1, -1, *(1 for _ in config.sample_shape[1:]))
+    mean, std = (torch.tensor(values, dtype=dtype, device=device).view(shape) for values in (config.mean, config.std))
+    is_plain = set(config.mean) == {0.0} and set(config.std) == {1.0}
+
+    def finish(samples: torch.Tensor) -> torch.Tensor:
+        converted = samples.to(dtype)
+        return (converted if is_plain else (converted - mean) / std).contiguous(memory_format=layout)
+
+    return finish

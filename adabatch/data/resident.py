@@ -8,7 +8,7 @@ import torch
 
 from adabatch.data.augment import Augmentation, CropGather, draw_augmentation, to_device
 from adabatch.data.config import DatasetConfig
-from adabatch.data.pixels import PixelNormalizer
+from adabatch.data.pixels import PixelNormalizer, finished_values
 from adabatch.data.source import Dataset, ImageFormat
 
 #: Samples prepared at a time: small micro-batches share the call overhead, and larger chunks would leave CPU caches.
@@ -79,6 +79,53 @@ class ResidentSource:
             return None
         drawn = draw_augmentation(self.num_samples, seed, epoch, self._padding, self._flip)
         return drawn.of(on_host, self._device)
+
+
+class ResidentValues:
+    """Samples of any shape on the device, as the network gets them; see `Source`.
+
+    Args:
+        samples: (N, ...), floating-point or whole numbers.
+        labels: integers of shape (N,).
+        config: gives mean and std.
+        image_format: of the samples that `iterate` yields.
+    """
+
+    def __init__(
+        self, samples: torch.Tensor, labels: torch.Tensor, config: DatasetConfig, image_format: ImageFormat
+    ) -> None:
+        self._device = image_format.device
+        finish = finished_values(config, image_format)
+        self._samples = finish(samples.to(self._device))
+        is_image = len(config.sample_shape) == 3 and config.num_tokens is None
+        channels_last = image_format.channels_last and is_image
+        self._layout = torch.channels_last if channels_last else torch.contiguous_format
+        self._labels = labels.to(device=self._device, dtype=torch.int64)
+
+    @property
+    def num_samples(self) -> int:
+        """The number of samples."""
+        return len(self._labels)
+
+    def iterate(
+        self, epoch: int, seed: int, batches: Sequence[torch.Tensor]
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield samples and labels for each batch of indices; see `Source.iterate`."""
+        if not batches:
+            return
+        sizes = [len(batch) for batch in batches]
+        for chosen in to_device(torch.cat(tuple(batches)), self._device).split(sizes):
+            yield self._samples[chosen].contiguous(memory_format=self._layout), self._labels[chosen]
+
+
+def value_dataset(
+    train: tuple[torch.Tensor, torch.Tensor],
+    test: tuple[torch.Tensor, torch.Tensor],
+    config: DatasetConfig,
+    image_format: ImageFormat,
+) -> Dataset:
+    """Return a data set made of two pairs of samples (N, ...), floating-point or whole numbers, and labels (N,)."""
+    return Dataset(*(ResidentValues(*split, config, image_format) for split in (train, test)))
 
 
 def resident_dataset(

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from adabatch.data.names import SIZE_MODULES
 from adabatch.errors import ConfigError, DataError
+from adabatch.fields import shown
 
 #: Keys that may be given although they can be read off the data; they must agree with the data.
 _FACTS = ("num_train_samples", "num_test_samples", "num_classes", "input_shape", "num_tokens", "digest")
@@ -40,7 +41,7 @@ def _fill(dataset: DictConfig, given: Mapping[str, Any]) -> None:
         if given.get(key) is None:
             dataset[key] = value
         elif key in _FACTS and given[key] != value:
-            raise ConfigError(f"dataset.{key} is {given[key]}; it must be {value}, as found in the data.")
+            raise ConfigError(f"dataset.{key} is {given[key]}; it must be {shown(value)}, as found in the data.")
 
 
 @functools.cache

@@ -15,10 +15,10 @@ from torch import nn
 from adabatch.config import TrainConfig
 from adabatch.measure.cache import cache_key, measured_once
 from adabatch.measure.forecast import micro_batch_counts
-from adabatch.measure.probe import Probe
+from adabatch.measure.probe import Probe, random_samples
 from adabatch.measure.times import MicroBatchTime
 from adabatch.training.compiler import shielded_compiling
-from adabatch.training.engine import Engine
+from adabatch.training.engine import Engine, memory_layout
 
 #: Modes to try. CUDA graphs need a GPU; max-autotune is left out, since its kernel search takes longer than most runs.
 _MODES: dict[str, tuple[bool | str, ...]] = {"cpu": (True,), "cuda": (True, "reduce-overhead")}
@@ -124,14 +124,15 @@ def _gradient(config: TrainConfig, size: int, device: torch.device) -> torch.Ten
         if isinstance(module, nn.Dropout):
             module.p = 0.0  # a compiled network draws other random numbers
     data = config.dataset
-    layout = torch.channels_last if config.hardware.channels_last else torch.contiguous_format
+    layout = memory_layout(config)
     source = torch.Generator().manual_seed(0)
     with shielded_compiling():
         for _ in range(_CHECKED_MICRO_BATCHES):
-            pixels = torch.randn((size, data.num_channels, data.image_size, data.image_size), generator=source)
-            images = pixels.to(device=device, dtype=engine.dtype).contiguous(memory_format=layout)
+            samples = random_samples(data, size, source).to(device)
+            if samples.is_floating_point():
+                samples = samples.to(engine.dtype).contiguous(memory_format=layout)
             labels = torch.randint(0, data.num_classes, (size,), generator=source).to(device)
-            loss, _ = engine.forward(images, labels)
+            loss, _ = engine.forward(samples, labels)
             engine.backward(loss, _CHECKED_MICRO_BATCHES * size)
     gradients = [parameter.grad for parameter in engine.network.parameters() if parameter.grad is not None]
     return torch.cat([gradient.flatten().double() for gradient in gradients])

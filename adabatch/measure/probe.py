@@ -16,10 +16,10 @@ from statistics import median
 
 import torch
 
-from adabatch.config import CheckpointConfig, StepwiseScheduleConfig, TrainConfig
-from adabatch.data import Dataset
+from adabatch.config import CheckpointConfig, DatasetConfig, StepwiseScheduleConfig, TrainConfig
+from adabatch.data import Dataset, Source
 from adabatch.data.order import generator
-from adabatch.data.resident import ResidentSource
+from adabatch.data.resident import ResidentSource, ResidentValues
 from adabatch.data.source import ImageFormat
 from adabatch.errors import OutOfMemory, is_out_of_memory
 from adabatch.measure.times import Measurement, MicroBatchTime
@@ -66,7 +66,7 @@ def release_memory(device: torch.device) -> None:
 class _Repeated:
     """A source of any length that repeats another one's samples; see `Source`."""
 
-    def __init__(self, source: ResidentSource, num_samples: int) -> None:
+    def __init__(self, source: Source, num_samples: int) -> None:
         self._source = source
         self.num_samples = num_samples
 
@@ -231,12 +231,24 @@ class Probe:
         return median(durations) / source.num_samples
 
 
-def _random_source(config: TrainConfig, device: torch.device) -> ResidentSource:
+def random_samples(data: DatasetConfig, count: int, source: torch.Generator) -> torch.Tensor:
+    """Return samples (count, ...) of the data set's shape: token ids, int64, or normally distributed values."""
+    shape = (count, *data.sample_shape)
+    if data.num_tokens is not None:
+        return torch.randint(0, data.num_tokens, shape, generator=source)
+    return torch.randn(shape, generator=source)
+
+
+def _random_source(config: TrainConfig, device: torch.device) -> ResidentSource | ResidentValues:
     data, hardware = config.dataset, config.hardware
     count = min(data.num_train_samples, _MAX_IMAGES)
     source = generator("probe")
-    shape = (count, data.image_size, data.image_size, data.num_channels)
-    pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=source)
-    labels = torch.randint(0, data.num_classes, (count,), generator=source)
     image_format = ImageFormat(device, hardware.channels_last, DTYPES[hardware.precision])
+    if len(data.sample_shape) != 3 or data.num_tokens is not None:
+        samples = random_samples(data, count, source)
+        labels = torch.randint(0, data.num_classes, (count,), generator=source)
+        return ResidentValues(samples, labels, data, image_format)
+    channels, height, width = data.sample_shape
+    pixels = torch.randint(0, 256, (count, height, width, channels), dtype=torch.uint8, generator=source)
+    labels = torch.randint(0, data.num_classes, (count,), generator=source)
     return ResidentSource(pixels, labels, data, image_format, white=255.0, augment=True)

@@ -81,15 +81,18 @@ def check_network_name(name: str) -> None:
     raise ConfigError(f"network.name is {name}; it must be {allowed}.{hint}")
 
 
-def build_by_path(path: str, args: Mapping[str, Any], shape: Sequence[int], num_classes: int) -> nn.Module:
+def build_by_path(
+    path: str, args: Mapping[str, Any], shape: Sequence[int], num_classes: int, num_tokens: int | None = None
+) -> nn.Module:
     """Build the user's own network, or one of timm or torchvision, with fresh weights from torch's global generator.
 
     Args:
         path: ``module:Class`` of an nn.Module, ``timm:NAME`` or ``torchvision:NAME``.
         args: arguments besides those that follow from the data: ``num_channels`` (also under the names ``in_channels``
-            and ``in_chans``), ``num_classes``, ``image_size`` and ``input_shape``.
+            and ``in_chans``), ``num_classes``, ``image_size``, ``input_shape`` and ``num_tokens``.
         shape: of one sample, such as (C, H, W).
         num_classes: columns of the logits (n, num_classes) it returns.
+        num_tokens: of the vocabulary, if samples are token ids.
 
     Raises:
         ConfigError: if there is no such network, or it does not take these arguments.
@@ -108,7 +111,13 @@ def build_by_path(path: str, args: Mapping[str, Any], shape: Sequence[int], num_
         return build_from_torchvision(name, shape[0], num_classes, shape[-1], args)
     plugin = load(Kind.NETWORK, path, nn.Module)
     channels = dict.fromkeys(("num_channels", "in_channels", "in_chans"), shape[0])
-    wanted = {**channels, "num_classes": num_classes, "image_size": shape[-1], "input_shape": tuple(shape)}
+    of_data = {
+        "num_classes": num_classes,
+        "image_size": shape[-1],
+        "input_shape": tuple(shape),
+        "num_tokens": num_tokens,
+    }
+    wanted = {**channels, **of_data}
     network = call(plugin, "network", args, wanted)
     if not isinstance(network, nn.Module):
         raise ConfigError(

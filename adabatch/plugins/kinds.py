@@ -27,7 +27,13 @@ NAME_KEYS = {
 }
 #: What plug-ins of a kind are passed, besides the user's arguments, if their signatures name it.
 PASSED = {
-    Kind.NETWORK: ("num_channels", "in_channels", "in_chans", "num_classes", "image_size", "input_shape"),
+    Kind.NETWORK: (
+        *("num_channels", "in_channels", "in_chans"),
+        "num_classes",
+        "image_size",
+        "input_shape",
+        "num_tokens",
+    ),
     Kind.DATASET: ("root", "train", "split"),
     Kind.OPTIMIZER: ("lr", "learning_rate"),
     Kind.SCHEDULE: ("batch_size", "max_batch_size", "learning_rate", "num_samples", "num_epochs"),

@@ -35,25 +35,31 @@ def build_network_of(config: TrainConfig) -> nn.Module:
     data, network = config.dataset, config.network
     if network.path is None:
         return build_network(network.name, data.num_channels, data.num_classes, data.image_size)
-    shape = (data.num_channels, data.image_size, data.image_size)
-    built = build_by_path(network.path, network.args, shape, data.num_classes)
-    _check_output(built, network.path, shape, data.num_classes)
+    built = build_by_path(network.path, network.args, data.sample_shape, data.num_classes, data.num_tokens)
+    dtype = torch.float32 if data.num_tokens is None else torch.int64
+    _check_output(built, network.path, torch.zeros((2, *data.sample_shape), dtype=dtype), data.num_classes)
     return built
 
 
-def _check_output(network: nn.Module, path: str, shape: tuple[int, ...], num_classes: int) -> None:
+def _check_output(network: nn.Module, path: str, samples: torch.Tensor, num_classes: int) -> None:
     """Raise ConfigError unless a network of the user's maps two samples to logits (2, num_classes)."""
     was_training = network.training
     network.eval()
     with torch.random.fork_rng(devices=[]), torch.no_grad(), translated(f"network.path is {path}, whose forward"):
-        logits = network(torch.zeros((2, *shape)))
+        logits = network(samples)
     network.train(was_training)
     found = f"shape {tuple(logits.shape)}" if isinstance(logits, torch.Tensor) else f"a {type(logits).__name__}"
     if found != f"shape {(2, num_classes)}":
         raise ConfigError(
-            f"network.path is {path}; for 2 samples of shape {shape} it returns {found}; it must return logits of "
-            f"shape (2, {num_classes}), one column a class."
+            f"network.path is {path}; for 2 samples of shape {tuple(samples.shape[1:])} it returns {found}; it must "
+            f"return logits of shape (2, {num_classes}), one column a class."
         )
+
+
+def memory_layout(config: TrainConfig) -> torch.memory_format:
+    """Return how images and the weights of convolutions over them are stored; other samples have one layout only."""
+    channels_last = config.hardware.channels_last and len(config.dataset.sample_shape) == 3
+    return torch.channels_last if channels_last else torch.contiguous_format
 
 
 def searches_kernels(device: torch.device) -> bool:
@@ -74,9 +80,10 @@ class Engine:
         torch.manual_seed(config.seed)
         network = build_network_of(config)
         set_batch_norm_mode(network, config.batch_norm, config.ghost_batch_size)
-        layout = torch.channels_last if config.hardware.channels_last else torch.contiguous_format
+        layout = memory_layout(config)
         self.device = device
         self.dtype = DTYPES[config.hardware.precision]
+        self._input_dtype = self.dtype if data.num_tokens is None else torch.int64
         self.network = network.to(device=device, dtype=self.dtype).to(memory_format=layout)
         self.optimizer = build_optimizer(config.optimizer, self.network.parameters())
         self._world_size = world_size
@@ -92,15 +99,14 @@ class Engine:
         if world_size > 1:
             device_ids = [device] if device.type == "cuda" else None
             self._model = DistributedDataParallel(self.network, device_ids=device_ids, broadcast_buffers=False)
-            data = config.dataset
-            self._build_gradient_buckets((data.num_channels, data.image_size, data.image_size))
+            self._build_gradient_buckets(data.sample_shape)
 
-    def _build_gradient_buckets(self, image_shape: tuple[int, int, int]) -> None:
+    def _build_gradient_buckets(self, sample_shape: tuple[int, ...]) -> None:
         """Make DistributedDataParallel rebuild its gradient buckets now, as it does after a process's first backward.
 
         Otherwise the first update after a resume would sum the ranks' gradients in another order than without it.
         """
-        images = torch.zeros((2, *image_shape), device=self.device, dtype=self.dtype)
+        images = torch.zeros((2, *sample_shape), device=self.device, dtype=self._input_dtype)
         labels = torch.zeros(2, device=self.device, dtype=torch.int64)
         # This shape never recurs; don't compile it.
         with torch.compiler.set_stance("force_eager") if self._is_compiled else nullcontext():
@@ -151,14 +157,14 @@ class Engine:
         """
         (summed_loss * (self._world_size / update_samples)).backward()
 
-    def placeholder(self, image_shape: tuple[int, int, int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return images and labels for a rank that has no samples in a micro-batch; their loss is weighted by 0.
+    def placeholder(self, sample_shape: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return samples and labels for a rank that has no samples in a micro-batch; their loss is weighted by 0.
 
         Every rank must take part in the collectives. Synchronized BatchNorm counts samples, so the batch must be empty;
         the other modes reject an empty batch, and this rank's statistics are not used there.
         """
         count = 0 if self._empty_allowed else 2
-        images = torch.zeros((count, *image_shape), device=self.device, dtype=self.dtype)
+        images = torch.zeros((count, *sample_shape), device=self.device, dtype=self._input_dtype)
         return images, torch.zeros(count, device=self.device, dtype=torch.int64)
 
     def update(self) -> None:

@@ -146,7 +146,7 @@ class TrainingLoop:
         sizes_by_rank = self._split(update.num_samples).micro_batches
         for number, (part, *sizes) in enumerate(zip(parts, *sizes_by_rank, strict=True), 1):
             stopwatch.switch("data")
-            images, labels = next(batches) if len(part) else engine.placeholder(self._image_shape)
+            images, labels = next(batches) if len(part) else engine.placeholder(self.config.dataset.sample_shape)
             self._warm_up(images, labels, tuple(sizes))
             with engine.gradients(synchronize=number == len(parts)):
                 stopwatch.switch("forward")
@@ -168,11 +168,6 @@ class TrainingLoop:
 
     def _split(self, num_samples: int) -> UpdateSplit:
         return _cached_split(num_samples, self._ranks.world_size, self.config.max_micro_batch_size)
-
-    @property
-    def _image_shape(self) -> tuple[int, int, int]:
-        data = self.config.dataset
-        return data.num_channels, data.image_size, data.image_size
 
     def _warm_up(self, images: torch.Tensor, labels: torch.Tensor, sizes: tuple[int, ...]) -> None:
         """Compile and tune for a new micro-batch shape before training on it, and charge the time to growth.
