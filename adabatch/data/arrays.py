@@ -196,7 +196,7 @@ def _labels(place: str, labels: np.ndarray) -> np.ndarray:
 
 def _samples(place: str, samples: np.ndarray) -> np.ndarray:
     if samples.dtype == np.uint8:
-        return _images(place, samples)
+        return with_channels_last(samples, place)
     if samples.dtype.kind == "f":
         if not all(np.isfinite(chunk).all() for chunk in _chunks(samples)):
             raise DataError(f"{place} holds NaN or infinite values; every value must be finite.")
@@ -208,8 +208,12 @@ def _samples(place: str, samples: np.ndarray) -> np.ndarray:
     return samples
 
 
-def _images(place: str, images: np.ndarray) -> np.ndarray:
-    """Return images (N, H, W, C); which dimension holds the channels is seen from its being the smallest."""
+def with_channels_last(images: np.ndarray, place: str) -> np.ndarray:
+    """Return images (N, H, W, C); which dimension holds the channels is seen from its being the smallest.
+
+    Raises:
+        DataError: if it cannot be seen; ``place`` begins the sentence.
+    """
     if images.ndim == 3:
         return images[..., None]
     if images.ndim == 4:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import isfinite
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from adabatch.data.names import DATASET_MODULES
 from adabatch.fields import Changes, KeyGroup, Range, at_least, key, null_or, one_of, require
@@ -21,6 +21,8 @@ class DatasetConfig(KeyGroup):
     PREFIX: ClassVar[str] = "dataset."
 
     name: str = key(doc="the data set", allowed=one_of(*DATASET_MODULES))
+    path: str | None = key(None, doc="MODULE:NAME of a data set of your own, for dataset=by_path", hash_rule=3)
+    args: dict[str, Any] = key({}, doc="its arguments: dataset.args.NAME=VALUE", hash_rule=3)
     root: str | None = key(None, doc="the folder with the files; null: the usual places", changes=Changes.NOTHING)
     download: bool = key(False, doc="fetch the files if they are missing", changes=Changes.NOTHING)
     partial_batch: str = key(

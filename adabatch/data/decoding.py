@@ -65,6 +65,18 @@ def decode_square(path: str | Path, num_channels: int, size: int) -> np.ndarray:
     return np.asarray(image).reshape(size, size, num_channels)
 
 
+def pixels_of(image: Image.Image, place: str) -> np.ndarray:
+    """Return the pixels of an image in memory, uint8 of shape (H, W, C): one channel if it is grey, otherwise three.
+
+    Raises:
+        DataError: if it has more than 8 bits a channel; ``place`` begins the sentence.
+    """
+    if image.mode not in _GREY_MODES + _COLOR_MODES:
+        raise DataError(f"{place} has pixels of Pillow's mode {image.mode}; they must have 8 bits a channel.")
+    num_channels = 1 if is_grey(image) else 3
+    return np.array(image.convert(MODES[num_channels])).reshape(image.height, image.width, num_channels)
+
+
 def unreadable(path: str | Path) -> DataError:
     """Return the error for a file that cannot be decoded."""
     return DataError(f"{path} cannot be read as an image; it is truncated or corrupt.")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 from PIL import Image, ImageOps
-from torchvision.transforms import v2
 
 from adabatch.data.config import DatasetConfig
 from adabatch.data.decoding import decode_square
@@ -15,6 +14,7 @@ from adabatch.data.image_samples import ImageSamples
 from adabatch.data.loaded import LoadedSource
 from adabatch.data.pixels import finished_pixels
 from adabatch.data.resident import resident_dataset
+from adabatch.data.sample_transforms import pixel_augmentation
 from adabatch.data.source import Dataset, ImageFormat
 
 
@@ -63,9 +63,7 @@ class _Square:
 
     def __init__(self, config: DatasetConfig, augment: bool) -> None:
         self._size = (config.image_size, config.image_size)
-        crop = [v2.RandomCrop(config.image_size, padding=config.crop_padding)] if config.crop_padding else []
-        flip = [v2.RandomHorizontalFlip()] if config.horizontal_flip else []
-        self._augment = v2.Compose([*crop, *flip]) if augment and (crop or flip) else None
+        self._augment = pixel_augmentation(config) if augment else None
 
     def __call__(self, image: Image.Image) -> Image.Image:
         if image.size != self._size:

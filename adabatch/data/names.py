@@ -4,6 +4,7 @@ from __future__ import annotations
 
 #: Each name's module; its ``load(config, ImageFormat)`` implements `adabatch.data.load_dataset`.
 DATASET_MODULES = {
+    "by_path": "adabatch.data.by_path",
     "cifar10": "adabatch.data.cifar",
     "cifar100": "adabatch.data.cifar",
     "digits": "adabatch.data.digits",
@@ -17,6 +18,7 @@ DATASET_MODULES = {
 #: The data sets whose sizes need not be given: the module whose ``read_sizes(values)`` reads them off the data. It gets
 #: the values of the group's keys, without the missing ones, and returns values for those and for others.
 SIZE_MODULES = {
+    "by_path": "adabatch.data.by_path",
     "image_folder": "adabatch.data.image_files",
     "tensors": "adabatch.data.arrays",
 }

@@ -13,6 +13,7 @@ from adabatch.data.files import refuse_augmentation, verify_sizes
 from adabatch.data.loaded import LoadedSource
 from adabatch.data.pixels import finished_pixels, finished_values
 from adabatch.data.resident import resident_dataset, value_dataset
+from adabatch.data.sample_transforms import pixel_augmentation, transformed_pixels
 from adabatch.data.source import Dataset, ImageFormat
 
 
@@ -29,7 +30,7 @@ def load(config: DatasetConfig, image_format: ImageFormat) -> Dataset:
     train, test = (arrays.x_train, arrays.y_train), (arrays.x_test, arrays.y_test)
     if arrays.x_train.nbytes + arrays.x_test.nbytes > files.MAX_RESIDENT_BYTES:
         finish = (finished_pixels if arrays.are_images else finished_values)(config, image_format)
-        augment = _augmentation(config) if arrays.are_images else None
+        augment = pixel_augmentation(config) if arrays.are_images else None
         return Dataset(
             LoadedSource(_Rows(*train, augment), finish, image_format.device, config.num_workers, augment is not None),
             LoadedSource(_Rows(*test, None), finish, image_format.device, config.num_workers, False),
@@ -48,13 +49,6 @@ def as_tensor(samples: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.array(samples, dtype=np.int64 if wide else samples.dtype.newbyteorder("=")))
 
 
-def _augmentation(config: DatasetConfig) -> v2.Transform | None:
-    size = config.sample_shape[1:]
-    crop = [v2.RandomCrop(size, padding=config.crop_padding)] if config.crop_padding else []
-    flip = [v2.RandomHorizontalFlip()] if config.horizontal_flip else []
-    return v2.Compose([*crop, *flip]) if crop or flip else None
-
-
 class _Rows:
     """Samples of an array; see `adabatch.data.loaded.Samples`."""
 
@@ -69,6 +63,4 @@ class _Rows:
     def read(self, index: int) -> tuple[torch.Tensor, int]:
         """Return a sample, images as (H, W, C), and its label."""
         sample = as_tensor(self._samples[index])
-        if self._augment is not None:
-            sample = self._augment(sample.permute(2, 0, 1)).permute(1, 2, 0)
-        return sample, int(self._labels[index])
+        return transformed_pixels(sample, self._augment), int(self._labels[index])
