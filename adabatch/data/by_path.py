@@ -12,11 +12,12 @@ import torch
 
 from adabatch.data import files
 from adabatch.data.config import DatasetConfig
+from adabatch.data.division import divided
 from adabatch.data.files import refuse_augmentation, verify_sizes
 from adabatch.data.inputs import shape_keys
-from adabatch.data.loaded import LoadedSource
+from adabatch.data.loaded import LoadedSource, chosen
 from adabatch.data.pixels import finished_pixels, finished_values
-from adabatch.data.resident import ResidentSource, ResidentValues
+from adabatch.data.resident import ResidentSource, ResidentValues, taken
 from adabatch.data.sample_transforms import pixel_augmentation, transformed_pixels
 from adabatch.data.source import Dataset, ImageFormat, Source
 from adabatch.data.statistics import NUM_IMAGES, mean_and_std
@@ -119,26 +120,35 @@ def load(config: DatasetConfig, image_format: ImageFormat) -> Dataset:
     verify_sizes(config, str(config.path), **_facts(opened))
     if opened.train.first.dtype != torch.uint8:
         refuse_augmentation(config)
-    dataset = Dataset(
-        _source(opened, opened.train, config, image_format, augment=True),
-        _source(opened, opened.test, config, image_format, augment=False),
-    )
+    is_divided = config.limit is not None or config.validation > 0
+    labels = opened.labels(opened.train) if is_divided else torch.empty(0)
+
+    def make(indices: torch.Tensor | None, augment: bool) -> Source:
+        return _source(opened, opened.train, config, image_format, augment, indices)
+
+    trained, validation = divided(labels, config, make) if is_divided else (make(None, True), None)
+    dataset = Dataset(trained, _source(opened, opened.test, config, image_format, augment=False), validation)
     _open_once.cache_clear()  # what was read lies on the device now
     return dataset
 
 
 def _source(
-    opened: _Opened, split: UserSplit, config: DatasetConfig, image_format: ImageFormat, augment: bool
+    opened: _Opened,
+    split: UserSplit,
+    config: DatasetConfig,
+    image_format: ImageFormat,
+    augment: bool,
+    indices: torch.Tensor | None = None,
 ) -> Source:
     are_images = split.first.dtype == torch.uint8
     if opened.is_resident(split):
-        samples, labels = opened.read_all(split)
+        samples, labels = taken(opened.read_all(split), indices)
         _check(samples, int(labels.max()), config, split.place)
         if are_images:
             return ResidentSource(samples, labels, config, image_format, _WHITE, augment)
         return ResidentValues(samples, labels, config, image_format)
     finish = (finished_pixels if are_images else finished_values)(config, image_format)
-    fetched = _Fetched(split, config, augment and are_images)
+    fetched = chosen(_Fetched(split, config, augment and are_images), indices)
     return LoadedSource(fetched, finish, image_format.device, config.num_workers, is_random=augment)
 
 

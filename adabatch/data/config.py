@@ -7,7 +7,7 @@ from math import isfinite
 from typing import Any, ClassVar
 
 from adabatch.data.names import DATASET_MODULES
-from adabatch.fields import Changes, KeyGroup, Range, at_least, key, null_or, one_of, require
+from adabatch.fields import BELOW_ONE, Changes, KeyGroup, Range, at_least, key, null_or, one_of, require
 
 
 @dataclass
@@ -31,7 +31,28 @@ class DatasetConfig(KeyGroup):
         allowed=one_of("keep", "drop"),
         shapes_micro_batch=False,
     )
-    num_train_samples: int = key(doc="training samples", allowed=at_least(1), shapes_micro_batch=False)
+    num_train_samples: int = key(
+        doc="training samples; filled in where some are held out or left out",
+        allowed=at_least(1),
+        shapes_micro_batch=False,
+    )
+    limit: int | None = key(
+        None,
+        doc="train on at most so many samples, an equal share of each class; null: on all",
+        allowed=null_or(at_least(1, "sample")),
+        shapes_micro_batch=False,
+        hash_rule=3,
+    )
+    validation: float = key(
+        0.0,
+        doc="share of the training samples, of each class alike, that is held out to tune and to steer schedules by",
+        allowed=BELOW_ONE,
+        shapes_micro_batch=False,
+        hash_rule=3,
+    )
+    num_validation_samples: int = key(
+        0, doc="samples held out, filled in", allowed=at_least(0), shapes_micro_batch=False, hash_rule=3
+    )
     num_test_samples: int = key(doc="test samples", allowed=at_least(1), shapes_micro_batch=False)
     image_size: int = key(doc="height and width in pixels", allowed=at_least(1))
     num_channels: int = key(doc="channels of an image", allowed=at_least(1))

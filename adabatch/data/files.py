@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
 from adabatch.data.config import DatasetConfig
+from adabatch.data.shares import divided_counts
 from adabatch.errors import ConfigError, DataError
 from adabatch.fields import require, shown
 
@@ -65,11 +67,11 @@ def download_once(name: str, folder: Path, fetch: Callable[[], object]) -> None:
 
 def fits_on_device(config: DatasetConfig) -> bool:
     """Return whether the images, as bytes, are few enough to be decoded once and kept on the device."""
-    num_samples = config.num_train_samples + config.num_test_samples
+    num_samples = config.num_train_samples + config.num_validation_samples + config.num_test_samples
     return num_samples * config.num_channels * config.image_size**2 <= MAX_RESIDENT_BYTES
 
 
-def verify_sizes(config: DatasetConfig, place: str, **found: object) -> None:
+def verify_sizes(config: DatasetConfig, place: str, **found: Any) -> None:
     """Compare keys of ``config``, such as ``num_train_samples``, with what was found at ``place``.
 
     A digest is only compared if the config has one.
@@ -78,11 +80,30 @@ def verify_sizes(config: DatasetConfig, place: str, **found: object) -> None:
         ConfigError: for the first key that differs; names the key, its value, and the value found.
     """
     for key, value in found.items():
+        if key == "num_train_samples":
+            _verify_division(config, place, value)
+            continue
         declared = getattr(config, key)
         if key == "digest" and declared not in (None, value):
             raise ConfigError(f"{place} does not hold the data that the config was made for: dataset.digest differs.")
         if declared != value and key != "digest":
             raise ConfigError(f"dataset.{key} is {shown(declared)}; it must be {shown(value)}, as found in {place}.")
+
+
+def _verify_division(config: DatasetConfig, place: str, num_found: int) -> None:
+    trained, held_out = divided_counts(num_found, config.validation, config.limit)
+    is_divided = (trained, held_out) != (num_found, 0)
+    found = (
+        f"{num_found} found in {place}, after dataset.validation and dataset.limit"
+        if is_divided
+        else f"found in {place}"
+    )
+    for key, value in (("num_train_samples", trained), ("num_validation_samples", held_out)):
+        declared = getattr(config, key)
+        if declared != value:
+            raise ConfigError(
+                f"dataset.{key} is {declared}; it must be {value}, {'of' if is_divided else 'as'} {found}."
+            )
 
 
 def refuse_augmentation(config: DatasetConfig) -> None:

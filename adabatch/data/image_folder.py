@@ -8,14 +8,17 @@ from PIL import Image, ImageOps
 
 from adabatch.data.config import DatasetConfig
 from adabatch.data.decoding import decode_square
+from adabatch.data.division import divided
 from adabatch.data.files import fits_on_device, verify_sizes
 from adabatch.data.image_files import ImageFiles, check_channels, digest_of, list_images
 from adabatch.data.image_samples import ImageSamples
 from adabatch.data.loaded import LoadedSource
 from adabatch.data.pixels import finished_pixels
-from adabatch.data.resident import resident_dataset
+from adabatch.data.resident import ResidentSource
 from adabatch.data.sample_transforms import pixel_augmentation
-from adabatch.data.source import Dataset, ImageFormat
+from adabatch.data.source import Dataset, ImageFormat, Source
+
+_WHITE = 255.0
 
 
 def load(config: DatasetConfig, image_format: ImageFormat) -> Dataset:
@@ -34,11 +37,14 @@ def load(config: DatasetConfig, image_format: ImageFormat) -> Dataset:
         num_classes=len(train.classes),
         digest=digest_of(train, test),
     )
-    if fits_on_device(config):
-        return resident_dataset(_decoded(train, config), _decoded(test, config), config, image_format)
-    return Dataset(
-        _source(train, config, image_format, augment=True), _source(test, config, image_format, augment=False)
-    )
+    is_resident = fits_on_device(config)
+
+    def make(indices: torch.Tensor | None, augment: bool) -> Source:
+        used = train if indices is None else train.taken(indices.tolist())
+        return _source(used, config, image_format, augment, is_resident)
+
+    trained, validation = divided(torch.tensor(train.labels), config, make)
+    return Dataset(trained, _source(test, config, image_format, False, is_resident), validation)
 
 
 def _decoded(files: ImageFiles, config: DatasetConfig) -> tuple[torch.Tensor, torch.Tensor]:
@@ -50,12 +56,15 @@ def _decoded(files: ImageFiles, config: DatasetConfig) -> tuple[torch.Tensor, to
     return torch.from_numpy(images), torch.tensor(files.labels)
 
 
-def _source(files: ImageFiles, config: DatasetConfig, image_format: ImageFormat, augment: bool) -> LoadedSource:
+def _source(
+    files: ImageFiles, config: DatasetConfig, image_format: ImageFormat, augment: bool, is_resident: bool
+) -> Source:
+    if is_resident:
+        return ResidentSource(*_decoded(files, config), config, image_format, _WHITE, augment)
     paths = [str(files.folder / name) for name in files.names]
     samples = ImageSamples(paths, files.labels, config.num_channels, _Square(config, augment))
-    return LoadedSource(
-        samples, finished_pixels(config, image_format), image_format.device, config.num_workers, is_random=augment
-    )
+    finish = finished_pixels(config, image_format)
+    return LoadedSource(samples, finish, image_format.device, config.num_workers, is_random=augment)
 
 
 class _Square:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from adabatch.data.config import DatasetConfig
+from adabatch.data.division import divided
 from adabatch.data.files import locate, search_folders, verify_sizes
 from adabatch.data.image_samples import ImageSamples
-from adabatch.data.loaded import LoadedSource
+from adabatch.data.loaded import LoadedSource, chosen
 from adabatch.data.pixels import finished_pixels
 from adabatch.data.source import Dataset, ImageFormat
 from adabatch.errors import ConfigError
@@ -46,22 +48,31 @@ def load(config: DatasetConfig, image_format: ImageFormat) -> Dataset:
         num_channels=_NUM_CHANNELS,
         num_classes=len(train.classes),
     )
-    return Dataset(
-        _source(train, config, image_format, augment=True), _source(test, config, image_format, augment=False)
+    trained, validation = divided(
+        torch.tensor(train.targets),
+        config,
+        lambda indices, augment: _source(train, config, image_format, augment, indices),
     )
+    return Dataset(trained, _source(test, config, image_format, augment=False), validation)
 
 
-def _source(folder: ImageFolder, config: DatasetConfig, image_format: ImageFormat, augment: bool) -> LoadedSource:
+def _source(
+    folder: ImageFolder,
+    config: DatasetConfig,
+    image_format: ImageFormat,
+    augment: bool,
+    indices: torch.Tensor | None = None,
+) -> LoadedSource:
     """Return the images of a split.
 
     Args:
         augment: random resized crops, mirrored if the config says so; otherwise the centre crop.
+        indices: of the images that are used; None for all.
     """
     paths = [path for path, _ in folder.samples]
     samples = ImageSamples(paths, folder.targets, _NUM_CHANNELS, _transform(config, augment))
-    return LoadedSource(
-        samples, finished_pixels(config, image_format), image_format.device, config.num_workers, is_random=augment
-    )
+    finish = finished_pixels(config, image_format)
+    return LoadedSource(chosen(samples, indices), finish, image_format.device, config.num_workers, is_random=augment)
 
 
 def _list_folder(folder: Path) -> ImageFolder:

@@ -51,6 +51,26 @@ class Samples(Protocol):
         """
 
 
+class Chosen:
+    """Some of other samples, by their indices."""
+
+    def __init__(self, samples: Samples, indices: torch.Tensor) -> None:
+        self._samples = samples
+        self._indices = indices.numpy()
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def read(self, index: int) -> tuple[torch.Tensor, int]:
+        """Return a sample and its label; see `Samples.read`."""
+        return self._samples.read(int(self._indices[index]))
+
+
+def chosen(samples: Samples, indices: torch.Tensor | None) -> Samples:
+    """Return the samples at ``indices``; all of them for None."""
+    return samples if indices is None else Chosen(samples, indices)
+
+
 class LoadedSource:
     """Samples read on demand; see `adabatch.data.source.Source`.
 

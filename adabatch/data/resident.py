@@ -8,6 +8,7 @@ import torch
 
 from adabatch.data.augment import Augmentation, CropGather, draw_augmentation, to_device
 from adabatch.data.config import DatasetConfig
+from adabatch.data.division import divided
 from adabatch.data.pixels import PixelNormalizer, finished_values
 from adabatch.data.source import Dataset, ImageFormat
 
@@ -125,7 +126,17 @@ def value_dataset(
     image_format: ImageFormat,
 ) -> Dataset:
     """Return a data set made of two pairs of samples (N, ...), floating-point or whole numbers, and labels (N,)."""
-    return Dataset(*(ResidentValues(*split, config, image_format) for split in (train, test)))
+    trained, validation = divided(
+        train[1], config, lambda indices, _: ResidentValues(*taken(train, indices), config, image_format)
+    )
+    return Dataset(trained, ResidentValues(*test, config, image_format), validation)
+
+
+def taken(
+    samples: tuple[torch.Tensor, torch.Tensor], indices: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the samples at ``indices`` and their labels; all of them for None."""
+    return samples if indices is None else (samples[0][indices], samples[1][indices])
 
 
 def resident_dataset(
@@ -136,10 +147,12 @@ def resident_dataset(
     white: float = 255.0,
 ) -> Dataset:
     """Return a data set made of two pairs of images (N, H, W, C), uint8, and labels (N,)."""
-    return Dataset(
-        ResidentSource(*train, config, image_format, white, augment=True),
-        ResidentSource(*test, config, image_format, white, augment=False),
-    )
+
+    def make(indices: torch.Tensor | None, augment: bool) -> ResidentSource:
+        return ResidentSource(*taken(train, indices), config, image_format, white, augment)
+
+    trained, validation = divided(train[1], config, make)
+    return Dataset(trained, ResidentSource(*test, config, image_format, white, augment=False), validation)
 
 
 def _grouped(sizes: Sequence[int], chunk_size: int) -> Iterator[list[int]]:

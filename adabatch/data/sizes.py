@@ -15,16 +15,19 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from adabatch.data.names import SIZE_MODULES
+from adabatch.data.shares import divided_counts
 from adabatch.errors import ConfigError, DataError
 from adabatch.fields import shown
 
 #: Keys that may be given although they can be read off the data; they must agree with the data.
 _FACTS = ("num_train_samples", "num_test_samples", "num_classes", "input_shape", "num_tokens", "digest")
+#: Keys that say what is done with the samples; what the data hold does not depend on them.
+_DIVIDING = ("limit", "validation", "num_validation_samples", "transforms", "partial_batch", "num_workers")
 _MISSING = "???"
 
 
 def fill_sizes(dataset: DictConfig) -> None:
-    """Fill in the missing keys of a composed ``dataset`` group.
+    """Fill in the missing keys of a composed ``dataset`` group, and how many samples are trained on.
 
     Raises:
         ConfigError: if the data cannot be read, or differ from a given size.
@@ -33,15 +36,28 @@ def fill_sizes(dataset: DictConfig) -> None:
     given = {key: value for key, value in values.items() if value != _MISSING}
     if len(given) < len(values) and given.get("name") in SIZE_MODULES:
         _fill(dataset, given)
+    if not OmegaConf.is_missing(dataset, "num_train_samples"):
+        _divide(dataset)
 
 
 def _fill(dataset: DictConfig, given: Mapping[str, Any]) -> None:
-    found = _read_once(json.dumps(given, sort_keys=True))
+    found = _read_once(json.dumps({key: value for key, value in given.items() if key not in _DIVIDING}, sort_keys=True))
     for key, value in found.items():
         if given.get(key) is None:
             dataset[key] = value
         elif key in _FACTS and given[key] != value:
             raise ConfigError(f"dataset.{key} is {given[key]}; it must be {shown(value)}, as found in the data.")
+
+
+def _divide(dataset: DictConfig) -> None:
+    """Let ``num_train_samples`` be what is left after validation samples are held out and the limit is applied."""
+    validation, limit = dataset.validation, dataset.limit
+    if not 0 <= validation < 1 or (limit is not None and limit < 1) or not (validation or limit):
+        return  # out of range, which is reported with the other keys, or nothing to do
+    trained, held_out = divided_counts(dataset.num_train_samples, validation, limit)
+    if dataset.num_validation_samples not in (0, held_out):
+        raise ConfigError(f"dataset.num_validation_samples is {dataset.num_validation_samples}; it must be {held_out}.")
+    dataset.num_train_samples, dataset.num_validation_samples = trained, held_out
 
 
 @functools.cache

@@ -44,7 +44,8 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Dataset:
-    """Training images, augmented if the config says so, and test images, never augmented."""
+    """Training samples, augmented if the config says so; test and validation samples, never augmented."""
 
     train: Source
     test: Source
+    validation: Source | None = None

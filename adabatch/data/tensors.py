@@ -9,8 +9,9 @@ from torchvision.transforms import v2
 from adabatch.data import files
 from adabatch.data.arrays import check_labels, facts, read_arrays
 from adabatch.data.config import DatasetConfig
+from adabatch.data.division import divided
 from adabatch.data.files import refuse_augmentation, verify_sizes
-from adabatch.data.loaded import LoadedSource
+from adabatch.data.loaded import LoadedSource, chosen
 from adabatch.data.pixels import finished_pixels, finished_values
 from adabatch.data.resident import resident_dataset, value_dataset
 from adabatch.data.sample_transforms import pixel_augmentation, transformed_pixels
@@ -29,14 +30,28 @@ def load(config: DatasetConfig, image_format: ImageFormat) -> Dataset:
         refuse_augmentation(config)
     train, test = (arrays.x_train, arrays.y_train), (arrays.x_test, arrays.y_test)
     if arrays.x_train.nbytes + arrays.x_test.nbytes > files.MAX_RESIDENT_BYTES:
-        finish = (finished_pixels if arrays.are_images else finished_values)(config, image_format)
-        augment = pixel_augmentation(config) if arrays.are_images else None
-        return Dataset(
-            LoadedSource(_Rows(*train, augment), finish, image_format.device, config.num_workers, augment is not None),
-            LoadedSource(_Rows(*test, None), finish, image_format.device, config.num_workers, False),
-        )
+        return _loaded(train, test, arrays.are_images, config, image_format)
     make = resident_dataset if arrays.are_images else value_dataset
     return make(_tensors(*train), _tensors(*test), config, image_format)
+
+
+def _loaded(
+    train: tuple[np.ndarray, np.ndarray],
+    test: tuple[np.ndarray, np.ndarray],
+    are_images: bool,
+    config: DatasetConfig,
+    image_format: ImageFormat,
+) -> Dataset:
+    """Return a data set of which samples are read while training."""
+    finish = (finished_pixels if are_images else finished_values)(config, image_format)
+
+    def make(split: tuple[np.ndarray, np.ndarray], indices: torch.Tensor | None, augment: bool) -> LoadedSource:
+        transform = pixel_augmentation(config) if augment and are_images else None
+        rows = chosen(_Rows(*split, transform), indices)
+        return LoadedSource(rows, finish, image_format.device, config.num_workers, is_random=transform is not None)
+
+    trained, validation = divided(torch.from_numpy(train[1]), config, lambda *part: make(train, *part))
+    return Dataset(trained, make(test, None, False), validation)
 
 
 def _tensors(samples: np.ndarray, labels: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:

@@ -93,7 +93,8 @@ def forecast(config: TrainConfig, measurement: Measurement) -> Forecast:
     computing = sum(count * measurement.micro_batch_seconds(size) for size, count in counts.items())
     starting = sum(row.first_seconds for row in {measurement.nearest(size) for size in counts})
     updates = sum(count_updates(config).values())
-    test_samples = math.ceil(config.dataset.num_test_samples / config.hardware.world_size)
+    tested = config.dataset.num_test_samples + config.dataset.num_validation_samples
+    test_samples = math.ceil(tested / config.hardware.world_size)
     return Forecast(
         train_seconds=computing + starting + updates * measurement.update_seconds,
         growth_seconds=sum(measurement.nearest(size).growth_seconds for size in counts),

@@ -129,7 +129,7 @@ class EpochRow:
     backward_seconds: float = _seconds("gradients; with several ranks also their averaging")
     update_seconds: float = _seconds("optimizer steps")
     growth_seconds: float = _seconds("compiling and tuning for new micro-batch shapes, once a run")
-    test_seconds: float = _seconds("testing")
+    test_seconds: float = _seconds("testing, of validation samples too")
     elapsed_seconds: float = column(
         "training and growth since the start; speedups are ratios of it",
         Kind.SECONDS,
@@ -148,6 +148,12 @@ class EpochRow:
         of_run=OfRun.SUM,
     )
     save_seconds: float = _seconds("writing rows and checkpoints; time after a row's numbers goes into the next row")
+    validation_loss: float | None = column(
+        "mean over the validation samples after the epoch", of_run=OfRun.FINAL, since="0.2.0", default=None
+    )
+    validation_accuracy: float | None = column(
+        "of the validation samples after the epoch", Kind.FRACTION, of_run=OfRun.FINAL, since="0.2.0", default=None
+    )
 
 
 _FIELDS = {entry.name: entry for entry in dataclasses.fields(EpochRow)}

@@ -48,6 +48,8 @@ class Summary:
     test_loss: float | None = None
     test_accuracy: float | None = None
     test_top5_accuracy: float | None = None
+    validation_loss: float | None = None
+    validation_accuracy: float | None = None
     best_test_accuracy: float | None = None
     best_epoch: int | None = None
     train_seconds: float | None = None

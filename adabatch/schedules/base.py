@@ -15,13 +15,16 @@ from adabatch.schedules.progress import Progress
 
 @dataclass(frozen=True, slots=True)
 class Signals:
-    """Measurements from training that a schedule may react to; open-loop schedules ignore them.
+    """Measurements that a schedule may react to; open-loop schedules ignore them. None of them is of the test set.
 
     Attributes:
         train_loss: mean loss over the samples of the last finished epoch; None before that.
+        validation_loss, validation_accuracy: of the validation samples after that epoch; None without any.
     """
 
     train_loss: float | None = None
+    validation_loss: float | None = None
+    validation_accuracy: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,7 +115,7 @@ class TrainingLoop:
         """Make the remaining updates of this epoch, and return the last one."""
         config, samples = self.config, self._dataset.train.num_samples
         self._set_sync_interval()
-        signals = Signals(self.rows[-1].train_loss if self.rows else None)
+        signals = self._signals()
         self._stopwatch.switch("data")
         updates = list(plan_updates(self._schedule, self.progress, samples, config.dataset.partial_batch, signals))
         order = epoch_order(samples, config.seed, self.progress.epoch)
@@ -134,6 +134,12 @@ class TrainingLoop:
             if update is updates[-1] or self._ranks_sync_after(update):
                 self._save_or_stop()
         return updates[-1] if updates else self._last_update_of_epoch()
+
+    def _signals(self) -> Signals:
+        if not self.rows:
+            return Signals()
+        last = self.rows[-1]
+        return Signals(last.train_loss, last.validation_loss, last.validation_accuracy)
 
     def _make_update(
         self,
@@ -224,11 +230,12 @@ class TrainingLoop:
         test = self._test()
         if not math.isfinite(test.loss):  # the last update may be the first with non-finite weights or statistics
             self._fail_non_finite("test")
+        validation = self._validate()
         self._stopwatch.switch("save")
         uses = self._ranks.sum_over_ranks(self.ledger.uses)
         dropped = self.ledger.close_epoch(self.progress.epoch, last.batch_size, uses)
         seconds = self.seconds()
-        self.rows.append(self._row(last, train, test, dropped, seconds))
+        self.rows.append(self._row(last, train, test, validation, dropped, seconds))
         # Time from here on (starting with writing this row) goes into the next row.
         self._seconds_at_epoch = seconds
         self._reporter.on_epoch(self.rows)
@@ -250,8 +257,24 @@ class TrainingLoop:
             write_correctness(self._run_dir.test_correct, over_ranks)
         return metrics
 
+    def _validate(self) -> Metrics | None:
+        """Return the metrics of the validation samples; None if there are none."""
+        source = self._dataset.validation
+        if source is None:
+            return None
+        metrics = evaluate(self._engine, source, self.config.dataset.num_classes, self._ranks)
+        if not math.isfinite(metrics.loss):
+            self._fail_non_finite("validation")
+        return metrics
+
     def _row(
-        self, last: PlannedUpdate, train: Metrics, test: Metrics, dropped: int, total: dict[str, float]
+        self,
+        last: PlannedUpdate,
+        train: Metrics,
+        test: Metrics,
+        validation: Metrics | None,
+        dropped: int,
+        total: dict[str, float],
     ) -> EpochRow:
         epoch = {span: total[span] - self._seconds_at_epoch[span] for span in SPANS}
         split = self._split(min(last.batch_size, self._dataset.train.num_samples))
@@ -274,6 +297,8 @@ class TrainingLoop:
             test_top5_accuracy=test.top5_accuracy,
             samples_dropped=dropped,
             save_seconds=epoch["save"],
+            validation_loss=validation.loss if validation else None,
+            validation_accuracy=validation.accuracy if validation else None,
         )
 
     def _last_update_of_epoch(self) -> PlannedUpdate:

@@ -107,11 +107,13 @@ class MainReporter(Reporter):
             self.write_rows()
         self._elapsed_seconds = row.elapsed_seconds
         self._tracker.log(row_to_dict(row))
+        validated = row.validation_accuracy
         line = (
             f"epoch {row.epoch}/{self._num_epochs}  batch {row.batch_size} = {row.micro_batch_size} x "
             f"{row.accumulation_steps} x {row.world_size}  learning rate {row.learning_rate:.4g}  "
             f"train loss {row.train_loss:.4f}  test loss {row.test_loss:.4f}  "
-            f"test accuracy {100 * row.test_accuracy:.2f} %  {row.train_seconds:.2f} s"
+            + (f"validation accuracy {100 * validated:.2f} %  " if validated is not None else "")
+            + f"test accuracy {100 * row.test_accuracy:.2f} %  {row.train_seconds:.2f} s"
         )
         _log.info("%s", line)
         if self._bar:

@@ -15,10 +15,16 @@ from adabatch.config import (
 )
 from adabatch.config.compose import compose, composer, option_names
 from adabatch.config.schema import GROUPS
+from adabatch.data.names import SIZE_MODULES
 from adabatch.errors import ConfigError
 from adabatch.schedules import tabulate
 
-OPTIONS = [(group, option) for group in (*GROUPS, "checkpoint") for option in option_names(group)]
+OPTIONS = [
+    (group, option)
+    for group in (*GROUPS, "checkpoint")
+    for option in option_names(group)
+    if option not in SIZE_MODULES  # those read the data
+]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,0 +1,51 @@
+"""Which training samples are trained on, and which are held out for validation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+
+from adabatch.data.config import DatasetConfig
+from adabatch.data.order import generator
+from adabatch.data.shares import rounded_share, stratified_counts
+
+_Part = TypeVar("_Part")
+
+
+def divided(
+    labels: torch.Tensor, config: DatasetConfig, make: Callable[[torch.Tensor | None, bool], _Part]
+) -> tuple[_Part, _Part | None]:
+    """Return what ``make`` makes of the samples to train on and of those for validation, None if there are none.
+
+    Both depend on the labels alone, not on the run's seed, so all runs on a data set share them. The validation samples
+    do not depend on ``dataset.limit``, and a smaller limit takes some of a larger one's samples.
+
+    Args:
+        labels: of all training samples, integers of shape (N,).
+        config: gives ``validation`` and ``limit``.
+        make: called with indices in increasing order, or None for all samples, and with whether they are augmented.
+    """
+    limit = len(labels) if config.limit is None else config.limit
+    if not config.validation and limit >= len(labels):
+        return make(None, True), None
+    indices = torch.arange(len(labels))
+    held_out = _stratified(indices, labels, rounded_share(len(labels), config.validation), "validation")
+    is_left = torch.ones(len(labels), dtype=torch.bool)
+    is_left[held_out] = False
+    left = indices[is_left]
+    trained = _stratified(left, labels, limit, "limit") if limit < len(left) else left
+    return make(trained, True), make(held_out, False) if config.validation else None
+
+
+def _stratified(indices: torch.Tensor, labels: torch.Tensor, total: int, purpose: str) -> torch.Tensor:
+    """Return ``total`` of the indices, the same share of each class, in increasing order."""
+    chosen_labels = labels[indices]
+    counts = chosen_labels.bincount().tolist()
+    by_class = indices[chosen_labels.argsort(stable=True)].split(counts)
+    parts = [
+        members[torch.randperm(len(members), generator=generator("subset", purpose, label))[:count]]
+        for label, (members, count) in enumerate(zip(by_class, stratified_counts(counts, total), strict=True))
+    ]
+    return torch.cat(parts).sort().values
