@@ -40,6 +40,7 @@ does not affect its results; brackets hold the allowed values:
 
 {keys}
 
+  --quick            end within about a minute, with few samples and epochs; it proves nothing
   --cfg job          print the composed config, without training
   --config-dir DIR   add your own options: DIR/dataset/NAME.yaml and so on
   --help             this page, which a call without arguments shows, too
@@ -87,7 +88,7 @@ def main(program: str = "python -m adabatch") -> int:
     Args:
         program: how the command is called, for its help.
     """
-    words = sys.argv[1:]
+    words = ["quick=true" if word == "--quick" else word for word in sys.argv[1:]]
     if not words:
         print(_help_text(program), file=sys.stderr)
         return EXIT_USAGE

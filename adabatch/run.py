@@ -20,6 +20,7 @@ from adabatch.config import (
     to_dict,
     with_measured,
 )
+from adabatch.config.quick import quick_name
 from adabatch.errors import (
     EXIT_DONE,
     EXIT_FAILED,
@@ -57,7 +58,8 @@ def default_run_dir(config: TrainConfig) -> Path:
     folder = Path("runs", "single", f"{config.dataset.name}-{config.network.name}")
     name = f"{config.schedule.kind}_{config.schedule.batch_size}-seed_{config.seed}"
     hashes = [config_hash(config, rule).rpartition("-")[2] for rule in range(1, HASH_RULE + 1)]
-    folders = [folder / f"{name}-{digits[:_HASH_DIGITS]}" for digits in hashes]
+    suffix = quick_name("") if config.quick else ""
+    folders = [folder / f"{name}-{digits[:_HASH_DIGITS]}{suffix}" for digits in hashes]
     for earlier in map(RunDir, folders[:-1]):
         if earlier.config.exists() and not _differences(config, load_config(earlier.config)):
             return earlier.path
@@ -71,6 +73,8 @@ def run_config(config: TrainConfig) -> int:
         ConfigError: if the run directory holds another config, or another process is training in it.
     """
     run_dir = RunDir(config.run_dir or default_run_dir(config))
+    if config.quick:
+        print(f"a quick look in {run_dir.path}: cut down to end within about a minute; it proves nothing")
     saved = _matching_saved_config(config, run_dir)
     return _run(saved or config, run_dir)
 

@@ -89,6 +89,7 @@ def remarks(data: Data, matching: Matching, measure: Measure) -> Iterator[str]:
         yield from _outlier_remark(str(group), cell, logs)
     yield from _interim_remark(data)
     yield from _resolution_remark(data, matching, measure)
+    yield from _quick_remark(data)
 
 
 def _drift_remark(group: str, cell: pd.DataFrame, logs: np.ndarray) -> Iterator[str]:
@@ -136,3 +137,10 @@ def _resolution_remark(data: Data, matching: Matching, measure: Measure) -> Iter
             f"{listed}: the number of test samples is unknown ({key}), so the intervals of {measure.quality.name} are "
             f"not kept at least as wide as one sample; import-csv is told it by --set {key}=N"
         )
+
+
+def _quick_remark(data: Data) -> Iterator[str]:
+    quick = data.runs.reindex(columns=["quick"]).quick.eq(True)
+    if quick.any():
+        names = ", ".join(sorted(data.runs[quick].sweep.dropna().astype(str).unique())) or f"{quick.sum()} runs"
+        yield f"{names}: a quick look at few samples and epochs, which proves nothing"

@@ -18,7 +18,7 @@ from adabatch.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, ConfigError
 from adabatch.terminal import print_renderable, run_command
 from adabatch.verb_help import VERSION, help_of, list_verbs, name_of, summary
 from launch.cancel import cancel
-from launch.config import ClusterConfig, SweepConfig, load_cluster, load_sweep
+from launch.config import ClusterConfig, SweepConfig, load_cluster, load_sweep, quick_sweep
 from launch.expand import Expansion, expand
 from launch.forecast import CellForecast, forecast_cells
 from launch.lint import Finding, check_codes, lint
@@ -84,6 +84,11 @@ def _add_sweep_arguments(parser: argparse.ArgumentParser, words_help: str) -> No
     parser.add_argument("--config-dir", type=Path, help="a folder with your own options, sweeps and clusters")
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="the folder that holds the sweeps' folders")
     parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="one seed, the first value of each grid key, few samples and epochs: a look that proves nothing",
+    )
+    parser.add_argument(
         "--allow", action="append", default=[], metavar="CODE", help="a lint code to allow; recorded in every run"
     )
 
@@ -124,6 +129,9 @@ def _expand(options: argparse.Namespace, words: _Arguments) -> tuple[Expansion, 
     if options.config_dir is not None and not options.config_dir.is_dir():
         raise ConfigError(f"--config-dir is {options.config_dir}; it must be an existing folder.")
     sweep: SweepConfig = load_sweep(words.names.get("sweep", "(not given)"), words.sweep, options.config_dir)
+    if options.quick:
+        sweep = quick_sweep(sweep)
+        print(f"a quick look at {sweep.name}: few samples and epochs, one seed; it proves nothing", file=sys.stderr)
     expansion = expand(sweep, words.overrides, options.runs_dir, options.config_dir)
     check_own_code(expansion.runs)
     return expansion, lint(expansion)

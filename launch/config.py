@@ -15,6 +15,7 @@ from yaml import YAMLError
 
 from adabatch.config.compose import unknown_key
 from adabatch.config.keys import suggestion
+from adabatch.config.quick import quick_name
 from adabatch.errors import ConfigError
 from adabatch.fields import require, require_choice
 from adabatch.files import CONF_DIR
@@ -221,6 +222,20 @@ def load_sweep(name: str, words: Words, config_dir: Path | None = None) -> Sweep
         ConfigError: for an unknown sweep, key or value.
     """
     return _load(SweepConfig, "sweep", name, words, config_dir)
+
+
+def quick_sweep(sweep: SweepConfig) -> SweepConfig:
+    """Return a sweep for a quick look: every arm, the first value of each key of the grid, the first seed."""
+    grid = {key: values[:1] for key, values in sweep.grid.items()}
+    kept = {f"{key}={value}" for key, values in grid.items() for value in values}
+    return dataclasses.replace(
+        sweep,
+        name=quick_name(sweep.name),
+        overrides=[*sweep.overrides, "quick=true"],
+        grid=grid,
+        seeds=sweep.seeds[:1],
+        exceptions={condition: arms for condition, arms in sweep.exceptions.items() if condition in kept},
+    )
 
 
 def load_cluster(name: str, words: Words, config_dir: Path | None = None) -> ClusterConfig:

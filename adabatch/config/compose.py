@@ -25,8 +25,9 @@ from omegaconf.errors import (
 
 from adabatch.config.keys import KEYS, suggestion
 from adabatch.config.plugin_words import plugin_words
+from adabatch.config.quick import cut_down
 from adabatch.config.schema import GROUPS, TrainConfig
-from adabatch.data.sizes import fill_sizes
+from adabatch.data.sizes import count_used, fill_sizes
 from adabatch.errors import ConfigError
 from adabatch.files import CONF_DIR
 from adabatch.schedules import SCHEDULE_KINDS, ScheduleConfig
@@ -70,6 +71,9 @@ def to_config(composed: DictConfig) -> TrainConfig:
         raise ConfigError(f"unknown key {key}; only existing keys can be set, and +KEY=VALUE cannot add one.")
     if OmegaConf.is_dict(composed._get_node("dataset")) and not OmegaConf.is_missing(composed, "dataset"):
         fill_sizes(composed.dataset)
+        if composed.quick:
+            cut_down(composed)
+        count_used(composed.dataset)
     config = OmegaConf.to_object(composed)
     if not isinstance(config, TrainConfig):
         raise ConfigError("the defaults list lacks base_train; the first entry of train.yaml must be base_train.")

@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from adabatch.config.keys import KEYS, changes
+from adabatch.config.keys import KEYS, changes, flatten
 from adabatch.config.schema import TrainConfig
 from adabatch.fields import Changes
 
@@ -51,14 +51,15 @@ def matches_hash(config: TrainConfig | Mapping[str, Any], recorded: str) -> bool
 def defaults_since(recorded: str | None) -> dict[str, Any]:
     """Return the defaults of keys newer than a hash's rule: the values that a config of its time had without saying so.
 
+    They are flat, as those of `adabatch.config.keys.flatten`.
+
     Keys of schedules are left out: they belong to one kind of schedule each.
     """
     rule = None if recorded is None else hash_rule(recorded)
     if rule is None:
         return {}
     newer = (key for key in KEYS.values() if key.facts.hash_rule > rule and not key.name.startswith("schedule."))
-    # A mapping's default is empty: it has no column.
-    return {key.name: key.default for key in newer if not isinstance(key.default, dict)}
+    return flatten({key.name: key.default for key in newer})
 
 
 def _hashed(values: Mapping[str, Any], rule: int, prefix: str = "") -> dict[str, Any]:

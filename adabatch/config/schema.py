@@ -204,6 +204,12 @@ class TrainConfig(KeyGroup):
         doc="cap on the samples of one forward and backward on one device; null: none; auto: measured",
         allowed=Range("null, auto or at least 1", _is_count_or_auto),
     )
+    quick: bool = key(
+        False,
+        doc="cut the run down to a look of about a minute that proves nothing; --quick",
+        shapes_micro_batch=False,
+        hash_rule=3,
+    )
     batch_norm: str = key(
         "micro",
         doc="what BatchNorm normalizes over: micro-batch, ghost batches within it, or all ranks",

@@ -12,7 +12,7 @@ import torch
 
 from adabatch.data import files
 from adabatch.data.config import DatasetConfig
-from adabatch.data.division import divided
+from adabatch.data.division import divided, test_indices
 from adabatch.data.files import refuse_augmentation, verify_sizes
 from adabatch.data.inputs import shape_keys
 from adabatch.data.loaded import LoadedSource, chosen
@@ -127,7 +127,8 @@ def load(config: DatasetConfig, image_format: ImageFormat) -> Dataset:
         return _source(opened, opened.train, config, image_format, augment, indices)
 
     trained, validation = divided(labels, config, make) if is_divided else (make(None, True), None)
-    dataset = Dataset(trained, _source(opened, opened.test, config, image_format, augment=False), validation)
+    tested = None if config.test_limit is None else test_indices(opened.labels(opened.test), config)
+    dataset = Dataset(trained, _source(opened, opened.test, config, image_format, False, tested), validation)
     _open_once.cache_clear()  # what was read lies on the device now
     return dataset
 

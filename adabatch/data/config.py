@@ -50,6 +50,13 @@ class DatasetConfig(KeyGroup):
         shapes_micro_batch=False,
         hash_rule=3,
     )
+    test_limit: int | None = key(
+        None,
+        doc="test on at most so many samples, an equal share of each class; null: on all; for quick looks",
+        allowed=null_or(at_least(1, "sample")),
+        shapes_micro_batch=False,
+        hash_rule=3,
+    )
     num_validation_samples: int = key(
         0, doc="samples held out, filled in", allowed=at_least(0), shapes_micro_batch=False, hash_rule=3
     )

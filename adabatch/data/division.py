@@ -39,6 +39,18 @@ def divided(
     return make(trained, True), make(held_out, False) if config.validation else None
 
 
+def test_indices(labels: torch.Tensor, config: DatasetConfig) -> torch.Tensor | None:
+    """Return the indices of the test samples that are used, in increasing order; None for all.
+
+    Args:
+        labels: of all test samples, integers of shape (N,).
+        config: gives ``test_limit``.
+    """
+    if config.test_limit is None or config.test_limit >= len(labels):
+        return None
+    return _stratified(torch.arange(len(labels)), labels, config.test_limit, "test_limit")
+
+
 def _stratified(indices: torch.Tensor, labels: torch.Tensor, total: int, purpose: str) -> torch.Tensor:
     """Return ``total`` of the indices, the same share of each class, in increasing order."""
     chosen_labels = labels[indices]

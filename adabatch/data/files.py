@@ -83,6 +83,8 @@ def verify_sizes(config: DatasetConfig, place: str, **found: Any) -> None:
         if key == "num_train_samples":
             _verify_division(config, place, value)
             continue
+        if key == "num_test_samples" and config.test_limit is not None:
+            value = min(value, config.test_limit)
         declared = getattr(config, key)
         if key == "digest" and declared not in (None, value):
             raise ConfigError(f"{place} does not hold the data that the config was made for: dataset.digest differs.")

@@ -8,7 +8,7 @@ from PIL import Image, ImageOps
 
 from adabatch.data.config import DatasetConfig
 from adabatch.data.decoding import decode_square
-from adabatch.data.division import divided
+from adabatch.data.division import divided, test_indices
 from adabatch.data.files import fits_on_device, verify_sizes
 from adabatch.data.image_files import ImageFiles, check_channels, digest_of, list_images
 from adabatch.data.image_samples import ImageSamples
@@ -44,6 +44,9 @@ def load(config: DatasetConfig, image_format: ImageFormat) -> Dataset:
         return _source(used, config, image_format, augment, is_resident)
 
     trained, validation = divided(torch.tensor(train.labels), config, make)
+    tested = test_indices(torch.tensor(test.labels), config)
+    if tested is not None:
+        test = test.taken(tested.tolist())
     return Dataset(trained, _source(test, config, image_format, False, is_resident), validation)
 
 

@@ -9,7 +9,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from adabatch.data.config import DatasetConfig
-from adabatch.data.division import divided
+from adabatch.data.division import divided, test_indices
 from adabatch.data.files import locate, search_folders, verify_sizes
 from adabatch.data.image_samples import ImageSamples
 from adabatch.data.loaded import LoadedSource, chosen
@@ -53,7 +53,8 @@ def load(config: DatasetConfig, image_format: ImageFormat) -> Dataset:
         config,
         lambda indices, augment: _source(train, config, image_format, augment, indices),
     )
-    return Dataset(trained, _source(test, config, image_format, augment=False), validation)
+    tested = test_indices(torch.tensor(test.targets), config)
+    return Dataset(trained, _source(test, config, image_format, False, tested), validation)
 
 
 def _source(

@@ -8,7 +8,7 @@ import torch
 
 from adabatch.data.augment import Augmentation, CropGather, draw_augmentation, to_device
 from adabatch.data.config import DatasetConfig
-from adabatch.data.division import divided
+from adabatch.data.division import divided, test_indices
 from adabatch.data.pixels import PixelNormalizer, finished_values
 from adabatch.data.source import Dataset, ImageFormat
 
@@ -129,7 +129,8 @@ def value_dataset(
     trained, validation = divided(
         train[1], config, lambda indices, _: ResidentValues(*taken(train, indices), config, image_format)
     )
-    return Dataset(trained, ResidentValues(*test, config, image_format), validation)
+    tested = taken(test, test_indices(test[1], config))
+    return Dataset(trained, ResidentValues(*tested, config, image_format), validation)
 
 
 def taken(
@@ -152,7 +153,8 @@ def resident_dataset(
         return ResidentSource(*taken(train, indices), config, image_format, white, augment)
 
     trained, validation = divided(train[1], config, make)
-    return Dataset(trained, ResidentSource(*test, config, image_format, white, augment=False), validation)
+    tested = taken(test, test_indices(test[1], config))
+    return Dataset(trained, ResidentSource(*tested, config, image_format, white, augment=False), validation)
 
 
 def _grouped(sizes: Sequence[int], chunk_size: int) -> Iterator[list[int]]:

@@ -1,7 +1,7 @@
 """Fills in what a config leaves out about its data set, by looking at the data; imports torch only if a data set does.
 
-Composing a config calls `fill_sizes`, so a run's ``config.yaml`` holds plain numbers, and planning, lint, the config
-hash and resuming work as for data sets with sizes in YAML. Loading compares them with the data again.
+Composing a config calls `fill_sizes` and `count_used`, so a run's ``config.yaml`` holds plain numbers, and planning,
+lint, the config hash and resuming work as for data sets with sizes in YAML. Loading compares them with the data again.
 """
 
 from __future__ import annotations
@@ -22,12 +22,20 @@ from adabatch.fields import shown
 #: Keys that may be given although they can be read off the data; they must agree with the data.
 _FACTS = ("num_train_samples", "num_test_samples", "num_classes", "input_shape", "num_tokens", "digest")
 #: Keys that say what is done with the samples; what the data hold does not depend on them.
-_DIVIDING = ("limit", "validation", "num_validation_samples", "transforms", "partial_batch", "num_workers")
+_DIVIDING = (
+    "limit",
+    "test_limit",
+    "validation",
+    "num_validation_samples",
+    "transforms",
+    "partial_batch",
+    "num_workers",
+)
 _MISSING = "???"
 
 
 def fill_sizes(dataset: DictConfig) -> None:
-    """Fill in the missing keys of a composed ``dataset`` group, and how many samples are trained on.
+    """Fill in the missing keys of a composed ``dataset`` group.
 
     Raises:
         ConfigError: if the data cannot be read, or differ from a given size.
@@ -36,8 +44,18 @@ def fill_sizes(dataset: DictConfig) -> None:
     given = {key: value for key, value in values.items() if value != _MISSING}
     if len(given) < len(values) and given.get("name") in SIZE_MODULES:
         _fill(dataset, given)
+
+
+def count_used(dataset: DictConfig) -> None:
+    """Let the numbers of a composed ``dataset`` group be those of the samples that are used.
+
+    Raises:
+        ConfigError: if ``validation`` holds out no sample, or all.
+    """
     if not OmegaConf.is_missing(dataset, "num_train_samples"):
         _divide(dataset)
+    if not OmegaConf.is_missing(dataset, "num_test_samples") and (dataset.test_limit or 0) > 0:
+        dataset.num_test_samples = min(dataset.num_test_samples, dataset.test_limit)
 
 
 def _fill(dataset: DictConfig, given: Mapping[str, Any]) -> None:

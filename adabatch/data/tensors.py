@@ -9,7 +9,7 @@ from torchvision.transforms import v2
 from adabatch.data import files
 from adabatch.data.arrays import check_labels, facts, read_arrays
 from adabatch.data.config import DatasetConfig
-from adabatch.data.division import divided
+from adabatch.data.division import divided, test_indices
 from adabatch.data.files import refuse_augmentation, verify_sizes
 from adabatch.data.loaded import LoadedSource, chosen
 from adabatch.data.pixels import finished_pixels, finished_values
@@ -51,7 +51,7 @@ def _loaded(
         return LoadedSource(rows, finish, image_format.device, config.num_workers, is_random=transform is not None)
 
     trained, validation = divided(torch.from_numpy(train[1]), config, lambda *part: make(train, *part))
-    return Dataset(trained, make(test, None, False), validation)
+    return Dataset(trained, make(test, test_indices(torch.from_numpy(test[1]), config), False), validation)
 
 
 def _tensors(samples: np.ndarray, labels: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:

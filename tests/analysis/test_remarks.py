@@ -43,6 +43,12 @@ def test_a_look_before_all_declared_runs_are_done_is_called_interim(tmp_path: Pa
     assert compare(tmp_path).remarks == ()  # a failed run is done with, too
 
 
+def test_a_quick_look_is_called_one(tmp_path: Path) -> None:
+    for arm, course in (("fixed", DECAYING), ("adaptive", GROWING)):
+        write_run(tmp_path, arm, 0, changes={"quick": True}, **course)
+    assert "hand: a quick look at few samples and epochs, which proves nothing" in compare(tmp_path).remarks
+
+
 def test_an_outlier_is_named_and_counted(tmp_path: Path) -> None:
     for seed in range(10):
         seconds = 10 + 0.01 * seed

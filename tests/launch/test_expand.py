@@ -18,7 +18,7 @@ from adabatch.config import CONF_DIR, config_hash
 from adabatch.config.compose import compose
 from adabatch.errors import ConfigError
 from launch.composition import sweep_composer
-from launch.config import load_cluster, load_sweep
+from launch.config import load_cluster, load_sweep, quick_sweep
 from launch.expand import Expansion, expand
 from launch.prepare import places_in_blocks, starting_order
 from tests.launch.support import TINY, write_sweep
@@ -365,3 +365,13 @@ def test_sizes_that_are_read_off_the_data_are_those_of_a_single_run(tmp_path):
         config = composer.compose(words)
     assert config == compose(words)
     assert config.dataset.num_train_samples == 2
+
+
+def test_a_quick_look_at_a_sweep_runs_every_arm_once(conf, tmp_path):
+    sweep = quick_sweep(load_sweep("demo", {"grid.network": "[tiny_cnn,resnet14]"}, conf))
+    expansion = expand(sweep, [], tmp_path, conf)
+    assert expansion.folder == tmp_path / "demo-quick"
+    assert [run.arm for run in expansion.runs] == list(sweep.arms)
+    assert {run.seed for run in expansion.runs} == {0}
+    assert {run.config.network.name for run in expansion.runs} == {"tiny_cnn"}
+    assert {run.config.dataset.num_train_samples for run in expansion.runs} == {256}

@@ -121,6 +121,7 @@ def test_every_kind_of_data_set_is_divided(tmp_path, monkeypatch, name, most_byt
     dataset = load(*words, "dataset.validation=0.2", "dataset.limit=6")
     assert dataset.validation is not None
     assert [source.num_samples for source in (dataset.train, dataset.validation, dataset.test)] == [6, 4, 2]
+    assert load(*words, "dataset.test_limit=1").test.num_samples == 1
     if name != "synthetic":
         assert all_of(dataset.train)[1].tolist().count(0) == 3
         assert all_of(dataset.validation)[1].tolist().count(0) == 2
