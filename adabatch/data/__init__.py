@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from adabatch.data.config import DatasetConfig
-from adabatch.data.names import DATASET_MODULES, dataset_names
+from adabatch.data.names import BY_PATH, DATASET_MODULES, dataset_names
 from adabatch.data.source import Dataset, ImageFormat, Source
 
 if TYPE_CHECKING:
@@ -32,6 +32,6 @@ def load_dataset(
     """
     import torch
 
-    module = importlib.import_module(DATASET_MODULES[config.name])
+    module = importlib.import_module(DATASET_MODULES[config.name] if config.path is None else BY_PATH)
     dataset: Dataset = module.load(config, ImageFormat(device, channels_last, dtype or torch.float32))
     return dataset

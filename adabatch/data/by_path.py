@@ -22,7 +22,7 @@ from adabatch.data.sample_transforms import pixel_augmentation, transformed_pixe
 from adabatch.data.source import Dataset, ImageFormat, Source
 from adabatch.data.statistics import NUM_IMAGES, mean_and_std
 from adabatch.data.user_splits import UserSplit, check_like, fetch, open_splits
-from adabatch.errors import ConfigError, DataError
+from adabatch.errors import DataError
 
 _WHITE = 255.0
 
@@ -59,8 +59,6 @@ def _open_once(given: str) -> _Opened:
 
 
 def _opened(values: Mapping[str, Any]) -> _Opened:
-    if values.get("path") is None:
-        raise ConfigError("dataset.path is null; it must be MODULE:NAME of a data set, such as my_data:load.")
     wanted = {"download": values["download"], **({"root": values["root"]} if values.get("root") is not None else {})}
     return _open_once(json.dumps({"path": values["path"], "args": values["args"], "wanted": wanted}, sort_keys=True))
 

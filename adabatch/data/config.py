@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any, ClassVar
 
-from adabatch.data.names import DATASET_MODULES
-from adabatch.fields import BELOW_ONE, Changes, KeyGroup, Range, at_least, key, null_or, one_of, require
+from adabatch.data.names import dataset_names
+from adabatch.fields import BELOW_ONE, Changes, Range, at_least, key, null_or, one_of, require, require_choice
+from adabatch.plugins.config import PluginGroup, args_key, path_key
+from adabatch.plugins.kinds import Kind
 
 
 @dataclass
-class DatasetConfig(KeyGroup):
-    """A data set by name.
+class DatasetConfig(PluginGroup):
+    """A data set by name or import path.
 
     Its sizes are declared, or read off the data when a config is composed, so planning needs no data; loading verifies
     them.
     """
 
     PREFIX: ClassVar[str] = "dataset."
+    KIND: ClassVar[Kind] = Kind.DATASET
 
-    name: str = key(doc="the data set", allowed=one_of(*DATASET_MODULES))
-    path: str | None = key(None, doc="MODULE:NAME of a data set of your own, for dataset=by_path", hash_rule=3)
-    args: dict[str, Any] = key({}, doc="its arguments: dataset.args.NAME=VALUE", hash_rule=3)
+    name: str = key("", doc="the data set")
+    path: str | None = path_key()
+    args: dict[str, Any] = args_key()
     root: str | None = key(None, doc="the folder with the files; null: the usual places", changes=Changes.NOTHING)
     download: bool = key(False, doc="fetch the files if they are missing", changes=Changes.NOTHING)
     partial_batch: str = key(
@@ -102,6 +106,8 @@ class DatasetConfig(KeyGroup):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.path is None:
+            require_choice("dataset.name", self.name, self.own_names())
         for name in ("mean", "std"):
             values = getattr(self, name)
             is_list = len(values) in (1, self.num_channels) and all(map(isfinite, values))
@@ -115,3 +121,7 @@ class DatasetConfig(KeyGroup):
         if self.input_shape is None:
             return self.num_channels, self.image_size, self.image_size
         return tuple(self.input_shape)
+
+    @classmethod
+    def own_names(cls) -> Sequence[str]:
+        return dataset_names()

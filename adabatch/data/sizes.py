@@ -14,10 +14,12 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from adabatch.data.names import SIZE_MODULES
+from adabatch.data.names import size_module
 from adabatch.data.shares import divided_counts
 from adabatch.errors import ConfigError, DataError
 from adabatch.fields import shown
+from adabatch.plugins.config import require_path
+from adabatch.plugins.kinds import Kind
 
 #: Keys that may be given although they can be read off the data; they must agree with the data.
 _FACTS = ("num_train_samples", "num_test_samples", "num_classes", "input_shape", "num_tokens", "digest")
@@ -42,7 +44,8 @@ def fill_sizes(dataset: DictConfig) -> None:
     """
     values: dict[str, Any] = OmegaConf.to_container(dataset, throw_on_missing=False)  # type: ignore[assignment]
     given = {key: value for key, value in values.items() if value != _MISSING}
-    if len(given) < len(values) and given.get("name") in SIZE_MODULES:
+    require_path(Kind.DATASET, given.get("name", ""), given.get("path"))
+    if len(given) < len(values) and size_module(given) is not None:
         _fill(dataset, given)
 
 
@@ -82,7 +85,7 @@ def _divide(dataset: DictConfig) -> None:
 def _read_once(given: str) -> dict[str, Any]:
     """Return what the data set's own module reads; a sweep of a thousand runs reads once."""
     values: dict[str, Any] = json.loads(given)
-    module = importlib.import_module(SIZE_MODULES[values["name"]])
+    module = importlib.import_module(str(size_module(values)))
     try:
         sizes: dict[str, Any] = module.read_sizes(values)
     except DataError as error:

@@ -22,10 +22,9 @@ from adabatch.data.decoding import pixels_of
 from adabatch.data.loaded import seeded
 from adabatch.data.tensors import as_tensor
 from adabatch.errors import ConfigError, DataError, RunFailure
-from adabatch.plugins import call, import_object
+from adabatch.plugins import Kind, call, load
 
 _KEY = "dataset.path"
-_MARK = "__adabatch_plugin__"
 #: So many samples are fetched repeatedly, with other random numbers each time, to see whether they are always the same.
 _NUM_PROBED, _PROBE_SEEDS = 16, (1, 2, 3)
 #: Where data sets of torchvision and others keep their labels.
@@ -108,13 +107,7 @@ def open_splits(path: str, args: Mapping[str, Any], wanted: Mapping[str, Any]) -
         ConfigError: if there is no such data set, or it cannot be called like this.
         DataError: if the user's code raises, or returns something else than data sets.
     """
-    made = import_object(path, _KEY)
-    is_class = isinstance(made, type) and issubclass(made, TorchDataset)
-    if not (is_class or getattr(made, _MARK, None) == "dataset") or not callable(made):
-        raise ConfigError(
-            f"{_KEY} is {path}; it must be a subclass of torch.utils.data.Dataset, or a function marked by"
-            " @adabatch.register_dataset."
-        )
+    made = load(Kind.DATASET, path, TorchDataset)
     splits = _make(made, path, args, wanted)
     for name, split in zip(("training", "test"), splits, strict=True):
         if not isinstance(split, TorchDataset) or isinstance(split, IterableDataset) or not hasattr(split, "__len__"):
@@ -132,11 +125,9 @@ def _make(made: Callable[..., Any], path: str, args: Mapping[str, Any], wanted: 
     chooser = next((name for name in by_split if name in names), None)
     with user_code(f"{path}: calling it"):
         if chooser is not None:
-            one, other = (
-                call(made, "dataset.args", dict(args), {**wanted, chooser: value}) for value in by_split[chooser]
-            )
+            one, other = (call(made, Kind.DATASET, args, {**wanted, chooser: value}) for value in by_split[chooser])
             return one, other
-        result = call(made, "dataset.args", dict(args), dict(wanted))
+        result = call(made, Kind.DATASET, args, wanted)
     if not isinstance(result, tuple | list) or len(result) != 2:
         raise ConfigError(
             f"{_KEY} is {path}; it must take train=True or False, or split=train or test, or return a pair of data"

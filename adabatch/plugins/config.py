@@ -23,6 +23,12 @@ def args_key(**facts: Any) -> Any:
     return key({}, doc="arguments of your own, such as {width: 32}", hash_rule=_HASH_RULE, **facts)
 
 
+def require_path(kind: Kind, name: str, path: str | None) -> None:
+    """Raise ConfigError unless a group has a name or a path."""
+    allowed = "an import path of the form module:attribute, such as my_module:Name"
+    require(bool(name) or path is not None, f"{kind}.path", None, allowed)
+
+
 class PluginGroup(KeyGroup):
     """A group whose option may be the user's own; its dataclass has the fields ``path`` and ``args``."""
 
@@ -35,7 +41,7 @@ class PluginGroup(KeyGroup):
         name_key = NAME_KEYS[self.KIND]
         name = getattr(self, name_key)
         if self.path is None:
-            require(bool(name), key, None, "an import path of the form module:attribute, such as my_module:Name")
+            require_path(self.KIND, name, self.path)
             require(not self.args, f"{self.KIND}.args", self.args, f"left out unless {key} is given")
         elif not name or name in self.own_names():
             setattr(self, name_key, self.path.replace(":", "."))

@@ -34,7 +34,7 @@ PASSED = {
         "input_shape",
         "num_tokens",
     ),
-    Kind.DATASET: ("root", "train", "split"),
+    Kind.DATASET: ("root", "download", "train", "split"),
     Kind.OPTIMIZER: ("lr", "learning_rate"),
     Kind.SCHEDULE: ("batch_size", "max_batch_size", "learning_rate", "num_samples", "num_epochs"),
     Kind.TRACKER: (),

@@ -83,7 +83,7 @@ class Engine:
         layout = memory_layout(config)
         self.device = device
         self.dtype = DTYPES[config.hardware.precision]
-        self._input_dtype = self.dtype if data.num_tokens is None else torch.int64
+        self._input_dtype = self.dtype if config.dataset.num_tokens is None else torch.int64
         self.network = network.to(device=device, dtype=self.dtype).to(memory_format=layout)
         self.optimizer = build_optimizer(config.optimizer, self.network.parameters())
         self._world_size = world_size
@@ -99,7 +99,7 @@ class Engine:
         if world_size > 1:
             device_ids = [device] if device.type == "cuda" else None
             self._model = DistributedDataParallel(self.network, device_ids=device_ids, broadcast_buffers=False)
-            self._build_gradient_buckets(data.sample_shape)
+            self._build_gradient_buckets(config.dataset.sample_shape)
 
     def _build_gradient_buckets(self, sample_shape: tuple[int, ...]) -> None:
         """Make DistributedDataParallel rebuild its gradient buckets now, as it does after a process's first backward.

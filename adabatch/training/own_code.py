@@ -25,7 +25,12 @@ from adabatch.training.optimizers import build_optimizer
 
 #: Paths that begin with these name a model of a package, not a module's attribute.
 _PREFIXES = {Kind.NETWORK: ("timm", "torchvision")}
-_BASES: dict[Kind, type] = {Kind.NETWORK: nn.Module, Kind.OPTIMIZER: torch.optim.Optimizer, Kind.SCHEDULE: Schedule}
+_BASES: dict[Kind, type] = {
+    Kind.NETWORK: nn.Module,
+    Kind.DATASET: torch.utils.data.Dataset,
+    Kind.OPTIMIZER: torch.optim.Optimizer,
+    Kind.SCHEDULE: Schedule,
+}
 
 
 def own_codes(config: TrainConfig) -> dict[Kind, OwnCode]:

@@ -15,7 +15,7 @@ from adabatch.config import (
 )
 from adabatch.config.compose import compose, composer, option_names
 from adabatch.config.schema import GROUPS
-from adabatch.data.names import SIZE_MODULES
+from adabatch.data.names import size_module
 from adabatch.errors import ConfigError
 from adabatch.schedules import tabulate
 
@@ -23,7 +23,7 @@ OPTIONS = [
     (group, option)
     for group in (*GROUPS, "checkpoint")
     for option in option_names(group)
-    if option not in SIZE_MODULES  # those read the data
+    if (group, option) != ("dataset", "by_path") and size_module({"name": option}) is None  # those read the data
 ]
 
 

@@ -52,7 +52,6 @@ def module(tmp_path, monkeypatch):
     """Write a module into the working folder, and return its name."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr("adabatch.config.schema.network_names", list)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
 
     def write(*parts: str) -> str:
@@ -64,7 +63,7 @@ def module(tmp_path, monkeypatch):
 
 
 def config_of(path: str, *words: str) -> DatasetConfig:
-    return compose(["dataset=by_path", f"dataset.path={path}", "network=tiny_cnn", *words]).dataset
+    return compose([f"dataset={path}", "network=my_net:Net", *words]).dataset
 
 
 def load(path: str, *words: str) -> Dataset:
@@ -271,8 +270,8 @@ def test_labels_beyond_the_given_number_of_classes_are_refused(module):
 @pytest.mark.parametrize(
     ("source", "attribute", "sentence"),
     [
-        ("def load(): return 1", "load", "it must be a subclass of torch.utils.data.Dataset, or a function marked by"),
-        ("load = 3", "load", "it must be a subclass of torch.utils.data.Dataset"),
+        ("def load(): return 1", "load", "@adabatch.register_dataset"),
+        ("load = 3", "load", "it must be a subclass of torch.utils.data.dataset.Dataset"),
         ("def load(): return 1\nload.__adabatch_plugin__ = 'dataset'", "load", "or return a pair of data sets"),
         (
             "def load(): return 1, 2\nload.__adabatch_plugin__ = 'dataset'",
@@ -300,7 +299,7 @@ def test_what_is_no_data_set_is_refused(module, source, attribute, sentence):
 
 
 def test_path_and_arguments_are_checked(module):
-    with pytest.raises(ConfigError, match="dataset.path is null; it must be MODULE:NAME"):
+    with pytest.raises(ConfigError, match="dataset.path is null; it must be an import path"):
         compose(["dataset=by_path", "network=tiny_cnn"])
     name = module()
     with pytest.raises(ConfigError, match="width"):
@@ -330,8 +329,7 @@ class Images(Noisy):
 """
     (tmp_path / "my_data.py").write_text(NUMBERS + NOISY + noisy_images)
     words = (
-        "dataset=by_path",
-        "dataset.path=my_data:Images",
+        "dataset=my_data:Images",
         "network=tiny_cnn",
         "schedule.batch_size=4",
         "num_epochs=4",

@@ -33,7 +33,7 @@ def arrays(train: np.ndarray, test: np.ndarray | None = None) -> dict[str, np.nd
 
 def config_of(root: Path, *words: str) -> DatasetConfig:
     """Return the composed group; its network is never built."""
-    return compose(["dataset=tensors", f"dataset.root={root}", "network=tiny_cnn", *words]).dataset
+    return compose(["dataset=tensors", f"dataset.root={root}", "network=my_net:Net", *words]).dataset
 
 
 def saved(folder: Path, values: dict[str, Any]) -> Path:
@@ -44,12 +44,6 @@ def saved(folder: Path, values: dict[str, Any]) -> Path:
 
 def load(root: Path, *words: str, channels_last: bool = True) -> Dataset:
     return load_dataset(config_of(root, *words), CPU, channels_last)
-
-
-@pytest.fixture
-def any_network(monkeypatch):
-    """Compose for samples that no network of adabatch takes."""
-    monkeypatch.setattr("adabatch.config.schema.network_names", list)
 
 
 @pytest.mark.parametrize("layout", ["NHW", "NHWC", "NCHW"])
@@ -94,7 +88,6 @@ def test_images_that_are_not_square_keep_their_shape(tmp_path):
     assert all_of(load(root, "dataset.crop_padding=1").train)[0].shape == (5, 3, 8, 12)
 
 
-@pytest.mark.usefixtures("any_network")
 def test_floating_point_values_of_any_shape_stay_as_they_are(tmp_path):
     for shape in ((5, 4), (5, 3, 7), (5, 2, 3, 4, 5)):
         values = np.random.default_rng(0).normal(size=shape)
@@ -111,7 +104,6 @@ def test_floating_point_values_of_any_shape_stay_as_they_are(tmp_path):
     torch.testing.assert_close(normalized[:, 1], (samples[:, 1] - 2) / 2)
 
 
-@pytest.mark.usefixtures("any_network")
 def test_token_ids_stay_whole_numbers(tmp_path):
     tokens = np.array([[0, 5], [3, 3], [1, 2], [0, 0], [2, 1]], dtype=np.uint16)
     root = saved(tmp_path, arrays(tokens, np.array([[7, 0], [1, 1]], dtype=np.uint16)))
