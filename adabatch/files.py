@@ -12,7 +12,7 @@ SOURCE_DIR = Path(__file__).resolve().parent.parent
 CONF_DIR = SOURCE_DIR / "conf"
 
 
-def write_bytes_atomic(path: Path, content: bytes, *, durable: bool = True) -> None:
+def write_bytes_atomic(path: Path, content: bytes | memoryview, *, durable: bool = True) -> None:
     """Replace ``path`` by ``content``: temporary file, fsync, rename.
 
     Args:

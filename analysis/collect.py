@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from adabatch.errors import ConfigError
-from adabatch.rundir.columns import COLUMNS, OfRun, columns_where
+from adabatch.rundir.columns import COLUMN_FACTS, Kind, OfRun, columns_where
 from adabatch.rundir.files import find_runs
 from adabatch.rundir.state import RunState, collect_evidence, read_state
 from adabatch.rundir.states import State
 from analysis.frames import IDENTITY, RESULTS, Data, is_final, is_results_only
-from analysis.run_files import RunFiles, read_run
+from analysis.load_cache import LoadCache
+from analysis.run_epochs import PLACE
+from analysis.run_files import RunFiles, Signature, read_runs, signature_of
 
-#: The files whose change makes a run directory worth reading again; its state is read anew until it is done.
-_WATCHED = ("config.yaml", "meta.json", "epochs.csv", "summary.json", "DONE")
 _SUMMED = list(columns_where(of_run=OfRun.SUM))
 _LAST = list(columns_where(of_run=OfRun.LAST))
 _FINAL = {f"final_{name}": name for name in columns_where(of_run=OfRun.FINAL)}
 _DONE = RunState(State.DONE)
-_Signature = tuple[tuple[str, int, int], ...]
 
 
 def load(*folders: str | Path) -> Data:
@@ -55,29 +54,46 @@ class Collector:
         self._folders = [Path(folder) for folder in folders]
         if not folders:
             raise ConfigError("No folder is given; it must be one or more folders with runs.")
-        self._known: dict[Path, tuple[_Signature, RunFiles]] = {}
+        self._known: dict[Path, tuple[Signature, RunFiles]] = {}
 
     def load(self) -> Data:
         """Return the frames as the files are now; see `load`."""
-        paths = [path for folder in self._folders for path in _find(folder)]
-        places: dict[Path, Path] = {}
-        for path in paths:
-            places.setdefault(path.resolve(), path)
         with _no_garbage_collection():
-            runs = [self._read(path) for path in places.values()]
-            return make_data(runs, _states(runs))
+            found = self._find()
+            for folder, paths in found.items():
+                self._update(folder, paths)
+            known = [self._known[path] for paths in found.values() for path in paths]
+            runs = [run for _, run in known]
+            return make_data(runs, _states(runs, [signature for signature, _ in known]))
 
-    def _read(self, path: Path) -> RunFiles:
-        signature = _signature(path)
-        known = self._known.get(path)
-        if known is None or known[0] != signature:
-            known = self._known[path] = (signature, read_run(path))
-        return known[1]
+    def _find(self) -> dict[Path, list[Path]]:
+        """Return the run directories by folder; those found twice, or by several names, under the first one."""
+        found = {folder: _find(folder) for folder in self._folders}
+        if len(found) == 1:
+            return found
+        places: dict[Path, tuple[Path, Path]] = {}
+        for folder, paths in found.items():
+            for path in paths:
+                places.setdefault(path.resolve(), (folder, path))
+        return {folder: [path for own, path in places.values() if own == folder] for folder in found}
+
+    def _update(self, folder: Path, paths: Sequence[Path]) -> None:
+        """Bring what is known of a folder's runs up to date; what a process does not know yet may be in the cache."""
+        is_first = not any(path in self._known for path in paths)
+        cache = LoadCache(folder, len(paths)) if is_first else None
+        signatures = {path: signature_of(path) for path in paths}
+        if cache is not None:
+            self._known |= {path: (signatures[path], run) for path, run in cache.read(signatures).items()}
+        changed = [path for path in paths if path not in self._known or self._known[path][0] != signatures[path]]
+        self._known |= {run.path: (signatures[run.path], run) for run in read_runs(changed)}
+        if cache is not None:
+            cache.write([self._known[path][1] for path in paths], signatures)
 
 
-def _states(runs: Sequence[RunFiles]) -> list[RunState]:
-    """Return the state of each run; DONE is the last word on a run, and needs no other evidence."""
-    open_runs = [run.path for run in runs if not (run.path / "DONE").exists()]
+def _states(runs: Sequence[RunFiles], signatures: Sequence[Signature]) -> list[RunState]:
+    """Return the state of each run, read anew; DONE is the last word on a run, and needs no other evidence."""
+    is_done = [any(name == "DONE" for name, *_ in signature) for signature in signatures]
+    open_runs = [run.path for run, done in zip(runs, is_done, strict=True) if not done]
     states = dict(zip(open_runs, map(read_state, collect_evidence(open_runs)), strict=True))
     return [states.get(run.path, _DONE) for run in runs]
 
@@ -103,16 +119,6 @@ def _no_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _signature(path: Path) -> _Signature:
-    """Return by file when it changed and its size; a file may vanish while we look."""
-    found = []
-    for name in _WATCHED:
-        with contextlib.suppress(FileNotFoundError):
-            stat = os.stat(path / name)
-            found.append((name, stat.st_mtime_ns, stat.st_size))
-    return tuple(found)
-
-
 def make_data(runs: Sequence[RunFiles], states: Sequence[RunState]) -> Data:
     """Make the frames of runs that were read, with their states."""
     rows = [_row(run, state) for run, state in zip(runs, states, strict=True)]
@@ -134,7 +140,7 @@ def _row(run: RunFiles, found: RunState) -> dict[str, Any]:
     """Return the run's row of ``runs`` without what follows from the epochs."""
     damages = list(run.damages)
     num_epochs = run.values.get("num_epochs")
-    last = int(run.epochs.epoch.iloc[-1]) if len(run.epochs) else 0
+    last = int(run.epochs.rows[PLACE["epoch"], -1]) if run.num_epochs else 0
     if found.state is State.DONE and num_epochs is not None and last != num_epochs and not damages:
         damages.append(f"epochs.csv holds {last} of {num_epochs} epochs although the run is done")
     damage = "; ".join(damages) or None
@@ -155,40 +161,54 @@ def _separate_baselines(rows: Sequence[dict[str, Any]]) -> None:
 
 def _epochs(runs: Sequence[RunFiles]) -> pd.DataFrame:
     """Return the rows of all runs behind their identity, whose columns are categories to save memory."""
-    counts = [len(run.epochs) for run in runs]
-    filled = [run.epochs for run in runs if len(run.epochs)]
-    rows = pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=list(COLUMNS), dtype="float64")
-    position = pd.Series(range(len(runs))).repeat(counts).to_numpy()
-    for place, name in enumerate(IDENTITY):
+    position = np.repeat(np.arange(len(runs)), [run.num_epochs for run in runs])
+    columns: dict[str, Any] = {}
+    for name in IDENTITY:
         values = pd.Series([run.values[name] for run in runs])
-        column = values.astype("Int64" if name == "seed" else "category").iloc[position]
-        rows.insert(place, name, column.reset_index(drop=True))
-    return rows
+        columns[name] = values.astype("Int64" if name == "seed" else "category").iloc[position].array
+    for name, place in PLACE.items():
+        numbers = np.concatenate([run.epochs.rows[place] for run in runs])
+        columns[name] = _whole(numbers) if COLUMN_FACTS[name].kind is Kind.COUNT else numbers
+    return _with_others(pd.DataFrame(columns, copy=False), runs)
+
+
+def _whole(counts: np.ndarray) -> np.ndarray:
+    """Return counts as whole numbers, unless one is blank or too large to be exact."""
+    is_exact = (counts < 2**53).all()  # not so of NaN
+    return counts.astype("int64") if is_exact else counts
+
+
+def _with_others(epochs: pd.DataFrame, runs: Sequence[RunFiles]) -> pd.DataFrame:
+    """Return the rows with the columns that only some runs have, and that this version does not know."""
+    if all(run.epochs.others is None for run in runs):
+        return epochs
+    parts = [pd.DataFrame(index=range(run.num_epochs)) if run.epochs.others is None else run.epochs.others
+             for run in runs]  # fmt: skip
+    others = pd.concat(parts, ignore_index=True)
+    return epochs.join(others.drop(columns=[*IDENTITY], errors="ignore"))
 
 
 def _results(epochs: pd.DataFrame) -> pd.DataFrame:
     """Return final, best and summed numbers by run, indexed by run; runs without an epoch are absent."""
     own = _own_metrics(epochs)
     by_run = epochs.groupby("run", observed=True, sort=False)
+    runs = epochs.run.drop_duplicates().astype(object)
+    first, last = epochs.loc[runs.index], epochs.loc[~epochs.run.duplicated(keep="last")]
+    best = epochs.loc[by_run.test_accuracy.idxmax()]  # the first of equal ones
     # A span that is blank in one epoch is unknown for the run.
     sums = by_run[_SUMMED].sum().where(by_run[_SUMMED].count().eq(by_run.size(), axis=0))
-    last = by_run[["epoch", *_LAST, *_FINAL.values(), *own]].tail(1).set_index(epochs.run.loc[by_run.tail(1).index])
-    best = epochs.sort_values(["test_accuracy", "epoch"], ascending=[False, True]).drop_duplicates("run")
-    best = best.set_index("run")[["test_accuracy", "epoch"]]
-    results = pd.DataFrame(
-        {
-            "epochs": last.epoch,
-            **{name: last[name] for name in _LAST},
-            **{name: last[column] for name, column in _FINAL.items()},
-            **{name: sums[name] for name in _SUMMED},
-            **{f"final_{name}": last[name] for name in own},
-        }
-    )
-    results["first_batch_size"] = by_run.batch_size.first()
-    results["last_batch_size"] = by_run.batch_size.last()
-    results["best_test_accuracy"] = best.test_accuracy
-    results["best_epoch"] = best.epoch
-    results.index = results.index.astype(object)
+    columns = {
+        "epochs": last.epoch,
+        **{name: last[name] for name in _LAST},
+        **{name: last[column] for name, column in _FINAL.items()},
+        "best_test_accuracy": best.test_accuracy,
+        "best_epoch": best.epoch,
+        "first_batch_size": first.batch_size,
+        "last_batch_size": last.batch_size,
+        **{name: sums[name] for name in _SUMMED},
+        **{f"final_{name}": last[name] for name in own},
+    }
+    results = pd.DataFrame({name: column.to_numpy() for name, column in columns.items()}, index=pd.Index(runs))
     return results[[*RESULTS, *(f"final_{name}" for name in own)]]
 
 

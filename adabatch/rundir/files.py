@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,15 +14,37 @@ _POLL_SECONDS = 0.02
 
 
 def find_runs(folder: Path) -> list[Path]:
-    """Return the run directories at or below a folder: the folders with a ``config.yaml``."""
-    found = []
-    for path, folders, files in os.walk(folder):
-        if "config.yaml" in files:
-            found.append(Path(path))
-            folders.clear()
-        else:
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-    return found
+    """Return the run directories at or below a folder: the folders with a ``config.yaml``.
+
+    Links to folders and folders whose names begin with a dot are not entered.
+    """
+    return [Path(path) for path in _find_runs(os.fspath(folder))]
+
+
+def _find_runs(folder: str) -> Iterator[str]:
+    # Most folders are runs, which need not be listed: to look for one file is much faster.
+    if _is_file(os.path.join(folder, "config.yaml")):
+        yield folder
+        return
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in entries if _may_hold_runs(entry))
+    except OSError:
+        return  # nobody may read it, or it is gone
+    for name in names:
+        yield from _find_runs(os.path.join(folder, name))
+
+
+def _is_file(path: str) -> bool:
+    """Return whether something that is no folder has this path; a link that leads nowhere counts."""
+    try:
+        return not stat.S_ISDIR(os.stat(path).st_mode)
+    except OSError:
+        return os.path.islink(path)
+
+
+def _may_hold_runs(entry: os.DirEntry[str]) -> bool:
+    return not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
 
 
 class RunDir:

@@ -156,10 +156,18 @@ def info_of(entry: dataclasses.Field[Any]) -> FactInfo | None:
     return info
 
 
-def fact_infos(owner: type[Meta] | type[LaunchFacts]) -> dict[str, FactInfo]:
-    """Return the `FactInfo` of each fact, by name."""
+def _fact_infos(owner: type[Meta] | type[LaunchFacts]) -> dict[str, FactInfo]:
     infos = {entry.name: info_of(entry) for entry in dataclasses.fields(owner)}
     return {name: info for name, info in infos.items() if info is not None}
+
+
+#: Collected once: thousands of files are checked by them.
+_FACT_INFOS = {owner: _fact_infos(owner) for owner in (Meta, LaunchFacts)}
+
+
+def fact_infos(owner: type[Meta] | type[LaunchFacts]) -> Mapping[str, FactInfo]:
+    """Return the `FactInfo` of each fact, by name."""
+    return _FACT_INFOS[owner]
 
 
 #: What a difference in a fact between two compared runs can affect, by the name of its column; ``git_diff`` names the

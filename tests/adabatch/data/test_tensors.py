@@ -119,7 +119,7 @@ def test_token_ids_stay_whole_numbers(tmp_path):
 
 def test_networks_of_adabatch_refuse_samples_that_are_no_images(tmp_path):
     with pytest.raises(ConfigError, match=r"network.name is tiny_cnn; it must be a network of your own .* \[4\]"):
-        config_of(saved(tmp_path, arrays(np.zeros((5, 4)))))
+        config_of(saved(tmp_path, arrays(np.zeros((5, 4)))), "network=tiny_cnn")
 
 
 @pytest.mark.parametrize(
