@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from adabatch.errors import ConfigError
-from adabatch.rundir.columns import COLUMN_FACTS, Kind, OfRun, columns_where
+from adabatch.rundir.columns import COLUMN_FACTS, COLUMNS, Kind, OfRun, columns_where
 from adabatch.rundir.files import find_runs
 from adabatch.rundir.state import RunState, collect_evidence, read_state
 from adabatch.rundir.states import State

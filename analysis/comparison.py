@@ -14,6 +14,7 @@ from analysis.matching import Matching, match
 from analysis.overall import cost, overall_speedup, remarks
 from analysis.preregistration import registrations
 from analysis.quality import Measure, quality_by_arm
+from analysis.replicates import curve_ids
 from analysis.speedup import speedup, split
 from analysis.target import Targets, derived_targets, time_to_target
 
@@ -92,16 +93,17 @@ def compare(
         raise ConfigError(f"the baseline is {baseline}; it must be one of {', '.join(sorted(set(data.runs.arm)))}.")
     measure = Measure().with_margin(criteria.margin)
     matching = match(data, allow, baseline)
-    targets = derived_targets(data, matching, measure)
+    curves = curve_ids(data.select_runs(matching.counted), measure.column)
+    targets = derived_targets(data, matching, measure, curves)
     if criteria.target is not None:
         targets = Targets(dict.fromkeys(data.runs.group, criteria.target), is_declared=True)
     return Comparison(
         data=data,
-        quality=quality_by_arm(data, matching, measure),
-        speedup=speedup(data, matching, criteria.smallest_effect, measure.column),
-        target=time_to_target(data, matching, targets, measure, criteria.smallest_effect),
+        quality=quality_by_arm(data, matching, measure, curves),
+        speedup=speedup(data, matching, criteria.smallest_effect, curves),
+        target=time_to_target(data, matching, targets, measure, criteria.smallest_effect, curves),
         split=split(data, matching),
-        overall=overall_speedup(data, matching, targets, measure),
+        overall=overall_speedup(data, matching, targets, measure, curves),
         cost=cost(data),
         matching=matching,
         targets=targets,

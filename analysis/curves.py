@@ -12,7 +12,7 @@ from adabatch.rundir.columns import TRAIN_SPANS
 from adabatch.schedules.trajectory import EXPONENT_KEY, rate_per_sample
 from analysis.bands import FEWEST_SEEDS, MOST_POINTS, drawn_points, mean_band
 from analysis.frames import Data
-from analysis.replicates import distinct_runs, replicate_ids
+from analysis.replicates import curve_ids, distinct_runs, replicate_ids
 
 #: Okabe and Ito's colours, told apart by the colour-blind too; the baseline is black.
 PALETTE = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31")
@@ -91,7 +91,7 @@ def curve_frame(data: Data, group: str, curve: Curve) -> pd.DataFrame:
     followed = data.followed
     runs = data.runs[(data.runs.group == group) & data.runs.index.isin(followed.run.unique())]
     epochs = followed[followed.run.isin(runs.index)].sort_values(["run", "epoch"], kind="stable")
-    replicates = replicate_ids(Data(runs, epochs), runs, "test_accuracy")
+    replicates = replicate_ids(curve_ids(Data(runs, epochs), "test_accuracy"), runs)
     x = epochs[curve.x].astype(float)
     y = _rate_per_sample(epochs, runs) if curve.y == "rate_per_sample" else epochs[curve.y]
     values = pd.DataFrame(
@@ -173,7 +173,8 @@ def _rate_per_sample(epochs: pd.DataFrame, runs: pd.DataFrame) -> pd.Series:
 
 def time_by_span(data: Data, group: str) -> pd.DataFrame:
     """Return mean seconds by arm (rows) and span (columns of `SPANS`) over the seeds of done runs, without copies."""
-    runs = distinct_runs(data, data.done[data.done.group == group], "test_accuracy")
+    runs = data.done[data.done.group == group]
+    runs = distinct_runs(curve_ids(data.select_runs(set(runs.index)), "test_accuracy"), runs)
     by_seed = runs.groupby(["arm", "seed"], dropna=False)[[f"{span}_seconds" for span in SPANS]].mean()
     means = by_seed.groupby("arm").mean()
     means.columns = pd.Index(SPANS)

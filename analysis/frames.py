@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from adabatch.rundir.columns import OfRun, columns_where
@@ -52,10 +53,17 @@ def has_failed(state: object, damage: object = None) -> bool:
     return state in _FAILED and (damage is None or damage != damage)
 
 
+def among(names: Iterable[object], wanted: Iterable[object]) -> np.ndarray:
+    """Return which names are among some; isin of pandas converts all of those, each time that it is asked."""
+    known = wanted if isinstance(wanted, frozenset) else frozenset(wanted)
+    return np.fromiter((name in known for name in names), dtype=bool)
+
+
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the rows of a frame as plain mappings from column to value."""
-    rows: list[Any] = frame.to_dict("records")
-    return rows
+    # Some times as fast as DataFrame.to_dict.
+    names = [str(name) for name in frame]
+    return [dict(zip(names, row, strict=True)) for row in zip(*(frame[name].tolist() for name in frame), strict=True)]
 
 
 def tuples(frame: pd.DataFrame) -> list[Any]:

@@ -175,8 +175,11 @@ class _Matcher:
         """Pair runs seed by seed; of several with one seed those that match first. Check what has no partner, too."""
         usable_base = [run for run in base if run.is_usable]
         first: tuple[CheckedRun, CheckedRun] | None = None
-        for seed in dict.fromkeys(run.seed for run in (*own, *base)):
-            mine, theirs = ([run for run in arm if run.seed == seed] for arm in (own, base))
+        by_seed: dict[object, tuple[list[CheckedRun], list[CheckedRun]]] = {}
+        for place, members in enumerate((own, base)):
+            for member in members:
+                by_seed.setdefault(member.seed, ([], []))[place].append(member)
+        for seed, (mine, theirs) in by_seed.items():
             for run, other in self._couples(mine, theirs):
                 if run is None or other is None:
                     self._record_unpaired(key, seed, run, mine, theirs, usable_base)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 
 import numpy as np
 import pandas as pd
 
-from analysis.frames import Data, has_failed, is_final
+from analysis.frames import Data, among, has_failed, is_final
 from analysis.intervals import drift, outliers, overall
 from analysis.matching import Matching
 from analysis.quality import Measure
@@ -21,7 +21,9 @@ _LEVEL = 0.05
 _LISTED = 20
 
 
-def overall_speedup(data: Data, matching: Matching, targets: Targets, measure: Measure) -> pd.DataFrame:
+def overall_speedup(
+    data: Data, matching: Matching, targets: Targets, measure: Measure, curves: Mapping[str, int]
+) -> pd.DataFrame:
     """Return one row an arm against the sweeps' baselines, over all cells; empty if there is one cell.
 
     ``speedup`` is the geometric mean over cells, each counting once, with Student's 95 % interval over the cells'
@@ -29,7 +31,7 @@ def overall_speedup(data: Data, matching: Matching, targets: Targets, measure: M
     `analysis.target.performance_profile`. Pairs are those of `analysis.speedup.speedup`: without copies, and repeats of
     a seed are averaged.
     """
-    timed = timed_runs(data, matching, measure.column)
+    timed = timed_runs(data, matching, curves)
     pairs = pairs_of(timed, matching.pairs[matching.pairs.is_final])
     pairs = pairs[pairs.baseline == pairs.group.map(matching.baselines)]
     if pairs.group.nunique() < 2:
@@ -82,7 +84,7 @@ def cost(data: Data) -> pd.DataFrame:
 
 def remarks(data: Data, matching: Matching, measure: Measure) -> Iterator[str]:
     """Yield sentences on drift, outliers, an unfinished sweep and test sets of unknown size; nothing is removed."""
-    counted = data.runs[is_final(data.runs) & data.runs.index.isin(matching.counted - matching.untimed)]
+    counted = data.runs[is_final(data.runs) & among(data.runs.index, matching.counted - matching.untimed)]
     for group, cell in counted.groupby("group", sort=False):
         logs = np.log(cell.elapsed_seconds.astype(float).to_numpy())
         yield from _drift_remark(str(group), cell, logs)

@@ -14,7 +14,8 @@ from analysis.frames import Data
 
 def registrations(data: Data, baseline: str | None, criteria: Criteria) -> Iterator[str]:
     """Yield for each sweep folder what it declared at its first submission, and whether that still holds."""
-    folders = dict.fromkeys(folder for run in data.runs.index if (folder := sweep_folder_of(Path(str(run)))))
+    runs = {path.parent: path for path in map(Path, reversed(data.runs.index))}  # one of each arm is enough to ask
+    folders = dict.fromkeys(folder for run in reversed(runs.values()) if (folder := sweep_folder_of(run)))
     for folder in folders:
         known = read_registrations(folder)
         if known:

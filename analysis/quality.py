@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.correctness import sampling_deviation
-from analysis.frames import Data, has_failed, is_final, tuples
+from analysis.frames import Data, among, has_failed, is_final, tuples
 from analysis.intervals import Interval, paired_interval
 from analysis.matching import Matching
 from analysis.replicates import replicate_ids, seed_components
@@ -22,6 +22,8 @@ COLUMNS = [
     "final_mean", "final_sd", "best_mean", "best_sd", "top5_mean", "top5_sd", "difference", "low", "high", "pairs",
     "replicates", "sampling_sd", "decision", "verdict", "adjusted", "seeds_needed", "runs",
 ]  # fmt: skip
+#: Columns of ``runs`` besides those of the measure.
+_NEEDED = ("group", "arm", "seed", "state", "damage")
 #: Decisions besides those of `analysis.verdicts.quality_verdict`: some runs of the arm, or of the baseline, failed, so
 #: that a mean over the others says nothing about it; all pairs were refused; no seed has a usable pair.
 FAILED_ARM, FAILED_BASELINE, REFUSED, NO_PAIR = "failed", "baseline failed", "refused", "no pair"
@@ -48,6 +50,16 @@ class Measure:
         """Return the measure with another margin, in the quality's unit."""
         return replace(self, quality=replace(self.quality, margin=margin))
 
+    @property
+    def shown(self) -> dict[str, str]:
+        """The columns of ``runs`` whose means are shown, by the name of the mean."""
+        return {"final": f"final_{self.column}", "best": f"best_{self.column}", "top5": "final_test_top5_accuracy"}
+
+    @property
+    def columns(self) -> tuple[str | None, ...]:
+        """The columns of ``runs`` by which they are judged; some may be missing there."""
+        return (*self.shown.values(), self.num_samples_key)
+
     def resolution(self, runs: pd.DataFrame) -> float:
         """Return the least step between two values of the quality, in its unit; 0 if there is none, or it is unknown.
 
@@ -59,7 +71,7 @@ class Measure:
         return self.scale / float(counts.min()) if len(counts) and counts.min() > 0 else 0.0
 
 
-def quality_by_arm(data: Data, matching: Matching, measure: Measure) -> pd.DataFrame:
+def quality_by_arm(data: Data, matching: Matching, measure: Measure, curves: Mapping[str, int]) -> pd.DataFrame:
     """Return one row an arm and baseline, by group, its baseline first.
 
     ``final_mean`` and others are as stored, over the arm's done runs that were checked: ``n`` of ``planned``, of which
@@ -71,13 +83,18 @@ def quality_by_arm(data: Data, matching: Matching, measure: Measure) -> pd.DataF
     other test sets of the size, paired by sample. ``decision`` and ``verdict`` (in words) follow from the interval;
     ``adjusted`` is the verdict with Holm's correction over all rows. The baseline's own row has none of these.
     ``runs`` lists the run directories that the row is made of.
+
+    Args:
+        curves: see `analysis.replicates.curve_ids`.
     """
     rows, verdicts = [], []
-    by_arm: dict[Any, pd.DataFrame] = dict(list(data.runs.groupby(["group", "arm"], sort=False)))
+    runs = data.runs[[name for name in data.runs if name in (*_NEEDED, *measure.columns)]]
+    by_arm: dict[Any, pd.DataFrame] = dict(list(runs.groupby(["group", "arm"], sort=False)))
     for group, arm in sorted(by_arm, key=lambda key: (key[0], matching.baselines.get(key[0]) != key[1])):
         table = by_arm[group, arm]
         for baseline in _baselines_of(matching, str(group), str(arm)):
-            row, verdict = _row(data, matching, str(group), str(arm), table, baseline, measure)
+            against = by_arm.get((group, baseline), table.iloc[:0])
+            row, verdict = _row(matching, str(group), str(arm), table, baseline, against, measure, curves)
             rows.append(row)
             verdicts.append(verdict)
     _add_adjusted(rows, verdicts)
@@ -94,18 +111,20 @@ def _baselines_of(matching: Matching, group: str, arm: str) -> list[str | None]:
 
 
 def _row(
-    data: Data,
     matching: Matching,
     group: str,
     arm: str,
     table: pd.DataFrame,
     baseline: str | None,
+    against: pd.DataFrame,
     measure: Measure,
+    curves: Mapping[str, int],
 ) -> tuple[dict[str, object], Verdict | None]:
+    """Return an arm's row, and its verdict; ``table`` has the arm's runs, ``against`` the baseline's."""
     failed = _num_failed(table)
-    done = table[is_final(table) & table.index.isin(matching.counted)]
+    done = table[is_final(table) & among(table.index, matching.counted)]
     planned = len(table)
-    replicates = replicate_ids(data, done, measure.column)
+    replicates = replicate_ids(curves, done)
     row: dict[str, object] = {
         "group": group,
         "arm": arm,
@@ -123,11 +142,11 @@ def _row(
         return row, None
     pairs = matching.pairs
     pairs = pairs[(pairs.group == group) & (pairs.arm == arm) & (pairs.baseline == baseline)]
-    differences, num_replicates = paired_differences(data, pairs, measure)
+    differences, num_replicates = _paired_differences(pd.concat([table, against]), pairs, measure, curves)
     difference = paired_interval(differences, measure.resolution(table))
     row |= {"difference": difference.value, "low": difference.low, "high": difference.high}
     row |= {"pairs": pairs[pairs.is_final].seed.nunique(), "replicates": num_replicates}
-    row["baseline_failed"] = _num_failed(data.runs[(data.runs.group == group) & (data.runs.arm == baseline)])
+    row["baseline_failed"] = _num_failed(against)
     row["sampling_sd"] = measure.scale * sampling_deviation(pairs[pairs.is_final])
     return row, _judge(row, matching, difference, measure)
 
@@ -137,25 +156,26 @@ def _num_failed(runs: pd.DataFrame) -> int:
 
 
 def _means(done: pd.DataFrame, replicates: pd.Series, measure: Measure) -> dict[str, float]:
-    columns = {"final": f"final_{measure.column}", "best": f"best_{measure.column}", "top5": "final_test_top5_accuracy"}
     means = {}
-    by_replicate = done.groupby(replicates)[list(columns.values())].mean()
-    for name, column in columns.items():
+    by_replicate = done.groupby(replicates)[list(measure.shown.values())].mean()
+    for name, column in measure.shown.items():
         values = by_replicate[column].dropna()
         means[f"{name}_mean"] = float(values.mean()) if len(values) else math.nan
         means[f"{name}_sd"] = float(values.std(ddof=1)) if len(values) > 1 else math.nan
     return means
 
 
-def paired_differences(data: Data, pairs: pd.DataFrame, measure: Measure) -> tuple[np.ndarray, int]:
+def _paired_differences(
+    runs: pd.DataFrame, pairs: pd.DataFrame, measure: Measure, curves: Mapping[str, int]
+) -> tuple[np.ndarray, int]:
     """Return final quality minus the baseline's in the quality's unit, one a replicate, and how many those are.
 
     Repeats of a seed are averaged, and so are seeds whose runs have identical curves: copies of one run.
     """
     pairs = pairs[pairs.is_final]
-    final = data.runs[f"final_{measure.column}"]
+    final = runs[f"final_{measure.column}"]
     differences = measure.scale * (final.loc[pairs.run].to_numpy() - final.loc[pairs.baseline_run].to_numpy())
-    component = seed_components(data, pairs, measure.column)
+    component = seed_components(curves, pairs)
     by_replicate = pd.Series(differences, index=component, dtype=float).groupby(level=0).mean()
     return by_replicate.to_numpy(), len(by_replicate)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.frames import Data, is_final
+from analysis.frames import Data, among, is_final
 from analysis.intervals import Interval, coefficient_of_variation, paired_interval, speed_interval
 from analysis.matching import Matching
 from analysis.replicates import distinct_runs
@@ -54,8 +54,11 @@ QUANTITIES: Mapping[str, Quantity] = {
     "updates": Quantity("updates", ("updates",), is_time=False),
 }
 
+#: Columns of ``runs``; all of them would be copied time and again.
+_NEEDED = dict.fromkeys(["group", "arm", *(name for quantity in QUANTITIES.values() for name in quantity.columns)])
 
-def speedup(data: Data, matching: Matching, smallest_effect: float, column: str = "test_accuracy") -> pd.DataFrame:
+
+def speedup(data: Data, matching: Matching, smallest_effect: float, curves: Mapping[str, int]) -> pd.DataFrame:
     """Return one row an arm, baseline and quantity.
 
     ``value`` is baseline / arm, so more than 1 is faster, with its 95 % interval. Where there are at least two pairs it
@@ -66,21 +69,22 @@ def speedup(data: Data, matching: Matching, smallest_effect: float, column: str 
 
     Args:
         smallest_effect: as a share.
-        column: of ``epochs``, the quality, by whose curves copies of runs are told from repeats.
+        curves: see `analysis.replicates.curve_ids`; by them copies of runs are told from repeats.
     """
-    timed = timed_runs(data, matching, column)
+    runs = data.runs[list(_NEEDED)]
+    timed = timed_runs(data, matching, curves)
     rows: list[dict[str, Any]] = []
     verdicts: dict[str, list[tuple[dict[str, Any], Verdict]]] = {}
     for (group, arm, baseline), pairs in _compared(matching):
         pairs = pairs[pairs.is_final]
         cell = timed[timed.group == group]
+        used = pairs_of(cell, pairs)
         for name, quantity in QUANTITIES.items():
             row: dict[str, Any] = {"group": group, "arm": arm, "baseline": baseline, "quantity": name}
             rows.append(row)
             if not quantity.is_time:
-                row |= _count_row(data.runs, pairs, quantity)
+                row |= _count_row(runs, pairs, quantity)
                 continue
-            used = pairs_of(timed, pairs)
             if len(pairs) and not pairs.is_timed.any():
                 row |= {"n": 0, "is_paired": True, "decision": REFUSED, "verdict": REFUSED, "runs": []}
                 continue
@@ -92,19 +96,20 @@ def speedup(data: Data, matching: Matching, smallest_effect: float, column: str 
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def timed_runs(data: Data, matching: Matching, column: str) -> pd.DataFrame:
-    """Return the finished runs whose seconds are in numbers, without copies.
+def timed_runs(data: Data, matching: Matching, curves: Mapping[str, int]) -> pd.DataFrame:
+    """Return the finished runs whose seconds are in numbers, without copies; of the columns only those needed.
 
     Args:
-        column: of ``epochs``, the quality.
+        curves: see `analysis.replicates.curve_ids`.
     """
-    timed = data.runs[is_final(data.runs) & data.runs.index.isin(matching.counted - matching.untimed)]
-    return distinct_runs(data, timed, column)
+    runs = data.runs[list(_NEEDED)]
+    timed = runs[is_final(data.runs) & among(runs.index, matching.counted - matching.untimed)]
+    return distinct_runs(curves, timed)
 
 
 def pairs_of(timed: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
     """Return the pairs whose seconds may be compared and of which both runs are among `timed_runs`."""
-    return pairs[pairs.run.isin(timed.index) & pairs.baseline_run.isin(timed.index) & pairs.is_timed]
+    return pairs[among(pairs.run, timed.index) & among(pairs.baseline_run, timed.index) & pairs.is_timed]
 
 
 def _compared(matching: Matching) -> list[tuple[tuple[str, str, str], pd.DataFrame]]:
@@ -162,11 +167,12 @@ def split(data: Data, matching: Matching) -> pd.DataFrame:
     where several parts change much; it is the same for all arms.
     """
     rows = []
+    runs = data.runs[list(_PARTS)]
     for (group, arm, baseline), pairs in matching.pairs.groupby(["group", "arm", "baseline"], sort=False):
         pairs = pairs[pairs.is_final & pairs.is_timed]
         if not len(pairs):
             continue
-        factors = _factors(data.runs.loc[pairs.run], data.runs.loc[pairs.baseline_run])
+        factors = _factors(runs.loc[pairs.run], runs.loc[pairs.baseline_run])
         by_seed = factors.map(math.log).groupby(pairs.seed.to_numpy()).mean()
         means = by_seed.mean().map(math.exp).to_dict()
         traced = sorted({*pairs.run, *pairs.baseline_run})
@@ -174,6 +180,9 @@ def split(data: Data, matching: Matching) -> pd.DataFrame:
             {"group": group, "arm": arm, "baseline": baseline, "n": len(by_seed.dropna()), **means, "runs": traced}
         )
     return pd.DataFrame(rows, columns=SPLIT_COLUMNS)
+
+
+_PARTS = ("updates", "samples", *(f"{part}_seconds" for part in ("forward", "backward", "update", "growth", "elapsed")))
 
 
 def _factors(arm: pd.DataFrame, baseline: pd.DataFrame) -> pd.DataFrame:

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from analysis.bands import FEWEST_SEEDS, MOST_POINTS, evenly, mean_band
-from analysis.frames import Data, has_failed, is_final, is_results_only
+from analysis.frames import Data, among, has_failed, is_final, is_results_only
 from analysis.intervals import Interval, coefficient_of_variation, paired_interval
 from analysis.matching import Matching
 from analysis.quality import Measure
-from analysis.replicates import distinct_runs, replicate_ids
+from analysis.replicates import curve_ids, distinct_runs, replicate_ids
 from analysis.time_to_target import LogRank, Reached, log_rank, median_seconds, profile_score, share
 from analysis.verdicts import LEVEL, UNDECIDED, Claim, Verdict, adjust, speed_verdict
 
@@ -44,15 +44,16 @@ class Targets:
     is_declared: bool
 
 
-def derived_targets(data: Data, matching: Matching, measure: Measure) -> Targets:
+def derived_targets(data: Data, matching: Matching, measure: Measure, curves: Mapping[str, int]) -> Targets:
     """Return by group the baseline's median final quality, made worse by the margin."""
     found = {}
     sign = 1 if measure.quality.higher_is_better else -1
+    done = data.done[["group", "arm", "seed", f"final_{measure.column}"]]
     for group, baseline in matching.baselines.items():
-        runs = data.done[(data.done.group == group) & (data.done.arm == baseline)]
-        runs = runs[runs.index.isin(matching.counted)]
+        runs = done[(done.group == group) & (done.arm == baseline)]
+        runs = runs[among(runs.index, matching.counted)]
         if len(runs):
-            by_replicate = runs.groupby(replicate_ids(data, runs, measure.column))
+            by_replicate = runs.groupby(replicate_ids(curves, runs))
             median = float(by_replicate[f"final_{measure.column}"].mean().median())
             found[group] = median - sign * measure.quality.margin / measure.scale
     return Targets(found, is_declared=False)
@@ -83,7 +84,12 @@ def to_target(data: Data, targets: Targets, measure: Measure) -> pd.DataFrame:
 
 
 def time_to_target(
-    data: Data, matching: Matching, targets: Targets, measure: Measure, smallest_effect: float
+    data: Data,
+    matching: Matching,
+    targets: Targets,
+    measure: Measure,
+    smallest_effect: float,
+    curves: Mapping[str, int],
 ) -> pd.DataFrame:
     """Return one row an arm and baseline: how many runs reached the target, when, and whether sooner.
 
@@ -91,10 +97,13 @@ def time_to_target(
     than half did. Where every run of at least two pairs reached it, ``value`` is the speedup to the target with its
     interval, and the verdict is that of a speed. Else it follows from the log-rank test (``p_value``, by permutation,
     within seeds where they are paired). ``noise`` is the coefficient of variation of just these times.
+
+    Args:
+        curves: see `analysis.replicates.curve_ids`.
     """
-    runs = data.runs.join(to_target(data, targets, measure))
-    counted = runs[runs.index.isin(matching.counted - matching.untimed) & runs.seconds_to_target.notna()]
-    counted = distinct_runs(data, counted, measure.column)
+    runs = data.runs[["group", "arm", "seed", "elapsed_seconds"]].join(to_target(data, targets, measure))
+    counted = runs[among(runs.index, matching.counted - matching.untimed) & runs.seconds_to_target.notna()]
+    counted = distinct_runs(curves, counted)
     rows: list[dict[str, Any]] = []
     verdicts: dict[bool, list[tuple[dict[str, Any], Verdict]]] = {}
     for (group, arm, baseline), pairs in matching.pairs.groupby(["group", "arm", "baseline"], sort=False):
@@ -131,7 +140,7 @@ def _compare(
         "noise": _noise(cell),
         "runs": sorted({*own.index, *base.index}),
     }
-    used = pairs[pairs.run.isin(own.index) & pairs.baseline_run.isin(base.index) & pairs.is_timed]
+    used = pairs[among(pairs.run, own.index) & among(pairs.baseline_run, base.index) & pairs.is_timed]
     all_reached = mine.k == mine.n and theirs.k == theirs.n
     ratio = _paired_ratio(cell, used) if all_reached else paired_interval([])
     row |= {"value": math.exp(ratio.value), "low": math.exp(ratio.low), "high": math.exp(ratio.high), "pairs": ratio.n}
@@ -196,9 +205,10 @@ def performance_profile(data: Data, matching: Matching, targets: Targets, measur
     arm that never reached it has a row without a share. An arm has at most `analysis.bands.MOST_POINTS` rows.
     """
     timed = matching.pairs[matching.pairs.is_timed]
-    runs = data.runs[data.runs.index.isin({*timed.run, *timed.baseline_run})]
+    runs = data.runs[among(data.runs.index, {*timed.run, *timed.baseline_run})]
+    curves = curve_ids(data.select_runs(set(runs.index)), measure.column)
     seconds = runs[["group", "arm"]].join(to_target(data, targets, measure).seconds_to_target)
-    seconds["replicate"] = replicate_ids(data, runs, measure.column, within=("group",))
+    seconds["replicate"] = replicate_ids(curves, runs, within=("group",))
     costs = seconds.dropna().groupby(["group", "replicate", "arm"], sort=False).seconds_to_target.mean()
     factors = (costs / costs.groupby(["group", "replicate"]).transform("min")).rename("factor").reset_index()
     factors["factor"] = factors.factor.fillna(math.inf)  # nobody reached it: infinity by infinity

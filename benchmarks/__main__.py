@@ -13,7 +13,7 @@ from typing import Any
 
 from adabatch.errors import EXIT_DONE, EXIT_FAILED
 from adabatch.terminal import print_renderable
-from benchmarks import coverage, dashboard, jpeg_loading, packing, small_costs, training_speed
+from benchmarks import coverage, dashboard, jpeg_loading, loading, packing, small_costs, training_speed
 from benchmarks.machine import OthersLoad, machine_facts, wait_until_quiet
 from benchmarks.measure import BenchmarkFailed
 from benchmarks.tables import Table
@@ -23,6 +23,7 @@ BENCHMARKS: dict[str, ModuleType] = {
     "training_speed": training_speed,
     "jpeg_loading": jpeg_loading,
     "small_costs": small_costs,
+    "loading": loading,
     "packing": packing,
     "dashboard": dashboard,
     "coverage": coverage,
@@ -83,9 +84,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 _DESCRIPTION = (
-    "Measures how fast the trainer is against the reference's loop and against the loading of JPEGs, what the commands "
-    "and the dashboard cost, and what it gains to run several trainings side by side; simulates how often verdicts are "
-    "wrong."
+    "Measures how fast the trainer is against the reference's loop and against the loading of JPEGs, what commands, "
+    "the loading of large sweeps and the dashboard cost, and what it gains to run several trainings side by side; "
+    "simulates how often verdicts are wrong."
 )
 
 

@@ -47,24 +47,35 @@ def _may_hold_runs(entry: os.DirEntry[str]) -> bool:
     return not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
 
 
+class _File:
+    """A file of a run directory, by name; its path is made when it is asked for, because many runs have many files."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, run_dir: RunDir, owner: type[RunDir]) -> Path:
+        return run_dir.path / self._name
+
+
 class RunDir:
     """The files of one run; see the table in ``docs/run_directory.md``."""
 
+    config = _File("config.yaml")
+    meta = _File("meta.json")
+    epochs = _File("epochs.csv")
+    summary = _File("summary.json")
+    progress = _File("progress.json")
+    checkpoint = _File("checkpoint.pt")
+    previous_checkpoint = _File("checkpoint.previous.pt")
+    attempts = _File("attempts.jsonl")
+    test_correct = _File("test_correct.npy")
+    log = _File("log.txt")
+    done = _File("DONE")
+    failed = _File("FAILED")
+    _lock = _File(".lock")
+
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        self.config = self.path / "config.yaml"
-        self.meta = self.path / "meta.json"
-        self.epochs = self.path / "epochs.csv"
-        self.summary = self.path / "summary.json"
-        self.progress = self.path / "progress.json"
-        self.checkpoint = self.path / "checkpoint.pt"
-        self.previous_checkpoint = self.path / "checkpoint.previous.pt"
-        self.attempts = self.path / "attempts.jsonl"
-        self.test_correct = self.path / "test_correct.npy"
-        self.log = self.path / "log.txt"
-        self.done = self.path / "DONE"
-        self.failed = self.path / "FAILED"
-        self._lock = self.path / ".lock"
 
     @property
     def has_started(self) -> bool:

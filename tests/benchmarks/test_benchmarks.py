@@ -178,6 +178,20 @@ def test_small_costs(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
 
 
 @pytest.mark.slow
+def test_loading(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    output = tmp_path / "loading.json"
+    assert main(["loading", "--quick", "-o", str(output)]) == 0
+    loading = json.loads(output.read_text())["benchmarks"]["loading"]
+    assert (loading["num_runs"], loading["num_epochs"]) == (120, 5)
+    assert {name: len(costs) for name, costs in loading["steps"].items()} == {
+        "first load": 1,
+        "second load": 1,
+        "second load, compare": 1,
+    }
+    assert "peak memory" in capsys.readouterr().out
+
+
+@pytest.mark.slow
 @pytest.mark.xdist_group("browser")
 def test_the_dashboard(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     if shutil.which("chromium") is None and not os.environ.get("CI"):
