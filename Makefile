@@ -3,7 +3,7 @@ PY := .venv/bin/python
 # Both come before anything imports torch, so that a run's own number of threads is the one that counts.
 export PYTHONUTF8 = 1
 
-.PHONY: demo test test-fast test-oldest check bench clean
+.PHONY: demo test test-fast test-oldest test-adapters check bench clean
 
 # Ready once all packages of setup.cfg are installed in the versions of constraints.txt.
 .venv/ready: setup.cfg constraints.txt
@@ -19,7 +19,7 @@ demo: .venv/ready
 
 # Everything but the soaks; two processes, because a test trains with one thread.
 test: .venv/ready
-	$(PY) -m pytest -n 2 --dist loadgroup -m "not soak"
+	$(PY) -m pytest -n 2 --dist loadgroup -m "not soak and not adapters"
 
 # What needs neither processes nor training (config, schedules, plan, lint, tables, ...): about a minute on two free cores.
 test-fast: .venv/ready
@@ -27,12 +27,21 @@ test-fast: .venv/ready
 
 # Like test, with the oldest versions that setup.cfg allows, torch 2.6 among them, in an environment of their own.
 test-oldest: .venv-oldest/ready
-	.venv-oldest/bin/python -m pytest -n 2 --dist loadgroup -m "not soak"
+	.venv-oldest/bin/python -m pytest -n 2 --dist loadgroup -m "not soak and not adapters"
 
 .venv-oldest/ready: setup.cfg
 	$(PYTHON) -m venv .venv-oldest
 	sed -n '/^install_requires/,/^$$/s/^ *\(.*\)>=/\1==/p; /^dashboard/,/^parquet/s/^ *\(.*\)>=/\1==/p' setup.cfg > .venv-oldest/constraints.txt
 	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-oldest/constraints.txt -e '.[dashboard,dev]'
+	touch $@
+
+# The adapters with the real Lightning and Hugging Face trainers, in an environment of their own.
+test-adapters: .venv-adapters/ready
+	.venv-adapters/bin/python -m pytest -m adapters
+
+.venv-adapters/ready: setup.cfg constraints.txt
+	$(PYTHON) -m venv .venv-adapters
+	.venv-adapters/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,adapters]'
 	touch $@
 
 check: .venv/ready
@@ -44,4 +53,4 @@ bench: .venv/ready
 	$(PY) -m benchmarks
 
 clean:
-	rm -rf .venv .venv-oldest build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-oldest .venv-adapters build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "analysis": {"adabatch"},
     "benchmarks": {"adabatch", "launch", "analysis"},
     "tests.adabatch": {"adabatch", "tests"},
+    "tests.adapters": {"adabatch", "tests"},
     "tests.launch": {"adabatch", "launch", "tests", "tests.adabatch", "tests.slurm"},
     "tests.analysis": {"adabatch", "analysis", "benchmarks", "tests", "tests.adabatch"},  # simulated sweeps
     "tests.benchmarks": {"adabatch", "launch", "analysis", "benchmarks", "tests"},

@@ -84,7 +84,6 @@ class GrowingBatchSampler:
         self.max_micro_batch_size = max_micro_batch_size
         self.partial_batch = partial_batch
         self._progress = schedule.progress
-        self._len: int | None = None
 
     @property
     def progress(self) -> Progress:
@@ -134,7 +133,7 @@ class GrowingBatchSampler:
                 if batch is _NOTHING:
                     raise RuntimeError(f"the loader has fewer batches than this sampler; {_MUST_BE_ITS_SAMPLER}")
                 yield MicroBatch(cast(Batch, batch), part.num_samples, part.weight, part.ends_update)
-            self._progress = self._progress.after_update(planned.num_samples)
+            self._progress = self._progress.after_update(planned.num_samples)  # the schedule follows when it is made
 
         return Update(
             self._progress.epoch, planned.batch_size, planned.num_samples, planned.learning_rate, len(plan), load
@@ -145,7 +144,11 @@ class GrowingBatchSampler:
         require(_COUNT.allows(epoch), "epoch", epoch, _COUNT.text)
         self._progress = dataclasses.replace(self._progress, epoch=epoch, samples_in_epoch=0)
         self.schedule.move_to(self._progress)
-        self._len = None
+
+    def count(self, update: PlannedUpdate) -> None:
+        """Count an update of `plan` as made; for loops that do not get it from `updates`."""
+        self._progress = self._progress.after_update(update.num_samples)
+        self.schedule.move_to(self._progress)
 
     def plan(self) -> Iterator[MicroBatchPlan]:
         """Return this rank's micro-batches from the position to the end of the epoch, with their samples' indices."""
@@ -173,17 +176,13 @@ class GrowingBatchSampler:
 
     def __iter__(self) -> Iterator[list[int]]:
         """Yield the indices of each micro-batch from the position to the end of the epoch."""
-        self._len = self._count()
         return (part.indices for part in self.plan())
 
     def __len__(self) -> int:
-        """Return how many micro-batches the present iteration has on this rank, or the coming one if there is none."""
-        return self._count() if self._len is None else self._len
-
-    def _count(self) -> int:
+        """Return how many micro-batches the whole of this epoch has on a rank; after a resume, fewer are left."""
         splits = (
             split_update(update.num_samples, self.world_size, self.max_micro_batch_size)
-            for update in self._planned_updates(self._progress)
+            for update in self._planned_updates(Progress(epoch=self._progress.epoch))
         )
         return sum(split.accumulation_steps for split in splits)
 
@@ -206,7 +205,6 @@ class GrowingBatchSampler:
             raise ConfigError("the saved state has no progress; it must be what state_dict() returned.")
         self._progress = Progress(**state["progress"])
         self.schedule.move_to(self._progress)
-        self._len = None
 
 
 def distributed_place() -> tuple[int, int]:

@@ -49,7 +49,7 @@ def test_a_capped_micro_batch_is_accumulated_evenly() -> None:
     assert sizes_of(sampler)[2] == [[6, 5, 5], [4]]
 
 
-def test_the_length_is_that_of_the_iteration_and_of_the_rest_after_a_resume() -> None:
+def test_the_length_is_that_of_the_epoch_wherever_the_loop_is() -> None:
     sampler = GrowingBatchSampler(20, growing(), max_micro_batch_size=6)
     lengths = []
     for _ in sampler.epochs():

@@ -1,0 +1,1 @@
+"""The library in other projects' trainers; each adapter needs the project that it is for: ``adabatch[adapters]``."""
