@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-import signal
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any
 
 from adabatch.errors import ConfigError
@@ -18,6 +16,7 @@ from adabatch.library.batch_schedule import BatchSchedule
 from adabatch.library.epoch_values import check_columns, check_values, known_numbers, make_row
 from adabatch.library.run_facts import RunFacts, program_name, write_config, write_device, write_meta
 from adabatch.library.sampler import GrowingBatchSampler, distributed_place
+from adabatch.processes.signals import Terminated, sigterm_as_exception
 from adabatch.rundir.columns import EPOCH_SPANS, TRAIN_SPANS, EpochRow, read_epochs_csv, write_epochs_csv
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.heartbeat import Heartbeat, read_beat
@@ -157,7 +156,7 @@ class Recording(AbstractContextManager["Recording"]):
         clear_outcome(run_dir)
         self._meta = write_meta(run_dir, self._facts, values, self._world_size)
         self._since = time.monotonic()
-        stack.enter_context(_stopped_by_sigterm())
+        stack.enter_context(sigterm_as_exception())
         self._heartbeat = Heartbeat(run_dir.progress, self._beat)
         self._heartbeat.beat()
         self._heartbeat.start()
@@ -360,32 +359,7 @@ class Recording(AbstractContextManager["Recording"]):
         }
 
 
-class _Terminated(SystemExit):
-    """SIGTERM came; the exit status is the shell's convention for it."""
-
-    def __init__(self) -> None:
-        super().__init__(128 + signal.SIGTERM)
-
-
-@contextmanager
-def _stopped_by_sigterm() -> Iterator[None]:
-    """Turn SIGTERM into an exception within the block, unless the program handles it or this is another thread."""
-    is_main_thread = threading.current_thread() is threading.main_thread()
-    if not is_main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise _Terminated
-
-    signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
 def _name_of(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
         return "SIGINT"
-    return "SIGTERM" if isinstance(error, _Terminated) else f"{type(error).__name__}: {error}"
+    return "SIGTERM" if isinstance(error, Terminated) else f"{type(error).__name__}: {error}"

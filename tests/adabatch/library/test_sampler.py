@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +19,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from adabatch import BatchSchedule, ConfigError, GrowingBatchSampler
 from adabatch.data.order import epoch_order
+from tests.adabatch.library.two_ranks import train
 
 
 def growing(num_samples: int = 20, num_epochs: int = 3, **arguments: Any) -> BatchSchedule:
@@ -174,6 +178,17 @@ def test_gradients_averaged_over_uneven_ranks_are_the_mean_over_the_update() -> 
     for start, updates in zip((0, 7, 14), zip(*map(all_updates, samplers), strict=False), strict=False):
         averaged = sum(gradient(micro.batch, micro.weight) for update in updates for micro in update) / 3
         torch.testing.assert_close(averaged, gradient(order[start : start + 7], 1.0))
+
+
+@pytest.mark.slow
+def test_two_ranks_with_uneven_micro_batches_train_like_one_process(tmp_path: Path) -> None:
+    script = Path(__file__).parent / "two_ranks.py"
+    ranks = [
+        subprocess.Popen([sys.executable, str(script), str(rank), str(tmp_path / "store")], stdout=subprocess.PIPE)
+        for rank in (0, 1)
+    ]
+    answers = [json.loads(rank.communicate(timeout=120)[0]) for rank in ranks]
+    assert answers[0] == answers[1] == pytest.approx(train(), rel=1e-12)
 
 
 def loader_of(sampler: GrowingBatchSampler, **options: Any) -> DataLoader[Any]:
