@@ -123,7 +123,12 @@ def test_bytes_that_are_no_text_are_damage(tmp_path: Path) -> None:
         ("config.yaml", "seed: 0", "seed: abc", "seed is abc; it must be a whole number"),
         ("config.yaml", "seed: 0", "seed: 1.5", "seed is 1.5"),
         ("config.yaml", "seed: 0", "seed: 2026-13-45", "config.yaml cannot be read"),
-        ("config.yaml", "network:\n  name: tiny_cnn", "network: tiny_cnn", "network is tiny_cnn; it must be a mapping"),
+        (
+            "config.yaml",
+            "network:\n  name: tiny_cnn\n  path: null\n  args: {}",
+            "network: tiny_cnn",
+            "network is tiny_cnn; it must be a mapping",
+        ),
         ("meta.json", '"launch": {', '"launch": "no", "other": {', "launch is 'no'; it must be a mapping"),
         ("meta.json", '"swept": {}', '"swept": [1]', "launch.swept is [1]; it must be a mapping"),
         ("meta.json", '"arm": "fixed"', '"arm": ["fixed"]', r"arm is ['fixed']; it must be text"),
