@@ -129,8 +129,8 @@ def key(
     """
     shapes = changes is not Changes.NOTHING if shapes_micro_batch is None else shapes_micro_batch
     facts = KeyFacts(doc, allowed, changes, judged_by, shapes, hash_rule, unhashed_by)
-    if default == {}:
-        return dataclasses.field(default_factory=dict, metadata={_FACTS: facts})
+    if isinstance(default, list | dict):
+        return dataclasses.field(default_factory=default.copy, metadata={_FACTS: facts})
     return dataclasses.field(default=default, metadata={_FACTS: facts})
 
 

@@ -51,13 +51,14 @@ def matches_hash(config: TrainConfig | Mapping[str, Any], recorded: str) -> bool
 def defaults_since(recorded: str | None) -> dict[str, Any]:
     """Return the defaults of keys newer than a hash's rule: the values that a config of its time had without saying so.
 
-    They are flat, as those of `adabatch.config.keys.flatten`.
+    They are flat, as those of `adabatch.config.keys.flatten`. Of a rule that is unknown, those newer than the current
+    rule are returned: a later version's config states them itself.
 
     Keys of schedules are left out: they belong to one kind of schedule each.
     """
-    rule = None if recorded is None else hash_rule(recorded)
-    if rule is None:
+    if recorded is None:
         return {}
+    rule = hash_rule(recorded) or HASH_RULE
     newer = (key for key in KEYS.values() if key.facts.hash_rule > rule and not key.name.startswith("schedule."))
     return flatten({key.name: key.default for key in newer})
 

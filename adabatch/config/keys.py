@@ -36,8 +36,9 @@ def _keys_of(schema: type[KeyGroup]) -> Iterator[Key]:
     for entry in dataclasses.fields(schema):
         facts = facts_of(entry)
         if facts is not None:
-            has_default = entry.default is not dataclasses.MISSING
-            yield Key(schema.PREFIX + entry.name, types[entry.name], entry.default if has_default else {}, facts)
+            made = entry.default_factory
+            default = entry.default if made is dataclasses.MISSING else made()
+            yield Key(schema.PREFIX + entry.name, types[entry.name], default, facts)
 
 
 def _all_keys() -> dict[str, Key]:

@@ -17,14 +17,12 @@ from adabatch.data.files import refuse_augmentation, verify_sizes
 from adabatch.data.inputs import shape_keys
 from adabatch.data.loaded import LoadedSource, chosen
 from adabatch.data.pixels import finished_pixels, finished_values
-from adabatch.data.resident import ResidentSource, ResidentValues, taken
+from adabatch.data.resident import ResidentValues, pixel_source, taken
 from adabatch.data.sample_transforms import pixel_augmentation, transformed_pixels
 from adabatch.data.source import Dataset, ImageFormat, Source
 from adabatch.data.statistics import NUM_IMAGES, mean_and_std
 from adabatch.data.user_splits import UserSplit, check_like, fetch, open_splits
 from adabatch.errors import DataError
-
-_WHITE = 255.0
 
 
 class _Opened:
@@ -144,7 +142,7 @@ def _source(
         samples, labels = taken(opened.read_all(split), indices)
         _check(samples, int(labels.max()), config, split.place)
         if are_images:
-            return ResidentSource(samples, labels, config, image_format, _WHITE, augment)
+            return pixel_source(samples, labels, config, image_format, augment)
         return ResidentValues(samples, labels, config, image_format)
     finish = (finished_pixels if are_images else finished_values)(config, image_format)
     fetched = chosen(_Fetched(split, config, augment and are_images), indices)

@@ -8,7 +8,7 @@ from math import isfinite
 from typing import Any, ClassVar
 
 from adabatch.data.names import dataset_names
-from adabatch.fields import BELOW_ONE, Changes, Range, at_least, key, null_or, one_of, require, require_choice
+from adabatch.fields import BELOW_ONE, Changes, Range, at_least, key, null_or, one_of, require, require_choice, shown
 from adabatch.plugins.config import PluginGroup, args_key, path_key
 from adabatch.plugins.kinds import Kind
 
@@ -82,6 +82,12 @@ class DatasetConfig(PluginGroup):
     num_classes: int = key(doc="classes", allowed=at_least(2))
     crop_padding: int = key(0, doc="pixels of padding for random crops; 0: no crops", allowed=at_least(0, "pixels"))
     horizontal_flip: bool = key(False, doc="mirror training images at random")
+    transforms: list[Any] = key(
+        [],
+        doc="transforms of torchvision.transforms.v2 for training images, instead of crops and mirroring",
+        shapes_micro_batch=False,
+        hash_rule=3,
+    )
     mean: list[float] = key(doc="subtracted from pixels between 0 and 1; one number or one per channel")
     std: list[float] = key(doc="what pixels are then divided by; one number or one per channel")
     test_fraction: float = key(
@@ -113,6 +119,10 @@ class DatasetConfig(PluginGroup):
             is_list = len(values) in (1, self.num_channels) and all(map(isfinite, values))
             allowed = f"a list of 1 or dataset.num_channels={self.num_channels} finite numbers"
             require(is_list, f"dataset.{name}", values, allowed)
+        for name, unused in (("crop_padding", 0), ("horizontal_flip", False)):
+            value = getattr(self, name)
+            is_alone = value == unused or not self.transforms
+            require(is_alone, f"dataset.{name}", value, f"{shown(unused)} where dataset.transforms are given")
         require(all(value > 0 for value in self.std), "dataset.std", self.std, "a list of positive numbers")
 
     @property

@@ -110,7 +110,8 @@ def _verify_division(config: DatasetConfig, place: str, num_found: int) -> None:
 
 def refuse_augmentation(config: DatasetConfig) -> None:
     """Raise ConfigError if a config asks for crops or mirroring, for samples that are no pixels."""
-    for key, value in (("crop_padding", config.crop_padding), ("horizontal_flip", config.horizontal_flip)):
+    for key in ("crop_padding", "horizontal_flip", "transforms"):
+        value = getattr(config, key)
         require(not value, f"dataset.{key}", value, f"{shown(type(value)())} for samples that are not uint8 images")
 
 

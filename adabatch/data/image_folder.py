@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
 
 from adabatch.data.config import DatasetConfig
 from adabatch.data.decoding import decode_square
@@ -15,7 +14,7 @@ from adabatch.data.image_samples import ImageSamples
 from adabatch.data.loaded import LoadedSource
 from adabatch.data.pixels import finished_pixels
 from adabatch.data.resident import ResidentSource
-from adabatch.data.sample_transforms import pixel_augmentation
+from adabatch.data.sample_transforms import SquareTransform
 from adabatch.data.source import Dataset, ImageFormat, Source
 
 _WHITE = 255.0
@@ -62,22 +61,9 @@ def _decoded(files: ImageFiles, config: DatasetConfig) -> tuple[torch.Tensor, to
 def _source(
     files: ImageFiles, config: DatasetConfig, image_format: ImageFormat, augment: bool, is_resident: bool
 ) -> Source:
-    if is_resident:
+    if is_resident and not (augment and config.transforms):
         return ResidentSource(*_decoded(files, config), config, image_format, _WHITE, augment)
     paths = [str(files.folder / name) for name in files.names]
-    samples = ImageSamples(paths, files.labels, config.num_channels, _Square(config, augment))
+    samples = ImageSamples(paths, files.labels, config.num_channels, SquareTransform(config, augment))
     finish = finished_pixels(config, image_format)
     return LoadedSource(samples, finish, image_format.device, config.num_workers, is_random=augment)
-
-
-class _Square:
-    """Scales and crops an image, and with ``augment`` crops and mirrors it at random; workers get a pickled copy."""
-
-    def __init__(self, config: DatasetConfig, augment: bool) -> None:
-        self._size = (config.image_size, config.image_size)
-        self._augment = pixel_augmentation(config) if augment else None
-
-    def __call__(self, image: Image.Image) -> Image.Image:
-        if image.size != self._size:
-            image = ImageOps.fit(image, self._size, Image.Resampling.BILINEAR)
-        return image if self._augment is None else self._augment(image)

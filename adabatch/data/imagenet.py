@@ -14,6 +14,7 @@ from adabatch.data.files import locate, search_folders, verify_sizes
 from adabatch.data.image_samples import ImageSamples
 from adabatch.data.loaded import LoadedSource, chosen
 from adabatch.data.pixels import finished_pixels
+from adabatch.data.sample_transforms import SquareTransform
 from adabatch.data.source import Dataset, ImageFormat
 from adabatch.errors import ConfigError
 
@@ -71,7 +72,8 @@ def _source(
         indices: of the images that are used; None for all.
     """
     paths = [path for path, _ in folder.samples]
-    samples = ImageSamples(paths, folder.targets, _NUM_CHANNELS, _transform(config, augment))
+    transform = SquareTransform(config, augment) if augment and config.transforms else _transform(config, augment)
+    samples = ImageSamples(paths, folder.targets, _NUM_CHANNELS, transform)
     finish = finished_pixels(config, image_format)
     return LoadedSource(chosen(samples, indices), finish, image_format.device, config.num_workers, is_random=augment)
 

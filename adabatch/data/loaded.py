@@ -204,29 +204,41 @@ class _Pieced(TorchDataset[_Piece]):
     def __getitems__(self, keys: Sequence[_Key]) -> _Piece | _Refusal:
         """Return samples, stacked, and labels, int64; or why one of them cannot be read."""
         try:
-            read = [self._read(index, seed) for index, seed in keys]
+            with _kept_generators():
+                read = [self._read(index, seed) for index, seed in keys]
         except DataError as error:
             return _Refusal(error)
         return torch.stack([sample for sample, _ in read]), torch.tensor([label for _, label in read])
 
     def _read(self, index: int, seed: int) -> tuple[torch.Tensor, int]:
-        with seeded(seed):
-            return self._samples.read(index)
+        _seed_generators(seed)
+        return self._samples.read(index)
 
 
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Seed the global CPU generators of torch, NumPy and Python for the block, and restore them after it."""
+    with _kept_generators():
+        _seed_generators(seed)
+        yield
+
+
+@contextlib.contextmanager
+def _kept_generators() -> Iterator[None]:
+    """Restore the global CPU generators after the block; too slow to be done for every sample."""
     python_state, numpy_state = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        random.seed(seed)
-        np.random.seed(seed % 2**32)
         try:
             yield
         finally:
             random.setstate(python_state)
             np.random.set_state(numpy_state)
+
+
+def _seed_generators(seed: int) -> None:
+    torch.default_generator.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
 
 
 def _identity_collate(piece: Any) -> Any:

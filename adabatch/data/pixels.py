@@ -36,9 +36,11 @@ class PixelNormalizer:
         return images.permute(0, 3, 1, 2) if self._channels_last else images
 
 
-def finished_pixels(config: DatasetConfig, image_format: ImageFormat) -> Callable[[torch.Tensor], torch.Tensor]:
+def finished_pixels(
+    config: DatasetConfig, image_format: ImageFormat, white: float = 255.0
+) -> Callable[[torch.Tensor], torch.Tensor]:
     """Return the function from uint8 pixels (n, H, W, C) on the device to the images of `Source.iterate`."""
-    normalize = PixelNormalizer(config, 255.0, image_format)
+    normalize = PixelNormalizer(config, white, image_format)
     if image_format.channels_last:
         return normalize
     return lambda pixels: normalize(pixels.permute(0, 3, 1, 2).contiguous())

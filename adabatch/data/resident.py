@@ -9,8 +9,10 @@ import torch
 from adabatch.data.augment import Augmentation, CropGather, draw_augmentation, to_device
 from adabatch.data.config import DatasetConfig
 from adabatch.data.division import divided, test_indices
-from adabatch.data.pixels import PixelNormalizer, finished_values
-from adabatch.data.source import Dataset, ImageFormat
+from adabatch.data.loaded import LoadedSource
+from adabatch.data.pixels import PixelNormalizer, finished_pixels, finished_values
+from adabatch.data.sample_transforms import ArraySamples, pixel_augmentation
+from adabatch.data.source import Dataset, ImageFormat, Source
 
 #: Samples prepared at a time: small micro-batches share the call overhead, and larger chunks would leave CPU caches.
 _CHUNK_SIZE = {"cpu": 1024, "cuda": 8192}
@@ -140,6 +142,22 @@ def taken(
     return samples if indices is None else (samples[0][indices], samples[1][indices])
 
 
+def pixel_source(
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    config: DatasetConfig,
+    image_format: ImageFormat,
+    augment: bool,
+    white: float = 255.0,
+) -> Source:
+    """Return images (N, H, W, C), uint8, as a source: on the device, or changed one by one if there are transforms."""
+    if not (augment and config.transforms):
+        return ResidentSource(images, labels, config, image_format, white, augment)
+    samples = ArraySamples(images, labels, torch.clone, pixel_augmentation(config))
+    finish = finished_pixels(config, image_format, white)
+    return LoadedSource(samples, finish, image_format.device, config.num_workers, is_random=True)
+
+
 def resident_dataset(
     train: tuple[torch.Tensor, torch.Tensor],
     test: tuple[torch.Tensor, torch.Tensor],
@@ -149,8 +167,8 @@ def resident_dataset(
 ) -> Dataset:
     """Return a data set made of two pairs of images (N, H, W, C), uint8, and labels (N,)."""
 
-    def make(indices: torch.Tensor | None, augment: bool) -> ResidentSource:
-        return ResidentSource(*taken(train, indices), config, image_format, white, augment)
+    def make(indices: torch.Tensor | None, augment: bool) -> Source:
+        return pixel_source(*taken(train, indices), config, image_format, augment, white)
 
     trained, validation = divided(train[1], config, make)
     tested = taken(test, test_indices(test[1], config))

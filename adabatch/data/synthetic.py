@@ -6,10 +6,10 @@ import torch
 
 from adabatch.data.config import DatasetConfig
 from adabatch.data.order import generator
-from adabatch.data.resident import ResidentSource
-from adabatch.data.source import Dataset, ImageFormat
+from adabatch.data.resident import pixel_source
+from adabatch.data.source import Dataset, ImageFormat, Source
 
-_GREY, _WHITE = 128.0, 255.0
+_GREY = 128.0
 #: Pixel values: the patterns' standard deviation, and the span of the uniform noise.
 _CONTRAST = 24.0
 _NOISE = 128
@@ -23,9 +23,8 @@ def load(config: DatasetConfig, image_format: ImageFormat) -> Dataset:
     """Draw the images; they depend on the sizes, not on the run's seed. See `adabatch.data.load_dataset`."""
     patterns = _patterns(config)
 
-    def draw(num_samples: int, split: str) -> ResidentSource:
-        images = _draw(config, patterns, num_samples, split)
-        return ResidentSource(*images, config, image_format, _WHITE, augment=split == "train")
+    def draw(num_samples: int, split: str) -> Source:
+        return pixel_source(*_draw(config, patterns, num_samples, split), config, image_format, split == "train")
 
     # Nothing has to be left out or held out: as many are drawn as are wanted.
     validation = draw(config.num_validation_samples, "validation") if config.num_validation_samples else None

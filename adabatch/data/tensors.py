@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torchvision.transforms import v2
 
 from adabatch.data import files
 from adabatch.data.arrays import check_labels, facts, read_arrays
@@ -14,7 +13,7 @@ from adabatch.data.files import refuse_augmentation, verify_sizes
 from adabatch.data.loaded import LoadedSource, chosen
 from adabatch.data.pixels import finished_pixels, finished_values
 from adabatch.data.resident import resident_dataset, value_dataset
-from adabatch.data.sample_transforms import pixel_augmentation, transformed_pixels
+from adabatch.data.sample_transforms import ArraySamples, pixel_augmentation
 from adabatch.data.source import Dataset, ImageFormat
 
 
@@ -47,7 +46,7 @@ def _loaded(
 
     def make(split: tuple[np.ndarray, np.ndarray], indices: torch.Tensor | None, augment: bool) -> LoadedSource:
         transform = pixel_augmentation(config) if augment and are_images else None
-        rows = chosen(_Rows(*split, transform), indices)
+        rows = chosen(ArraySamples(*split, as_tensor, transform), indices)
         return LoadedSource(rows, finish, image_format.device, config.num_workers, is_random=transform is not None)
 
     trained, validation = divided(torch.from_numpy(train[1]), config, lambda *part: make(train, *part))
@@ -62,20 +61,3 @@ def as_tensor(samples: np.ndarray) -> torch.Tensor:
     """Return samples as a tensor of their own: torch lacks unsigned numbers of more than 8 bits."""
     wide = samples.dtype.kind in "iu" and samples.dtype != np.uint8
     return torch.from_numpy(np.array(samples, dtype=np.int64 if wide else samples.dtype.newbyteorder("=")))
-
-
-class _Rows:
-    """Samples of an array; see `adabatch.data.loaded.Samples`."""
-
-    def __init__(self, samples: np.ndarray, labels: np.ndarray, augment: v2.Transform | None) -> None:
-        self._samples = samples
-        self._labels = labels
-        self._augment = augment
-
-    def __len__(self) -> int:
-        return len(self._labels)
-
-    def read(self, index: int) -> tuple[torch.Tensor, int]:
-        """Return a sample, images as (H, W, C), and its label."""
-        sample = as_tensor(self._samples[index])
-        return transformed_pixels(sample, self._augment), int(self._labels[index])

@@ -24,6 +24,7 @@ _OTHER_VALUES: dict[str, Any] = {
     "dataset.path": "my_data:load",
     "dataset.args": {"width": 32},
     "dataset.input_shape": [3],
+    "dataset.transforms": ["RandomInvert"],
     "dataset.digest": "0123456789abcdef",
     "dataset.root": "elsewhere",
     "dataset.mean": [0.1],
