@@ -23,7 +23,7 @@ test: .venv/ready
 
 # What needs neither processes nor training (config, schedules, plan, lint, tables, ...): about a minute on two free cores.
 test-fast: .venv/ready
-	$(PY) -m pytest -n 2 -m "not slow and not slurm and not soak"
+	$(PY) -m pytest -n 2 -m "not slow and not slurm and not soak and not adapters"
 
 # Like test, with the oldest versions that setup.cfg allows, torch 2.6 among them, in an environment of their own.
 test-oldest: .venv-oldest/ready
