@@ -1,8 +1,9 @@
 """Trains one run: one network, one data set, one schedule of batch size and learning rate, one seed.
 
-For plug-ins there are the decorators ``register_network`` and so on, and the base class `Schedule` with what it needs.
-For a training loop of your own there are `BatchSchedule`, `GrowingBatchSampler`, `record` and the `ConfigError` that
-they raise; see ``docs/own_loop.md``. They are imported on first use, so that ``import adabatch`` costs nothing.
+For plug-ins there are the decorators ``register_network`` and so on, and the base classes `Schedule`, with what it
+needs, and `Tracker`. For a training loop of your own there are `BatchSchedule`, `GrowingBatchSampler`, `record` and the
+`ConfigError` that they raise; see ``docs/own_loop.md``. They are imported on first use, so that ``import adabatch``
+costs nothing.
 """
 
 import importlib
@@ -18,6 +19,7 @@ _EXPORTS = {
     "Progress": "adabatch.schedules.progress",
     "Schedule": "adabatch.schedules.base",
     "Signals": "adabatch.schedules.base",
+    "Tracker": "adabatch.trackers.base",
     **dict.fromkeys(
         (f"register_{kind}" for kind in ("dataset", "network", "optimizer", "schedule", "tracker")),
         "adabatch.plugins.names",

@@ -11,5 +11,6 @@ from adabatch.schedules.base import Decision as Decision
 from adabatch.schedules.base import Schedule as Schedule
 from adabatch.schedules.base import Signals as Signals
 from adabatch.schedules.progress import Progress as Progress
+from adabatch.trackers.base import Tracker as Tracker
 
 __version__: str

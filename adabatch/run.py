@@ -39,6 +39,7 @@ from adabatch.processes.signals import StopRequest
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.outcome import Failure, clear_outcome, describe_failure, mark_failed, write_summary
 from adabatch.rundir.states import State
+from adabatch.trackers.make import check_tracker
 
 if TYPE_CHECKING:
     import torch
@@ -105,6 +106,7 @@ def _run(config: TrainConfig, run_dir: RunDir) -> int:
     if run_dir.done.exists():
         print(f"{run_dir.path} is already finished: {run_dir.done.read_text(encoding='utf-8').strip()}")
         return EXIT_DONE
+    check_tracker(config.tracker)
     _check_own_code(config, run_dir)
     place = rank_place(config.hardware, os.environ)
     if place is None and config.hardware.world_size > 1:

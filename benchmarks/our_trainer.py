@@ -22,12 +22,12 @@ from adabatch.processes.signals import StopRequest
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.provenance import cpu_model
 from adabatch.schedules.batching import split_update
+from adabatch.trackers import Tracker
 from adabatch.training.device import make_device
 from adabatch.training.engine import DTYPES, Engine
 from adabatch.training.loop import TrainingLoop
 from adabatch.training.reporting import MainReporter
 from adabatch.training.stopwatch import TRAIN_SPANS, Stopwatch
-from adabatch.training.tracking import Tracker
 from benchmarks.arm import Measured, print_measured
 from benchmarks.images import load_images
 from benchmarks.training_case import Case, train_config

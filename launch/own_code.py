@@ -11,6 +11,7 @@ from adabatch.plugins.code import CODE_VARIABLE, freeze, imported_files
 from adabatch.plugins.loading import code_folder
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.journal import Journal
+from adabatch.trackers.make import check_tracker
 from launch.expand import Run
 
 if TYPE_CHECKING:
@@ -18,11 +19,13 @@ if TYPE_CHECKING:
 
 
 def check_own_code(runs: Sequence[Run]) -> None:
-    """Import and check every plug-in that runs name.
+    """Import and check every plug-in that runs name, and that the packages of their trackers are installed.
 
     Raises:
         ConfigError: if one cannot be used.
     """
+    for tracker in {repr(run.config.tracker): run.config.tracker for run in runs}.values():
+        check_tracker(tracker)
     for _ in _codes(runs):
         pass
 

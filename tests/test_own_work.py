@@ -1,4 +1,4 @@
-"""A network, an optimizer and a schedule outside of adabatch, used through every command without an edit of it."""
+"""Networks, optimizers, schedules and trackers outside of adabatch, used by every command without an edit of it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OWN_WORK = Path(__file__).parent / "own_work"
 SMALL = ("dataset=digits", "num_epochs=3", "hardware.num_threads=1", "run_dir=run")
 SWEEP = """
 name: mine
-overrides: [dataset=digits, num_epochs=4, "network=my_nets:Net", hardware.num_threads=1]
+overrides: [dataset=digits, num_epochs=4, "network=my_nets:Net", hardware.num_threads=1, "tracker=my_tracker:Lines"]
 grid: {network.args.width: [8, 16]}
 seeds: [0, 1]
 baseline: small
@@ -159,6 +159,11 @@ def test_installed_packages_register_names(folder: Path, tmp_path: Path) -> None
         (["network=broken:NoLogits"], r"for 2 samples of shape \(1, 8, 8\) it returns shape \(2, 3\)"),
         (["network=broken:Raises"], r"whose call raised ValueError: odd depth\.\n .*broken\.py, line \d+, in __init__"),
         (["schedule=broken:Nothing"], r"decides batch_size=0 in epoch 1; it must be a whole number of at least 1"),
+        (["tracker=my_nets:Net"], r"which is the class my_nets\.Net; it must be a subclass of adabatch\.\S*Tracker"),
+        (["tracker=my_tracker:Lines", "tracker.args.fil=a"], r"unknown key tracker\.args\.fil; .* Did you mean file\?"),
+        (["tracker=my_tracker:Lines", "tracker.args.file=3"], r"tracker\.args\.file is 3; it must be str"),
+        (["tracker.tags=['']"], r"tracker\.tags is \[''\]; it must be a list of words of 1 to 64 characters"),
+        (["tracker.kind=aim"], r"tracker\.kind is aim; it must be one of none, wandb, tensorboard"),
         (["network=unimportable:Net"], r"whose import raised ZeroDivisionError.*\n .*unimportable\.py, line 1"),
     ],
 )  # fmt: skip
@@ -228,19 +233,40 @@ def test_a_run_is_not_continued_with_other_code(folder: Path) -> None:
     assert re.search(rf"trained with the network code {before}, and the code found now is sha256:\w+\.", answer.stderr)
 
 
+def test_a_run_goes_on_with_an_edited_tracker(folder: Path) -> None:
+    words = ["network=tiny_cnn", "num_epochs=1", "tracker=my_tracker:Lines"]
+    assert train(folder, *words).returncode == 0
+    meta = meta_of(folder / "run")
+    assert meta["own_code"]["tracker"]["files"] == ["my_tracker.py"]
+    assert "tracker_code" not in meta  # it is no part of matching
+    (folder / "run" / "DONE").unlink()
+    with open(folder / "my_tracker.py", "a") as file:
+        file.write("# edited\n")
+    # The saved arguments count: a tracker changes nothing in a run.
+    answer = train(folder, *words, "tracker.args.file=other.jsonl")
+    assert answer.returncode == 0, answer.stderr
+    lines = [json.loads(line) for line in (folder / "run" / "lines.jsonl").read_text().splitlines()]
+    # 1437 samples in batches of 128
+    assert [line for line in lines if line[0] in ("start", "finish")] == [
+        ["start", 1, 0], ["finish", "done", 0], ["start", 2, 12], ["finish", "done", 0],
+    ]  # fmt: skip
+
+
 def test_a_sweep_trains_what_was_submitted_and_tables_compare_it(folder: Path) -> None:
     plan = call(folder, "launch", "plan", "sweep=mine", "--config-dir", "conf")
     assert plan.returncode == 0, plan.stderr
     submitted = call(folder, "launch", "submit", "sweep=mine", "cluster=local", "--config-dir", "conf")
     assert submitted.returncode == 0, submitted.stdout + submitted.stderr
     (frozen,) = (folder / "runs" / "mine" / ".launch" / "code").iterdir()
-    assert sorted(path.name for path in frozen.iterdir()) == ["my_nets.py", "my_schedules.py"]
+    assert sorted(path.name for path in frozen.iterdir()) == ["my_nets.py", "my_schedules.py", "my_tracker.py"]
     tables = call(folder, "analysis", "tables", "runs/mine", "--format", "json")
     assert tables.returncode == 0, tables.stderr
     content = json.loads(tables.stdout)
     assert content["refused"] == []
     verdicts = {row["group"] for row in content["numbers"] if row["quantity"] == "total_verdict"}
     assert verdicts == {f"digits-my_nets.Net network.args.width={width}" for width in (8, 16)}
+    (lines,) = (folder / "runs" / "mine").glob("*/growing,*width=8/seed_1/lines.jsonl")
+    assert json.loads(lines.read_text().splitlines()[0])[1] == str(lines.parent.relative_to(folder / "runs" / "mine"))
 
 
 def test_runs_with_other_code_are_not_compared(folder: Path) -> None:
@@ -257,7 +283,7 @@ def test_runs_with_other_code_are_not_compared(folder: Path) -> None:
 def test_analysis_imports_no_code_of_the_users(folder: Path) -> None:
     submitted = call(folder, "launch", "submit", "sweep=mine", "cluster=local", "--config-dir", "conf")
     assert submitted.returncode == 0, submitted.stdout + submitted.stderr
-    for name in ("my_nets.py", "my_schedules.py"):
+    for name in ("my_nets.py", "my_schedules.py", "my_tracker.py"):
         (folder / name).write_text("raise SystemExit('imported')\n")
     for words in (["analysis", "tables", "runs/mine"], ["launch", "status", "runs/mine"]):
         answer = call(folder, *words)

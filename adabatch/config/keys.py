@@ -60,18 +60,25 @@ def is_key(name: str) -> bool:
     return name in KEYS or (bool(dot) and group in GROUPS)
 
 
+def _facts(name: str) -> KeyFacts | None:
+    """Return the facts of a key; those of ``GROUP.args`` for an argument below it, None if it is unknown."""
+    declared = KEYS.get(name) or KEYS.get(".".join(name.split(".")[:2]))
+    return declared.facts if declared else None
+
+
 def changes(name: str) -> Changes:
     """Return what changing a key can affect; for a key unknown to the schema, the result."""
-    return KEYS[name].facts.changes if name in KEYS else Changes.RESULT
+    facts = _facts(name)
+    return facts.changes if facts else Changes.RESULT
 
 
 def judged_by_equality(names: Iterable[str]) -> list[str]:
     """Return the keys, among some, that must be equal in two compared arms and that affect time or result."""
+    known = ((name, _facts(name)) for name in names)
     return [
         name
-        for name in names
-        if changes(name) is not Changes.NOTHING
-        and (name not in KEYS or KEYS[name].facts.judged_by is JudgedBy.EQUALITY)
+        for name, facts in known
+        if facts is None or (facts.changes is not Changes.NOTHING and facts.judged_by is JudgedBy.EQUALITY)
     ]
 
 
@@ -123,7 +130,8 @@ def differences(own: Mapping[str, Any], other: Mapping[str, Any], *, arms: bool 
 def micro_batch_keys(config: TrainConfig) -> dict[str, Any]:
     """Return, by full key, the values that can affect how long one micro-batch takes."""
     flat = flatten(dataclasses.asdict(config))
-    shaping = {name: value for name, value in flat.items() if name not in KEYS or KEYS[name].facts.shapes_micro_batch}
+    known = {name: _facts(name) for name in flat}
+    shaping = {name: flat[name] for name, facts in known.items() if facts is None or facts.shapes_micro_batch}
     # All momenta above 0 take the same time.
     return {**shaping, "optimizer.momentum": config.optimizer.momentum > 0}
 

@@ -36,6 +36,8 @@ from adabatch.schedules import Schedule, ScheduleConfig
 
 #: The optimizers that are chosen by name.
 OPTIMIZERS = ("sgd", "adamw")
+#: The trackers that are chosen by name.
+TRACKERS = ("none", "wandb", "tensorboard")
 #: Modes of ``torch.compile`` besides its default one: CUDA graphs, and a search for the fastest kernels.
 COMPILE_MODES = ("reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 
@@ -152,16 +154,56 @@ class HardwareConfig(KeyGroup):
         return self.num_nodes * self.num_devices
 
 
+def _are_tags(tags: Sequence[object]) -> bool:
+    return all(isinstance(tag, str) and 1 <= len(tag) <= 64 for tag in tags)
+
+
 @dataclass
-class TrackerConfig(KeyGroup):
+class TrackerConfig(PluginGroup):
     """A mirror of the run's numbers; the run directory stays authoritative."""
 
     PREFIX: ClassVar[str] = "tracker."
+    KIND: ClassVar[Kind] = Kind.TRACKER
 
-    kind: str = key("none", doc="the tracker", allowed=one_of("none", "wandb"), changes=Changes.NOTHING)
-    mode: str = key("offline", doc="wandb mode", allowed=one_of("online", "offline"), changes=Changes.NOTHING)
+    kind: str = key(
+        "none", doc="the tracker: none, wandb, tensorboard, or any name for one by path", changes=Changes.NOTHING
+    )
+    path: str | None = path_key(changes=Changes.NOTHING)
+    args: dict[str, Any] = args_key(changes=Changes.NOTHING)
+    mode: str = key(
+        "offline",
+        doc="wandb mode; the variable WANDB_MODE goes before it",
+        allowed=one_of("online", "offline", "disabled"),
+        changes=Changes.NOTHING,
+    )
     project: str = key("adabatch", doc="wandb project", changes=Changes.NOTHING)
     entity: str | None = key(None, doc="wandb entity; null: the account's default", changes=Changes.NOTHING)
+    tags: list[str] = key(
+        [],
+        doc="wandb tags",
+        allowed=Range("a list of words of 1 to 64 characters", _are_tags),
+        changes=Changes.NOTHING,
+        hash_rule=3,
+    )
+    notes: str | None = key(None, doc="wandb notes", changes=Changes.NOTHING, hash_rule=3)
+    run_name: str | None = key(
+        None,
+        doc="the run's name; null: data set and network, arm or schedule, seed",
+        changes=Changes.NOTHING,
+        hash_rule=3,
+    )
+    system_metrics: bool = key(
+        False, doc="whether wandb logs the use of CPU, memory and GPU", changes=Changes.NOTHING, hash_rule=3
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.path is None:
+            require_choice("tracker.kind", self.kind, TRACKERS)
+
+    @classmethod
+    def own_names(cls) -> Sequence[str]:
+        return TRACKERS
 
 
 @dataclass

@@ -37,7 +37,7 @@ PASSED = {
     Kind.DATASET: ("root", "download", "train", "split"),
     Kind.OPTIMIZER: ("lr", "learning_rate"),
     Kind.SCHEDULE: ("batch_size", "max_batch_size", "learning_rate", "num_samples", "num_epochs"),
-    Kind.TRACKER: (),
+    Kind.TRACKER: ("run_dir", "config", "meta", "name"),
 }
 
 

@@ -123,6 +123,7 @@ class TrainingLoop:
         filled = [part for parts in indices for part in parts if len(part)]
         batches = self._dataset.train.iterate(self.progress.epoch, config.seed, filled)
         for update, parts in zip(updates, indices, strict=True):
+            self._reporter.on_decision(self.progress, update.batch_size, update.learning_rate)
             self._make_update(update, parts, batches)
             self.progress = self.progress.after_update(update.num_samples)
             self._reporter.on_update(self.progress, update.batch_size, samples)

@@ -20,6 +20,7 @@ from adabatch.rundir.files import RunDir
 from adabatch.rundir.meta import read_meta
 from adabatch.schedules import Progress, Schedule
 from adabatch.schedules.custom import CustomScheduleConfig
+from adabatch.trackers import Tracker
 from adabatch.training.engine import build_network_of
 from adabatch.training.optimizers import build_optimizer
 
@@ -30,6 +31,7 @@ _BASES: dict[Kind, type] = {
     Kind.DATASET: torch.utils.data.Dataset,
     Kind.OPTIMIZER: torch.optim.Optimizer,
     Kind.SCHEDULE: Schedule,
+    Kind.TRACKER: Tracker,
 }
 
 
@@ -79,11 +81,14 @@ def _passed(kind: Kind, plugin: Callable[..., Any]) -> list[str]:
 
 
 def refuse_other_code(run_dir: RunDir, codes: dict[Kind, OwnCode]) -> None:
-    """Raise ConfigError if a run was trained with other code of the user's than the one found now."""
+    """Raise ConfigError if a run was trained with other code of the user's than the one found now.
+
+    A tracker changes nothing in a run, so another one may go on with it.
+    """
     meta = read_meta(run_dir)
     for kind, code in codes.items():
         before = (meta.own_code.get(kind) or {}).get("identity")
-        if before not in (None, code.identity):
+        if kind is not Kind.TRACKER and before not in (None, code.identity):
             raise ConfigError(
                 f"run_dir is {run_dir.path}; it was trained with the {kind} code {before}, and the code found now is "
                 f"{code.identity}. Restore the code, or start the run anew in another folder."

@@ -17,10 +17,12 @@ from adabatch.rundir.files import RunDir
 from adabatch.rundir.heartbeat import Heartbeat, read_beat
 from adabatch.rundir.meta import read_meta, update_meta
 from adabatch.schedules.progress import Progress as TrainingProgress
-from adabatch.training.tracking import Tracker
+from adabatch.trackers import Tracker
 
 #: How long the rows of finished epochs may wait to be written together.
 ROWS_INTERVAL_SECONDS = 1.0
+#: The least time between two decisions for the tracker that differ in the learning rate alone.
+LEARNING_RATE_INTERVAL_SECONDS = 1.0
 _log = logging.getLogger(__name__)
 
 
@@ -35,6 +37,9 @@ class Reporter:
 
     def on_start(self, progress: TrainingProgress, rows: list[EpochRow], seconds: Mapping[str, float]) -> None:
         """Training starts, or resumes after ``rows`` with the seconds per span of earlier segments."""
+
+    def on_decision(self, progress: TrainingProgress, batch_size: int, learning_rate: float) -> None:
+        """An update will be made as the schedule decided; called in the hot loop."""
 
     def on_update(self, progress: TrainingProgress, batch_size: int, epoch_samples: int) -> None:
         """An update was made; called in the hot loop."""
@@ -64,7 +69,7 @@ class MainReporter(Reporter):
     Args:
         run_dir: where ``epochs.csv`` and ``progress.json`` are written.
         num_epochs: of the whole training.
-        tracker: mirrors the rows.
+        tracker: mirrors the rows, and the decisions where they change.
     """
 
     def __init__(self, run_dir: RunDir, num_epochs: int, tracker: Tracker) -> None:
@@ -73,6 +78,8 @@ class MainReporter(Reporter):
         self._tracker = tracker
         self._progress = TrainingProgress()
         self._batch_size = self._epoch_samples = 0
+        self._tracked_decision = (0, 0.0)
+        self._decision_tracked_at = 0.0
         self._elapsed_seconds = self._earlier_seconds = 0.0
         self._since = time.monotonic()
         self._pending_rows: list[EpochRow] = []
@@ -94,6 +101,17 @@ class MainReporter(Reporter):
         write_epochs_csv(self._run_dir.epochs, rows)
         self._heartbeat.beat()
         self._heartbeat.start()
+        self._tracker.start(progress.epoch, progress.updates)
+
+    def on_decision(self, progress: TrainingProgress, batch_size: int, learning_rate: float) -> None:
+        decision = (batch_size, learning_rate)
+        if decision == self._tracked_decision:
+            return
+        now = time.monotonic()
+        # Some schedules change the learning rate in every update.
+        if batch_size != self._tracked_decision[0] or now - self._decision_tracked_at >= LEARNING_RATE_INTERVAL_SECONDS:
+            self._tracked_decision, self._decision_tracked_at = decision, now
+            self._tracker.decide(progress.updates, progress.samples, batch_size, learning_rate)
 
     def on_update(self, progress: TrainingProgress, batch_size: int, epoch_samples: int) -> None:
         self._progress, self._batch_size, self._epoch_samples = progress, batch_size, epoch_samples

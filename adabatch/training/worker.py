@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from adabatch.config import TrainConfig, config_hash, is_auto, load_config, save_config, to_dict
+from adabatch.config import TrainConfig, config_hash, is_auto, load_config, save_config
 from adabatch.data import load_dataset
 from adabatch.data.order import derived_seed
 from adabatch.errors import EXIT_FAILED, RankFailed
@@ -30,13 +30,14 @@ from adabatch.rundir.provenance import (
     utc_now,
 )
 from adabatch.rundir.states import State
+from adabatch.trackers import Tracker
+from adabatch.trackers.make import make_tracker
 from adabatch.training.device import make_device
 from adabatch.training.engine import DTYPES, Engine
 from adabatch.training.loop import TrainingLoop
 from adabatch.training.own_code import own_code_facts, own_codes
 from adabatch.training.reporting import MainReporter, Reporter
 from adabatch.training.stopwatch import Stopwatch
-from adabatch.training.tracking import Tracker, make_tracker
 
 _START_TIMEOUT = timedelta(minutes=2)
 #: The first rank may have to compile a large network several times before the others can connect.
@@ -113,7 +114,7 @@ class Worker:
             torch.manual_seed(derived_seed("rank", config.seed, self._ranks.rank))
         if self._ranks.is_main:
             self._meta = self._write_meta(engine.num_parameters)
-            self._tracker = make_tracker(config.tracker, to_dict(config), self._meta, self._run_dir.path)
+            self._tracker = make_tracker(config, self._meta, self._run_dir.path)
             self._reporter = MainReporter(self._run_dir, config.num_epochs, self._tracker)
             first = config.schedule.batch_size
             if first > dataset.train.num_samples:

@@ -79,7 +79,8 @@ def mirrored(run_dir, name="first", seed=0, **changes):
     """Return a run as the server has it after the tracker told it everything."""
     config = {**to_dict(load_config(run_dir.config)), "seed": seed, "adabatch": json.loads(run_dir.meta.read_text())}
     rows = [
-        {"_step": int(row["epoch"])} | {key: _value(text) for key, text in row.items()} for row in read_rows(run_dir)
+        {"_step": int(row["epoch"]), "decisions": [[0, 0, 8, 0.01]]} | {key: _value(text) for key, text in row.items()}
+        for row in read_rows(run_dir)
     ]
     summary = {"_step": len(rows), "_runtime": 1.5, **rows[-1], **read_summary(run_dir)}
     values = {"config": config, "rows": rows, "summary": summary, "display_name": f"seed_{seed}"}

@@ -21,8 +21,9 @@ from adabatch.run import run_config
 from adabatch.rundir.columns import EpochRow
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.meta import update_meta
+from adabatch.trackers.labels import RunLabels
+from adabatch.trackers.wandb import WandbTracker
 from adabatch.training.reporting import MainReporter
-from adabatch.training.tracking import WandbTracker
 from analysis.cli import main
 from analysis.wandb_offline import read_offline
 from tests.adabatch.support import TINY, read_rows, read_summary
@@ -186,9 +187,9 @@ def track(train):
 
     def tell(rows, summary, status):
         settings = TrackerConfig(kind="wandb")
-        tracker = WandbTracker(
-            settings, config, run_id="odd", folder=run_dir.path, name="odd", group=None, job_type=None
-        )
+        labels = RunLabels("odd", "group", "job")
+        tracker = WandbTracker(settings, config, run_id="odd", labels=labels, folder=run_dir.path)
+        tracker.decide(0, 0, 8, 0.01)
         for row in rows:
             tracker.log(dataclasses.asdict(EpochRow(**row)))
         tracker.finish(summary, status)
