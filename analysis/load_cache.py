@@ -171,7 +171,7 @@ def _wanted_of(
     lengths = lists[0].value_lengths().to_numpy()
     if not all(one.null_count == 0 and np.array_equal(one.value_lengths().to_numpy(), lengths) for one in lists):
         raise ValueError("its columns have different lengths")
-    rows = np.stack([one.flatten().to_numpy(zero_copy_only=True) for one in lists])  # which it is not with nulls
+    rows = np.stack([one.flatten().to_numpy(zero_copy_only=True) for one in lists])  # with nulls this is an error
     starts = np.cumsum(lengths) - lengths
     if len(starts[lengths > 0]):
         check_rows(rows, starts[lengths > 0])

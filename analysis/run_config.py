@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,7 @@ class ConfigReader:
         return template.filled(own) if template.is_sound else Config(_load(text))
 
 
-#: For each line that is a run's own two values, to see what follows from them.
+#: For each line that is a run's own, two values that stand in for it, to see what follows from the line.
 _STAND_INS: Mapping[str, tuple[Any, Any]] = {"seed": (1000001, 2000002), "run_dir": ("/stands/in", "/another")}
 
 
@@ -89,17 +89,19 @@ class _Template:
         is_sound: whether those lines give the keys of the top level that they seem to give, and nothing else.
     """
 
-    def __init__(self, text: str, names: Mapping[str, Any]) -> None:
+    def __init__(self, text: str, names: Iterable[str]) -> None:
+        firsts, seconds = ({name: _STAND_INS[name][place] for name in names} for place in (0, 1))
         other = text
         for name in names:
-            first, second = _STAND_INS[name]
-            other = other.replace(f"{name}: {first}\n", f"{name}: {second}\n")
-        values = [_load(text), _load(other)]
-        self.is_sound = all(
-            isinstance(one, dict) and all(one.get(name) == _STAND_INS[name][place] for name in names)
-            for place, one in enumerate(values)
-        ) and values[0] == {**values[1], **{name: _STAND_INS[name][0] for name in names}}
-        self._config = Config(values[0] if self.is_sound else {})
+            other = other.replace(f"{name}: {firsts[name]}\n", f"{name}: {seconds[name]}\n")
+        values, others = _load(text), _load(other)
+        self.is_sound = (
+            isinstance(values, dict)
+            and isinstance(others, dict)
+            and values == {**others, **firsts}
+            and others == {**values, **seconds}
+        )
+        self._config = Config(values if self.is_sound else {})
 
     def filled(self, own: dict[str, Any]) -> Config:
         """Return the config of a run."""
