@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from adabatch.plugins.kinds import NAME_KEYS, Kind
 from adabatch.plugins.names import registered_path
@@ -18,13 +18,15 @@ _CHOICE = re.compile(rf"({'|'.join(Kind)})=(.*)", re.DOTALL)
 _ARGUMENT = re.compile(rf"({'|'.join(Kind)})\.args\.")
 
 
-def plugin_words(words: Iterable[str], is_option: Callable[[str, str], bool]) -> list[str]:
-    """Return overrides in which plug-ins are named as the schema has it; the others are returned as they are.
+def plugin_words(words: Sequence[str], is_option: Callable[[str, str], bool]) -> list[str]:
+    """Return overrides in which plug-ins are named as the schema has it; of several choices of a group only the last.
 
     Args:
         is_option: whether a group has an option of a name; options go before registered names.
     """
-    return [rewritten for word in words for rewritten in _rewritten(word, is_option)]
+    chosen = {choice.group(1): word for word in words if (choice := _CHOICE.fullmatch(word))}
+    kept = [word for word in words if not (choice := _CHOICE.fullmatch(word)) or chosen[choice.group(1)] == word]
+    return [rewritten for word in kept for rewritten in _rewritten(word, is_option)]
 
 
 def _rewritten(word: str, is_option: Callable[[str, str], bool]) -> Iterator[str]:

@@ -17,20 +17,20 @@ from adabatch.training.engine import Engine
 CPU = torch.device("cpu")
 
 
-class _Values(nn.Sequential):
+class Values(nn.Sequential):
     """For samples of shape (2, 5)."""
 
-    def __init__(self, **sizes: int) -> None:
-        super().__init__(nn.Flatten(), nn.Linear(10, sizes["num_classes"]))
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(nn.Flatten(), nn.Linear(10, num_classes))
 
 
-class _Tokens(nn.Module):
+class Tokens(nn.Module):
     """For four token ids below 7."""
 
-    def __init__(self, **sizes: int) -> None:
+    def __init__(self, num_classes: int) -> None:
         super().__init__()
         self.embedding = nn.Embedding(7, 3)
-        self.output = nn.Linear(3, sizes["num_classes"])
+        self.output = nn.Linear(3, num_classes)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         assert tokens.dtype == torch.int64
@@ -38,12 +38,12 @@ class _Tokens(nn.Module):
         return mean
 
 
-class _Volumes(nn.Module):
+class Volumes(nn.Module):
     """For samples of shape (1, 3, 3, 3); its weights have five dimensions."""
 
-    def __init__(self, **sizes: int) -> None:
+    def __init__(self, num_classes: int) -> None:
         super().__init__()
-        self.convolution = nn.Conv3d(1, sizes["num_classes"], 3)
+        self.convolution = nn.Conv3d(1, num_classes, 3)
 
     def forward(self, volumes: torch.Tensor) -> torch.Tensor:
         out: torch.Tensor = self.convolution(volumes).flatten(1)
@@ -51,9 +51,9 @@ class _Volumes(nn.Module):
 
 
 _CASES: dict[str, tuple[type[nn.Module], Any]] = {
-    "values": (_Values, np.random.default_rng(0).normal(size=(8, 2, 5))),
-    "tokens": (_Tokens, np.arange(32).reshape(8, 4) % 7),
-    "volumes": (_Volumes, np.random.default_rng(0).normal(size=(8, 1, 3, 3, 3))),
+    "values": (Values, np.random.default_rng(0).normal(size=(8, 2, 5))),
+    "tokens": (Tokens, np.arange(32).reshape(8, 4) % 7),
+    "volumes": (Volumes, np.random.default_rng(0).normal(size=(8, 1, 3, 3, 3))),
 }
 
 
@@ -62,10 +62,10 @@ def config(request, tmp_path, monkeypatch) -> TrainConfig:
     network, samples = _CASES[request.param]
     labels = np.arange(8) % 3
     np.savez(tmp_path / "data.npz", x_train=samples, y_train=labels, x_test=samples, y_test=labels)
-    monkeypatch.setattr("adabatch.config.schema.network_names", list)
-    monkeypatch.setattr("adabatch.training.engine.build_network", lambda name, c, n, s: network(num_classes=n))
     monkeypatch.setattr("adabatch.measure.probe._EXPLORING_SECONDS", 0.05)
-    return compose(["dataset=tensors", f"dataset.root={tmp_path / 'data.npz'}", "network=tiny_cnn"])
+    return compose(
+        ["dataset=tensors", f"dataset.root={tmp_path / 'data.npz'}", f"network={__name__}:{network.__name__}"]
+    )
 
 
 def test_placeholders_of_ranks_without_samples(config):
