@@ -125,7 +125,7 @@ def _run(config: TrainConfig, run_dir: RunDir) -> int:
 
 def _check_own_code(config: TrainConfig, run_dir: RunDir) -> None:
     """Raise ConfigError for a plug-in that cannot be used, before anything is written."""
-    if any(getattr(getattr(config, kind), "path", None) for kind in Kind):
+    if config.metrics or any(getattr(getattr(config, kind), "path", None) for kind in Kind):
         from adabatch.training.own_code import own_codes, refuse_other_code
 
         refuse_other_code(run_dir, own_codes(config))

@@ -46,9 +46,9 @@ def own_codes_of(runs: Sequence[Run]) -> list[OwnCode]:
     return list(found.values())
 
 
-def _codes(runs: Sequence[Run]) -> Iterator[tuple[Run, dict[Kind, OwnCode]]]:
+def _codes(runs: Sequence[Run]) -> Iterator[tuple[Run, dict[str, OwnCode]]]:
     """Yield the runs that name a plug-in, with its code; equal ones are imported and checked once."""
-    known: dict[str, dict[Kind, OwnCode]] = {}
+    known: dict[str, dict[str, OwnCode]] = {}
     for run in runs:
         plugins = _plugins(run)
         if plugins:
@@ -63,7 +63,8 @@ def _codes(runs: Sequence[Run]) -> Iterator[tuple[Run, dict[Kind, OwnCode]]]:
 
 def _plugins(run: Run) -> dict[str, Any]:
     groups = {kind.value: getattr(run.config, kind) for kind in Kind}
-    return {name: [group.path, group.args] for name, group in groups.items() if getattr(group, "path", None)}
+    named = {name: [group.path, group.args] for name, group in groups.items() if getattr(group, "path", None)}
+    return {**named, **run.config.metrics}
 
 
 def freeze_own_code(journal: Journal, codes: Iterable[OwnCode]) -> dict[str, str]:

@@ -18,7 +18,7 @@ from tests.snippets import run_snippets
 
 pytestmark = pytest.mark.slow
 
-PAGES = ("tutorial", "own_network", "own_data", "own_optimizer", "own_schedule", "own_tracker")
+PAGES = ("tutorial", "own_network", "own_data", "own_optimizer", "own_schedule", "own_tracker", "own_metric")
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _FILE_NAME = re.compile(r"# (\S+\.(?:py|yaml))\n")
 

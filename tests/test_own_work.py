@@ -11,9 +11,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+import analysis
 from adabatch.rundir.files import RunDir
 from adabatch.tools.verify_resume import main as verify_resume
 from tests.adabatch.support import assert_equal_bits, read_rows
@@ -92,6 +94,25 @@ def test_a_run_of_ones_own_work_is_like_any_other(folder: Path) -> None:
     ).stdout  # fmt: skip
 
 
+def test_a_metric_of_ones_own_is_a_column(folder: Path) -> None:
+    answer = train(
+        folder, "dataset=my_data:Stripes", "dataset.args.noise=1.5", "network=my_nets:Net", "schedule.batch_size=16",
+        "metrics.recall=my_metrics:Recall",
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr
+    stored = np.load(folder / "run" / "test_correct.npy")
+    correct = np.unpackbits(stored[1:])[: 8 * (len(stored) - 1) - stored[0]]
+    # The class of sample i is i % 4, so column c holds the samples of class c.
+    smallest = correct.reshape(20, 4).mean(axis=0).min()
+    assert 0 < smallest < 1
+    assert float(read_rows(RunDir(folder / "run"))[-1]["recall"]) == pytest.approx(smallest)
+    loaded = analysis.load(folder / "run")
+    assert loaded.runs.final_recall.item() == pytest.approx(smallest)
+    meta = meta_of(folder / "run")
+    assert meta["own_code"].keys() == {"network", "dataset", "metrics.recall"}
+    assert meta["dataset_code"] == meta["own_code"]["dataset"]["identity"]
+
+
 def test_a_yaml_of_ones_own_names_it_too(folder: Path) -> None:
     (folder / "conf" / "network").mkdir()
     (folder / "conf" / "network" / "wide.yaml").write_text("path: my_nets:Net\nargs: {width: 32}\n")
@@ -164,6 +185,9 @@ def test_installed_packages_register_names(folder: Path, tmp_path: Path) -> None
         (["tracker=my_tracker:Lines", "tracker.args.file=3"], r"tracker\.args\.file is 3; it must be str"),
         (["tracker.tags=['']"], r"tracker\.tags is \[''\]; it must be a list of words of 1 to 64 characters"),
         (["tracker.kind=aim"], r"tracker\.kind is aim; it must be one of none, wandb, tensorboard"),
+        (["metrics.x=my_nets:Net"], r"metrics\.x is my_nets:Net; it must be a class with the methods update, compute"),
+        (["metrics.epoch=my_metrics:Recall"], r"metrics\.epoch is given; a metric's name must .* be no column"),
+        (["dataset=my_nets:Net"], r"dataset\.path is my_nets:Net, which is the class my_nets\.Net; it must be"),
         (["network=unimportable:Net"], r"whose import raised ZeroDivisionError.*\n .*unimportable\.py, line 1"),
     ],
 )  # fmt: skip
@@ -219,6 +243,7 @@ def test_a_failure_in_ones_own_code_shows_its_lines_and_is_recorded_as_that(fold
 def test_a_killed_run_of_ones_own_work_resumes_bit_by_bit(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     words = ["network=my_nets:Net", "network.args.dropout=0.5", "optimizer=my_optimizers:Lion"]
+    words += ["schedule=my_schedules:Doubling", "schedule.batch_size=16", "metrics.recall=my_metrics:Recall"]
     assert verify_resume([*SMALL[:3], *words, "optimizer.learning_rate=0.001", "--kills", "2"]) == 0
 
 

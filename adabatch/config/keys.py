@@ -61,9 +61,10 @@ def is_key(name: str) -> bool:
 
 
 def _facts(name: str) -> KeyFacts | None:
-    """Return the facts of a key; those of ``GROUP.args`` for an argument below it, None if it is unknown."""
-    declared = KEYS.get(name) or KEYS.get(".".join(name.split(".")[:2]))
-    return declared.facts if declared else None
+    """Return the facts of a key, or of the mapping that it is in, such as ``network.args``; None if it is unknown."""
+    parts = name.split(".")
+    declared = (KEYS.get(".".join(parts[:length])) for length in range(len(parts), 0, -1))
+    return next((key.facts for key in declared if key), None)
 
 
 def changes(name: str) -> Changes:

@@ -1,7 +1,8 @@
 """Overrides that name a plug-in, in words that Hydra understands.
 
 ``network=my_net:Net`` becomes ``network=by_path network.path=my_net:Net``; so does the registered name of a plug-in.
-``network.args.width=32`` becomes ``++network.args.width=32``, since the arguments of a plug-in are not in the schema.
+``network.args.width=32`` becomes ``++network.args.width=32``, since the arguments of a plug-in are not in the schema;
+so do names of metrics.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from adabatch.plugins.names import registered_path
 #: The option of each group that stands for all plug-ins.
 BY_PATH = "by_path"
 _CHOICE = re.compile(rf"({'|'.join(Kind)})=(.*)", re.DOTALL)
-_ARGUMENT = re.compile(rf"({'|'.join(Kind)})\.args\.")
+#: Keys that the schema does not have: arguments of plug-ins, and metrics by name.
+_FREE = re.compile(rf"(({'|'.join(Kind)})\.args|metrics)\.")
 
 
 def plugin_words(words: Sequence[str], is_option: Callable[[str, str], bool]) -> list[str]:
@@ -31,7 +33,7 @@ def plugin_words(words: Sequence[str], is_option: Callable[[str, str], bool]) ->
 
 def _rewritten(word: str, is_option: Callable[[str, str], bool]) -> Iterator[str]:
     choice = _CHOICE.fullmatch(word)
-    if _ARGUMENT.match(word):
+    if _FREE.match(word):
         yield f"++{word}"
     elif choice is None:
         yield word

@@ -258,6 +258,12 @@ class TrainConfig(KeyGroup):
         allowed=one_of("micro", "ghost", "sync"),
     )
     ghost_batch_size: int = key(32, doc="samples of a ghost batch", allowed=at_least(2, "samples"))
+    metrics: dict[str, str] = key(
+        {},
+        doc="columns of your own: metrics.f1=my_metrics:F1, computed on the test set after each epoch",
+        changes=Changes.NOTHING,
+        hash_rule=3,
+    )
     network: NetworkConfig = MISSING
     dataset: DatasetConfig = MISSING
     schedule: ScheduleConfig = MISSING

@@ -5,6 +5,7 @@ that the command line or the user's own YAML names; a run directory brings no co
 """
 
 from adabatch.plugins.arguments import call
+from adabatch.plugins.code import OwnCode
 from adabatch.plugins.kinds import Kind
 from adabatch.plugins.loading import OwnCodeError, import_object, load, own_code
 from adabatch.plugins.names import (
@@ -19,6 +20,7 @@ from adabatch.plugins.names import (
 
 __all__ = [
     "Kind",
+    "OwnCode",
     "OwnCodeError",
     "call",
     "import_object",

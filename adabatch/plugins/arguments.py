@@ -35,6 +35,13 @@ def call(plugin: Callable[..., Any], group: str, args: Mapping[str, Any], wanted
         return plugin(**arguments)
 
 
+def call_by_key(plugin: Callable[..., Any], key: str, wanted: Mapping[str, Any]) -> Any:
+    """Call a plug-in that is named by a key of its own and takes no arguments of the user's; see `call`."""
+    arguments = checked_arguments(plugin, key, {}, wanted)
+    with translated(f"{key} is {title(plugin)}, whose call"):
+        return plugin(**arguments)
+
+
 def checked_arguments(
     plugin: Callable[..., Any], group: str, args: Mapping[str, Any], wanted: Mapping[str, Any]
 ) -> dict[str, Any]:

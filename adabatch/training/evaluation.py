@@ -13,6 +13,7 @@ import torch
 from adabatch.files import write_bytes_atomic
 from adabatch.processes.ranks import Ranks
 from adabatch.training.engine import Engine
+from adabatch.training.own_metrics import OwnMetrics
 
 if TYPE_CHECKING:
     from adabatch.data import Source
@@ -74,13 +75,19 @@ class MetricSums:
 
 
 def evaluate(
-    engine: Engine, source: Source, num_classes: int, ranks: Ranks, correct: torch.Tensor | None = None
+    engine: Engine,
+    source: Source,
+    num_classes: int,
+    ranks: Ranks,
+    correct: torch.Tensor | None = None,
+    own: OwnMetrics | None = None,
 ) -> Metrics:
     """Return the metrics of the whole source, each rank computing its share of the micro-batches.
 
     Args:
         correct: uint8 of shape (num_samples,) on the device, zeros; set to 1 for every sample classified correctly, on
             this rank's share.
+        own: metrics of the user's, which are shown every batch.
     """
     ranks.broadcast_buffers(engine.network)
     sums = MetricSums(engine.device, num_classes)
@@ -90,6 +97,8 @@ def evaluate(
         for indices, (images, labels) in zip(batches, source.iterate(0, 0, batches), strict=True):
             loss, logits = engine.infer(images, labels)
             sums.add(loss, logits, labels)
+            if own is not None:
+                own.update(logits, labels)
             if correct is not None:
                 correct[indices.to(correct.device)] = (logits.argmax(1) == labels).to(torch.uint8)
     engine.network.train()

@@ -27,6 +27,7 @@ from adabatch.training.checkpoint import load_checkpoint, save_checkpoint
 from adabatch.training.engine import Engine, searches_kernels
 from adabatch.training.evaluation import Metrics, MetricSums, evaluate, write_correctness
 from adabatch.training.ledger import SampleLedger
+from adabatch.training.own_metrics import OwnMetrics
 from adabatch.training.profiling import UpdateProfiler
 from adabatch.training.reporting import Reporter
 from adabatch.training.stopwatch import SPANS, Stopwatch, train_seconds
@@ -67,6 +68,7 @@ class TrainingLoop:
         self.progress = Progress()
         self.ledger = SampleLedger(dataset.train.num_samples)
         self.rows: list[EpochRow] = []
+        self._own = OwnMetrics(config, engine.device)
         self._dataset = dataset
         self._engine = engine
         self._ranks = ranks
@@ -93,7 +95,7 @@ class TrainingLoop:
             RunFailure: if the run cannot continue.
         """
         self._resume()
-        self._reporter.on_start(self.progress, self.rows, self._seconds_before)
+        self._reporter.on_start(self.progress, self.rows, self._own.values, self._seconds_before)
         while self.progress.epoch <= self.config.num_epochs:
             last_update = self.train_epoch()
             self._finish_epoch(last_update)
@@ -237,9 +239,10 @@ class TrainingLoop:
         dropped = self.ledger.close_epoch(self.progress.epoch, last.batch_size, uses)
         seconds = self.seconds()
         self.rows.append(self._row(last, train, test, validation, dropped, seconds))
+        self._own.close_epoch()
         # Time from here on (starting with writing this row) goes into the next row.
         self._seconds_at_epoch = seconds
-        self._reporter.on_epoch(self.rows)
+        self._reporter.on_epoch(self.rows, self._own.values)
         self._sums = self._new_sums()
         self.progress = self.progress.next_epoch()
         every = self.config.checkpoint.every_epochs
@@ -250,9 +253,9 @@ class TrainingLoop:
         """Return the test metrics; after the last epoch, keep which samples were classified correctly, too."""
         source, num_classes = self._dataset.test, self.config.dataset.num_classes
         if self.progress.epoch < self.config.num_epochs:
-            return evaluate(self._engine, source, num_classes, self._ranks)
+            return evaluate(self._engine, source, num_classes, self._ranks, own=self._own)
         correct = torch.zeros(source.num_samples, dtype=torch.uint8, device=self._engine.device)
-        metrics = evaluate(self._engine, source, num_classes, self._ranks, correct)
+        metrics = evaluate(self._engine, source, num_classes, self._ranks, correct, self._own)
         over_ranks = self._ranks.sum_over_ranks(correct.cpu())
         if self._ranks.is_main:
             write_correctness(self._run_dir.test_correct, over_ranks)
@@ -342,6 +345,7 @@ class TrainingLoop:
             "ledger": self.ledger.state_dict(self._ranks.sum_over_ranks(self.ledger.uses)),
             "sums": self._sums.state(self._ranks),
             "rows": [row_to_dict(row) for row in self.rows],
+            "own_metrics": self._own.values,
             "seconds": self.seconds(),
             "seconds_at_epoch": self._seconds_at_epoch,
             "charged_shapes": sorted(map(list, self._warm_shapes | self._charged_shapes)),
@@ -360,6 +364,7 @@ class TrainingLoop:
         self.ledger.load_state_dict(state["ledger"], self._ranks.is_main)
         self._sums.load_state(state["sums"], self._ranks.is_main)
         self.rows = [row_from_dict(row) for row in state["rows"]]
+        self._own.load(state.get("own_metrics", {}), len(self.rows))
         self._seconds_before = state["seconds"]
         self._seconds_at_epoch = state["seconds_at_epoch"]
         self._charged_shapes = set(map(tuple, state.get("charged_shapes", [])))

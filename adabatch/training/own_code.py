@@ -23,6 +23,7 @@ from adabatch.schedules.custom import CustomScheduleConfig
 from adabatch.trackers import Tracker
 from adabatch.training.engine import build_network_of
 from adabatch.training.optimizers import build_optimizer
+from adabatch.training.own_metrics import OwnMetrics, metric_codes
 
 #: Paths that begin with these name a model of a package, not a module's attribute.
 _PREFIXES = {Kind.NETWORK: ("timm", "torchvision")}
@@ -35,13 +36,17 @@ _BASES: dict[Kind, type] = {
 }
 
 
-def own_codes(config: TrainConfig) -> dict[Kind, OwnCode]:
+def own_codes(config: TrainConfig) -> dict[str, OwnCode]:
     """Import the plug-ins of a config, check their kinds and arguments, and return where their code comes from.
+
+    Returns:
+        by kind; of a metric by ``metrics.NAME``.
 
     Raises:
         ConfigError: if one cannot be found, is something else than its key says, or does not take its arguments.
     """
-    return {kind: _checked(kind, group) for kind, group in _groups(config).items() if group.path is not None}
+    codes = {str(kind): _checked(kind, group) for kind, group in _groups(config).items() if group.path is not None}
+    return {**codes, **metric_codes(config)}
 
 
 def try_out(config: TrainConfig) -> None:
@@ -57,6 +62,7 @@ def try_out(config: TrainConfig) -> None:
         build_optimizer(config.optimizer, iter([nn.Parameter(torch.zeros(1))]))
     if isinstance(config.schedule, CustomScheduleConfig):
         config.build_schedule().decide(Progress())
+    OwnMetrics(config, torch.device("cpu"))
 
 
 def _groups(config: TrainConfig) -> dict[Kind, PluginGroup]:
@@ -80,7 +86,7 @@ def _passed(kind: Kind, plugin: Callable[..., Any]) -> list[str]:
     return [*first, *PASSED[kind]]
 
 
-def refuse_other_code(run_dir: RunDir, codes: dict[Kind, OwnCode]) -> None:
+def refuse_other_code(run_dir: RunDir, codes: dict[str, OwnCode]) -> None:
     """Raise ConfigError if a run was trained with other code of the user's than the one found now.
 
     A tracker changes nothing in a run, so another one may go on with it.
@@ -95,7 +101,7 @@ def refuse_other_code(run_dir: RunDir, codes: dict[Kind, OwnCode]) -> None:
             )
 
 
-def own_code_facts(codes: dict[Kind, OwnCode]) -> dict[str, dict[str, Any]]:
+def own_code_facts(codes: dict[str, OwnCode]) -> dict[str, dict[str, Any]]:
     """Return the fact ``own_code`` of ``meta.json``: by kind the identity, files and commit of the user's own code."""
     return {
         str(kind): {

@@ -6,7 +6,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -23,6 +23,8 @@ from adabatch.trackers import Tracker
 ROWS_INTERVAL_SECONDS = 1.0
 #: The least time between two decisions for the tracker that differ in the learning rate alone.
 LEARNING_RATE_INTERVAL_SECONDS = 1.0
+#: Values of the user's own metrics by name, one an epoch.
+OwnColumns = Mapping[str, Sequence[float]]
 _log = logging.getLogger(__name__)
 
 
@@ -35,7 +37,9 @@ class Reporter:
 
     lost_seconds = 0.0
 
-    def on_start(self, progress: TrainingProgress, rows: list[EpochRow], seconds: Mapping[str, float]) -> None:
+    def on_start(
+        self, progress: TrainingProgress, rows: list[EpochRow], own: OwnColumns, seconds: Mapping[str, float]
+    ) -> None:
         """Training starts, or resumes after ``rows`` with the seconds per span of earlier segments."""
 
     def on_decision(self, progress: TrainingProgress, batch_size: int, learning_rate: float) -> None:
@@ -44,8 +48,8 @@ class Reporter:
     def on_update(self, progress: TrainingProgress, batch_size: int, epoch_samples: int) -> None:
         """An update was made; called in the hot loop."""
 
-    def on_epoch(self, rows: list[EpochRow]) -> None:
-        """An epoch, the last of ``rows``, was finished."""
+    def on_epoch(self, rows: list[EpochRow], own: OwnColumns) -> None:
+        """An epoch, the last of ``rows``, was finished; ``own`` has the values of the user's metrics."""
 
     @property
     def rows_are_due(self) -> bool:
@@ -83,6 +87,7 @@ class MainReporter(Reporter):
         self._elapsed_seconds = self._earlier_seconds = 0.0
         self._since = time.monotonic()
         self._pending_rows: list[EpochRow] = []
+        self._pending_own: OwnColumns = {}
         self._rows_written_at = self._since
         self._writing_rows = threading.Lock()
         self._heartbeat = Heartbeat(run_dir.progress, self._beat)
@@ -91,14 +96,16 @@ class MainReporter(Reporter):
         self.lost_seconds = read_meta(run_dir).lost_seconds or 0.0
         self._bar = _ProgressBar(num_epochs) if sys.stderr.isatty() else None
 
-    def on_start(self, progress: TrainingProgress, rows: list[EpochRow], seconds: Mapping[str, float]) -> None:
+    def on_start(
+        self, progress: TrainingProgress, rows: list[EpochRow], own: OwnColumns, seconds: Mapping[str, float]
+    ) -> None:
         self._progress = progress
         self._earlier_seconds = sum(seconds.values())
         # The last segment's heartbeat shows how far it got; the checkpoint, how much of that was saved.
         self.lost_seconds += max(0.0, self._wall_seconds_reached - self._earlier_seconds)
         update_meta(self._run_dir, lost_seconds=self.lost_seconds)
         self._elapsed_seconds = rows[-1].elapsed_seconds if rows else 0.0
-        write_epochs_csv(self._run_dir.epochs, rows)
+        write_epochs_csv(self._run_dir.epochs, rows, own)
         self._heartbeat.beat()
         self._heartbeat.start()
         self._tracker.start(progress.epoch, progress.updates)
@@ -118,13 +125,13 @@ class MainReporter(Reporter):
         if self._bar:
             self._bar.move(progress, epoch_samples)
 
-    def on_epoch(self, rows: list[EpochRow]) -> None:
+    def on_epoch(self, rows: list[EpochRow], own: OwnColumns) -> None:
         row = rows[-1]
-        self._pending_rows = list(rows)
+        self._pending_rows, self._pending_own = list(rows), {name: list(values) for name, values in own.items()}
         if self.rows_are_due:
             self.write_rows()
         self._elapsed_seconds = row.elapsed_seconds
-        self._tracker.log(row_to_dict(row))
+        self._tracker.log({**row_to_dict(row), **{name: values[-1] for name, values in own.items()}})
         validated = row.validation_accuracy
         line = (
             f"epoch {row.epoch}/{self._num_epochs}  batch {row.batch_size} = {row.micro_batch_size} x "
@@ -144,7 +151,7 @@ class MainReporter(Reporter):
     def write_rows(self) -> None:
         with self._writing_rows:  # the rank monitor's thread may call this, too
             if self._pending_rows:
-                write_epochs_csv(self._run_dir.epochs, self._pending_rows)
+                write_epochs_csv(self._run_dir.epochs, self._pending_rows, self._pending_own)
                 self._pending_rows = []
                 self._rows_written_at = time.monotonic()
 

@@ -121,8 +121,8 @@ def test_reading_again_gives_the_same(train, read):
 def test_the_segments_of_a_stopped_run_are_merged(train, read, monkeypatch, reports):
     on_epoch = MainReporter.on_epoch
 
-    def stop_after_two_epochs(self, rows):
-        on_epoch(self, rows)
+    def stop_after_two_epochs(self, rows, own):
+        on_epoch(self, rows, own)
         if len(rows) % 2 == 0:
             os.kill(os.getpid(), signal.SIGTERM)
 

@@ -54,6 +54,7 @@ _OTHER_VALUES: dict[str, Any] = {
     **{f"{group}.path": "my_module:Other" for group in ("network", "optimizer", "schedule", "tracker")},
     **{f"{group}.args": {"width": 32} for group in ("network", "optimizer", "schedule", "tracker")},
     "schedule.name": "other",
+    "metrics": {"width": "my_module:Mine"},
     "run_dir": "elsewhere",
     "max_micro_batch_size": 64,
     "batch_norm": "ghost",
@@ -117,7 +118,13 @@ def test_keys_of_time_and_of_nothing_are_those_that_cannot_change_a_result() -> 
     by_change = {change: {name for name, key in KEYS.items() if key.facts.changes is change} for change in Changes}
     assert by_change[Changes.TIME] == {"hardware.num_threads", "hardware.compile", "hardware.profile"}
     groups = {name for name in KEYS if name.startswith(("tracker.", "checkpoint."))}
-    assert by_change[Changes.NOTHING] == groups | {"run_dir", "dataset.root", "dataset.download", "dataset.num_workers"}
+    assert by_change[Changes.NOTHING] == groups | {
+        "metrics",
+        "run_dir",
+        "dataset.root",
+        "dataset.download",
+        "dataset.num_workers",
+    }
 
 
 def test_arms_are_judged_by_their_trajectory_in_schedule_and_learning_rate_alone() -> None:
