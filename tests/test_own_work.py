@@ -294,6 +294,18 @@ def test_a_sweep_trains_what_was_submitted_and_tables_compare_it(folder: Path) -
     assert json.loads(lines.read_text().splitlines()[0])[1] == str(lines.parent.relative_to(folder / "runs" / "mine"))
 
 
+def test_a_run_directory_brings_no_code_with_it(folder: Path) -> None:
+    assert train(folder, "network=my_nets:Net").returncode == 0
+    (folder / "run" / "DONE").unlink()
+    (folder / "my_nets.py").rename(folder / "run" / "my_nets.py")
+    inside = call(folder / "run", "adabatch.resume", ".")
+    assert inside.returncode == 2
+    assert "lies in a folder of runs, which never brings code with it" in inside.stderr
+    outside = call(folder, "adabatch.resume", "run")
+    assert outside.returncode == 2
+    assert "there is no module my_nets" in outside.stderr
+
+
 def test_runs_with_other_code_are_not_compared(folder: Path) -> None:
     for arm, words in {"a": ["schedule=fixed"], "b": ["schedule=adabatch", "schedule.every_epochs=1"]}.items():
         run = call(folder, "adabatch", *SMALL, "network=my_nets:Net", f"run_dir=runs/{arm}", *words)

@@ -22,6 +22,8 @@ from adabatch.plugins.kinds import Kind, is_marked
 _PATH = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)")
 _OWN_PACKAGES = ("adabatch", "launch", "analysis", "conf")
 _MOST_FRAMES = 5
+#: What a run directory, or a sweep's folder, holds.
+_MARKS_OF_RESULTS = ("meta.json", ".launch")
 
 
 class OwnCodeError(ConfigError):
@@ -102,9 +104,22 @@ def _import_module(name: str, path: str, key: str) -> ModuleType:
 
 
 def code_folder() -> Path:
-    """Return the folder whose modules are imported first: the working folder, or in a job the code frozen for it."""
+    """Return the folder whose modules are imported first: the working folder, or in a job the code frozen for it.
+
+    Raises:
+        ConfigError: if the working folder lies in a run directory or a sweep's folder, which may be a stranger's.
+    """
     frozen = os.environ.get(CODE_VARIABLE)
-    return frozen_folder(Path(frozen)) if frozen else Path.cwd()
+    if frozen:
+        return frozen_folder(Path(frozen))
+    folder = Path.cwd()
+    for place in (folder, *folder.parents):
+        if any((place / name).exists() for name in _MARKS_OF_RESULTS):
+            raise ConfigError(
+                f"the working folder {folder} lies in a folder of runs, which never brings code with it; "
+                "call the command from the folder that holds your own code."
+            )
+    return folder
 
 
 @contextlib.contextmanager
