@@ -172,7 +172,9 @@ def _resolve_auto(config: TrainConfig, device: torch.device) -> tuple[TrainConfi
 def _record_failure(error: Exception, worker: Worker | None, run_dir: RunDir, is_main: bool) -> int:
     """Record why a run failed; if the disk is too full even for that, log it."""
     failure = _described(error, distributed=worker is not None and worker.world_size > 1)
-    status = EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILED
+    # Before the worker is there, the call or the config is wrong; own code that raises later has failed.
+    is_call = isinstance(error, ConfigError) and (worker is None or not isinstance(error, OwnCodeError))
+    status = EXIT_USAGE if is_call else EXIT_FAILED
     _log.error("%s", failure)
     try:
         # The first rank to fail knows the cause; the others only see that they lost it.
@@ -191,7 +193,8 @@ def _described(error: Exception, distributed: bool) -> Failure:
     """Return the cause of a failure; one in the user's own code is told with the user's lines."""
     failure = describe_failure(error, distributed=distributed)
     if failure.cause == "Exception" and own_frames(error):
-        message = f"{one_line(error)}, in your own code:{shown_frames(error)}"
+        last = own_frames(error)[-1]
+        message = f"{one_line(error)} (your own code: {last.filename}, line {last.lineno}){shown_frames(error)}"
         return Failure(OwnCodeError.__name__, message, failure.traceback)
     return failure
 

@@ -137,7 +137,8 @@ def _resolution_remark(data: Data, matching: Matching, measure: Measure) -> Iter
         listed = ", ".join(groups[:_LISTED]) + (f" and {len(groups) - _LISTED} more" if len(groups) > _LISTED else "")
         yield (
             f"{listed}: the number of test samples is unknown ({key}), so the intervals of {measure.quality.name} are "
-            f"not kept at least as wide as one sample; import-csv is told it by --set {key}=N"
+            f"not kept at least as wide as one sample; import-csv is told it by --set {key}=N, adabatch.record by "
+            "num_test_samples=N"
         )
 
 

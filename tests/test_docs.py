@@ -140,7 +140,7 @@ def test_every_file_of_a_run_directory_is_described() -> None:
 def test_every_cause_of_failure_is_listed() -> None:
     rows = rows_of(section(DOCS / "run_directory.md", "Exit status and causes"))
     (causes,) = [names_in(row[1]) for row in rows if row[0] == "1"]
-    assert set(causes) == {cause.__name__ for cause in RunFailure.__subclasses__()} | {"Exception"}
+    assert set(causes) == {cause.__name__ for cause in RunFailure.__subclasses__()} | {"Exception", "OwnCodeError"}
 
 
 def test_every_state_is_described() -> None:

@@ -179,6 +179,9 @@ def test_installed_packages_register_names(folder: Path, tmp_path: Path) -> None
         (["schedule=my_schedules:Doubling", "schedule.warmup_epochs=3"], r"warmup_epochs is 3; it must be 0"),
         (["network=broken:NoLogits"], r"for 2 samples of shape \(1, 8, 8\) it returns shape \(2, 3\)"),
         (["network=broken:Raises"], r"whose call raised ValueError: odd depth\.\n .*broken\.py, line \d+, in __init__"),
+        (["schedule=broken:Pair"], r"whose decide returned a tuple; it must return an adabatch\.Decision"),
+        (["network=my_nets.py:Net"], r"there is no module my_nets\.py .* Leave out \.py"),
+        (["optimizer=RMSprop"], r"optimizer is RMSprop; it must be one of adamw, sgd, or your own: module:Name"),
         (["schedule=broken:Nothing"], r"decides batch_size=0 in epoch 1; it must be a whole number of at least 1"),
         (["tracker=my_nets:Net"], r"which is the class my_nets\.Net; it must be a subclass of adabatch\.\S*Tracker"),
         (["tracker=my_tracker:Lines", "tracker.args.fil=a"], r"unknown key tracker\.args\.fil; .* Did you mean file\?"),
@@ -223,6 +226,12 @@ class Late(nn.Sequential):
             raise KeyError("my own mistake")
         return super().forward(images)
 
+class Pair(adabatch.Schedule):
+    constant_within_epoch = True
+
+    def decide(self, progress, signals=None):
+        return 8, 0.1
+
 class Nothing(adabatch.Schedule):
     constant_within_epoch = True
 
@@ -235,7 +244,8 @@ def test_a_failure_in_ones_own_code_shows_its_lines_and_is_recorded_as_that(fold
     (folder / "broken.py").write_text(BROKEN)
     answer = train(folder, "network=broken:Late")
     assert answer.returncode == 1
-    assert re.search(r"in your own code:\n .*broken\.py, line \d+, in forward: raise KeyError", answer.stderr)
+    assert re.search(r"KeyError: .*own mistake.* \(your own code: .*broken\.py, line \d+\)", answer.stderr)
+    assert re.search(r"\n .*broken\.py, line \d+, in forward: raise KeyError", answer.stderr)
     assert "Traceback" not in answer.stderr
     assert json.loads((folder / "run" / "summary.json").read_text())["cause"].startswith("OwnCodeError")
 

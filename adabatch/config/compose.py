@@ -24,12 +24,13 @@ from omegaconf.errors import (
 )
 
 from adabatch.config.keys import KEYS, suggestion
-from adabatch.config.plugin_words import plugin_words
+from adabatch.config.plugin_words import BY_PATH, plugin_words
 from adabatch.config.quick import cut_down
 from adabatch.config.schema import GROUPS, TrainConfig
 from adabatch.data.sizes import count_used, fill_sizes
 from adabatch.errors import ConfigError
 from adabatch.files import CONF_DIR
+from adabatch.plugins.kinds import Kind
 from adabatch.schedules import SCHEDULE_KINDS, ScheduleConfig
 
 #: Schemas by the path that the defaults lists in ``conf/`` use.
@@ -179,7 +180,9 @@ def _missing_option(error: MissingConfigException, overrides: Sequence[str], con
     group, _, name = str(missing).partition("/")
     if group in GROUPS and name:
         known = option_names(group, config_dir)
-        return f"{group} is {name}; it must be one of {', '.join(known)}.{suggestion(name, known)}"
+        own = ", or your own: module:Name" if group in tuple(Kind) else ""
+        named = [option for option in known if option != BY_PATH]
+        return f"{group} is {name}; it must be one of {', '.join(named)}{own}.{suggestion(name.lower(), named)}"
     return f"the config {missing or str(error).splitlines()[0]} does not exist."
 
 

@@ -139,7 +139,9 @@ def _list_split(folder: Path) -> ImageFiles:
             )
         odd_file = next((image for image in images if not image.lower().endswith(extensions)), None)
         if odd_file is not None:
-            raise DataError(f"{folder / odd_file} is no image by its name; remove it, or give it an extension.")
+            raise DataError(
+                f"{folder / odd_file} is no image by its name; remove it, or name it as what it is, such as .png."
+            )
         names += images
         labels += [label] * len(images)
     return ImageFiles(folder, classes, tuple(names), tuple(labels))

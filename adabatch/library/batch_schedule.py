@@ -34,6 +34,9 @@ class BatchSchedule:
         learning_rate: for a batch of the first size; what ``optimizer.learning_rate`` is in a config.
         arguments: keys of the schedule without their ``schedule.``, such as ``batch_size=64, every_epochs=10``.
 
+    Attributes:
+        is_applied: whether an optimizer follows the schedule, which then must be moved.
+
     Raises:
         ConfigError: for an unknown name or key, or a value out of range.
 
@@ -60,6 +63,7 @@ class BatchSchedule:
         self._learning_rate = float(learning_rate)
         self._schedule = config.build(self._learning_rate, num_train_samples, num_epochs)
         self._progress = Progress()
+        self.is_applied = False
 
     @classmethod
     def from_config(
@@ -90,7 +94,9 @@ class BatchSchedule:
         Example:
             >>> BatchSchedule.from_stages({0: 64, 10: 256}, num_train_samples=1000, num_epochs=20, learning_rate=0.1)
         """
-        require(0 in stages, "stages", dict(stages), "a mapping with a batch size for 0, the start")
+        allowed = f"a mapping from epochs below num_epochs={num_epochs} to batch sizes, with one for 0, the start"
+        is_mapping = isinstance(stages, Mapping) and all(isinstance(epoch, int) for epoch in stages)
+        require(is_mapping and 0 in stages and max(stages) < num_epochs, "stages", stages, allowed)
         epochs = sorted(stages)
         given = {"batch_sizes": [stages[epoch] for epoch in epochs], "milestones": epochs[1:]}
         return cls(
@@ -153,7 +159,10 @@ class BatchSchedule:
             ConfigError: if no group was made with the schedule's learning rate.
         """
         decision = self.decide(self._progress)
-        groups = optimizer.param_groups
+        self.is_applied = True
+        groups = getattr(optimizer, "param_groups", None)
+        if groups is None:
+            raise ConfigError(f"apply was given a {type(optimizer).__name__}; it must be an optimizer of torch.")
         bases = [float(group.setdefault(_BASE_RATE, float(group["lr"]))) for group in groups]
         own = self._learning_rate
         if not any(abs(base - own) <= _TOLERANCE * own for base in bases):

@@ -30,6 +30,7 @@ def check_columns(columns: Mapping[str, type]) -> dict[str, type]:
     Raises:
         ConfigError: for a name that cannot be a column or is one already, or another type.
     """
+    require(isinstance(columns, Mapping), "columns", columns, "a mapping from names to float or int")
     for name, kind in columns.items():
         is_free = bool(_NAME.fullmatch(name)) and name not in (*COLUMNS, *_IDENTITY)
         require(is_free, "columns' name", name, "a word of letters, digits and _ that is no column of every run")

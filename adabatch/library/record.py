@@ -48,6 +48,7 @@ def record(
     seed: int,
     dataset: str,
     network: str,
+    num_test_samples: int | None = None,
     arm: str | None = None,
     baseline: str | None = None,
     sweep: str | None = None,
@@ -68,6 +69,7 @@ def record(
         schedule: the schedule that the loop follows, or the sampler that feeds it.
         seed: by which the runs of arms are paired.
         dataset, network: their names; runs are compared within both.
+        num_test_samples: behind the accuracies; without it, the tables cannot tell how fine they are.
         arm: name of the schedule; by default one made of its values.
         baseline: the arm that this one is compared with.
         sweep: name of all that belongs together.
@@ -89,7 +91,10 @@ def record(
         ...             accuracy, f1 = test()
         ...         run.epoch(test_accuracy=accuracy, train_loss=loss, f1=f1)
     """
-    facts = RunFacts(seed, dataset, network, program or program_name(), arm, baseline, sweep, config or {})
+    of_test = {} if num_test_samples is None else {"dataset.num_test_samples": num_test_samples}
+    facts = RunFacts(
+        seed, dataset, network, program or program_name(), arm, baseline, sweep, {**of_test, **(config or {})}
+    )
     return Recording(RunDir(run_dir), schedule, facts, check_columns(columns or {}), use_device_events)
 
 
@@ -239,6 +244,11 @@ class Recording(AbstractContextManager["Recording"]):
             raise ConfigError(
                 f"epoch {progress.epoch} is not finished; run.epoch() must come after its "
                 f"{self._schedule.num_train_samples} samples, and {progress.samples_in_epoch} are used."
+            )
+        if self._schedule.is_applied and not progress.samples:
+            raise ConfigError(
+                f"epoch {expected} ends, and the schedule was applied but never moved; the loop must call "
+                "schedule.advance(num_samples) after each update, or be fed by a GrowingBatchSampler."
             )
         if given is not None:
             number = given

@@ -99,7 +99,8 @@ def _import_module(name: str, path: str, key: str) -> ModuleType:
         except ModuleNotFoundError as error:
             lacks = f"there is no module {error.name} in {folder} or among the installed packages"
             if f"{name}.".startswith(f"{error.name}."):
-                raise ConfigError(f"{key} is {path}; {lacks}.") from error
+                hint = " Leave out .py." if name.endswith(".py") else ""
+                raise ConfigError(f"{key} is {path}; {lacks}.{hint}") from error
             raise ConfigError(f"{key} is {path}, which imports {error.name}; {lacks}.") from error
 
 

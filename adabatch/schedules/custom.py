@@ -40,13 +40,14 @@ class CustomScheduleConfig(PluginGroup, ScheduleConfig):
             ConfigError: if it cannot be imported, is no schedule, or does not take its arguments.
         """
         plugin = load(Kind.SCHEDULE, str(self.path), Schedule)
-        wanted = {
+        wanted: dict[str, Any] = {
             "batch_size": self.batch_size,
-            "max_batch_size": self.max_batch_size,
             "learning_rate": learning_rate,
             "num_samples": num_samples,
             "num_epochs": num_epochs,
         }
+        if self.max_batch_size is not None:  # else the plug-in's own default holds
+            wanted["max_batch_size"] = self.max_batch_size
         schedule = call(plugin, "schedule", self.args, wanted)
         if not isinstance(schedule, Schedule):
             raise ConfigError(
@@ -80,7 +81,12 @@ class CheckedSchedule(Schedule):
     def decide(self, progress: Progress, signals: Signals | None = None) -> Decision:
         with translated(f"schedule.path is {self._path}, whose decide"):
             decision = self._schedule.decide(progress, signals)
-            batch_size, learning_rate = decision.batch_size, decision.learning_rate
+        if not isinstance(decision, Decision):
+            raise ConfigError(
+                f"schedule.path is {self._path}, whose decide returned a {type(decision).__name__}; "
+                "it must return an adabatch.Decision."
+            )
+        batch_size, learning_rate = decision.batch_size, decision.learning_rate
         if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
             self._refuse("batch_size", batch_size, "a whole number of at least 1", progress)
         if not isinstance(learning_rate, int | float) or not (math.isfinite(learning_rate) and learning_rate >= 0):

@@ -97,7 +97,8 @@ def refuse_other_code(run_dir: RunDir, codes: dict[str, OwnCode]) -> None:
         if kind is not Kind.TRACKER and before not in (None, code.identity):
             raise ConfigError(
                 f"run_dir is {run_dir.path}; it was trained with the {kind} code {before}, and the code found now is "
-                f"{code.identity}. Restore the code, or start the run anew in another folder."
+                f"{code.identity}. Restore the code, or train anew: remove that folder, or name another one by "
+                "run_dir or, in a sweep, by sweep.name."
             )
 
 

@@ -50,10 +50,10 @@ def test_finished_epochs_stay_readable_and_a_repaired_run_goes_on(train, monkeyp
 
     write = reporting.write_epochs_csv
 
-    def refuse_third(path, rows):
+    def refuse_third(path, rows, own):
         if len(rows) == 3:
             raise OSError(28, "No space left on device", str(path))
-        write(path, rows)
+        write(path, rows, own)
 
     monkeypatch.setattr(reporting, "write_epochs_csv", refuse_third)
     run_dir = train("checkpoint.every_epochs=1", status=1)

@@ -133,7 +133,7 @@ def test_a_wrong_argument_is_named(name: str, arguments: dict[str, Any], sentenc
 
 
 def test_stages_without_a_start_are_refused() -> None:
-    with pytest.raises(ConfigError, match="stages is {10: 64}; it must be a mapping with a batch size for 0"):
+    with pytest.raises(ConfigError, match="stages is {10: 64}; it must be a mapping from epochs below num_epochs"):
         BatchSchedule.from_stages({10: 64}, **_FACTS)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from adabatch import BatchSchedule, ConfigError, GrowingBatchSampler, record
@@ -79,6 +80,32 @@ def test_the_config_says_what_is_known_and_nothing_else(tmp_path: Path) -> None:
     assert values["dataset"] == expected
     assert (values["network"], values["max_micro_batch_size"], values["num_epochs"]) == ({"name": "mlp"}, 5, 3)
     assert values["schedule"]["batch_growth"] == 2.0
+
+
+def test_a_schedule_that_is_applied_and_never_moved_is_refused(tmp_path: Path) -> None:
+    """Otherwise the rows would tell of batches that were never used."""
+    schedule = growing()
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    schedule.apply(optimizer)
+    with recording(tmp_path, schedule) as run:
+        with pytest.raises(ConfigError, match=r"the schedule was applied but never moved; .* schedule\.advance"):
+            run.epoch(test_accuracy=0.5)
+        assert run.rows == []
+
+
+def test_the_number_of_test_samples_is_a_config_key(tmp_path: Path) -> None:
+    with recording(tmp_path, num_test_samples=100):
+        pass
+    assert yaml.safe_load((tmp_path / "config.yaml").read_text())["dataset"]["num_test_samples"] == 100
+
+
+def test_wrong_uses_of_a_schedule_are_named() -> None:
+    sizes = {"num_train_samples": 20, "num_epochs": 3, "learning_rate": 0.1}
+    for stages in ([16, 32], {0: 4, 3: 8}, {1: 4}):
+        with pytest.raises(ConfigError, match=r"stages is .*; it must be a mapping from epochs below num_epochs=3"):
+            BatchSchedule.from_stages(stages, **sizes)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="apply was given a Linear; it must be an optimizer"):
+        growing().apply(torch.nn.Linear(1, 1))  # type: ignore[arg-type]
 
 
 def test_a_sampler_says_how_far_the_loop_is(tmp_path: Path) -> None:

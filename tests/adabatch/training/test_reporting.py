@@ -16,8 +16,8 @@ def written(monkeypatch):
     counts = []
     write = reporting.write_epochs_csv
 
-    def counting_write(path, rows):
-        write(path, rows)
+    def counting_write(path, rows, own):
+        write(path, rows, own)
         counts.append(len(rows))
 
     monkeypatch.setattr(reporting, "write_epochs_csv", counting_write)
@@ -28,11 +28,11 @@ def written(monkeypatch):
 def fail_in_third_epoch(monkeypatch):
     evaluate, calls = loop.evaluate, []
 
-    def failing_evaluate(*arguments):
+    def failing_evaluate(*arguments, **own):
         calls.append(arguments)
         if len(calls) == 3:
             raise RuntimeError("something else")
-        return evaluate(*arguments)
+        return evaluate(*arguments, **own)
 
     monkeypatch.setattr(loop, "evaluate", failing_evaluate)
 
@@ -61,9 +61,9 @@ def test_a_row_that_waits_does_not_wait_for_the_next_epoch_to_end(train, written
 def test_writing_a_row_counts_as_saving_in_the_next_one(train, monkeypatch):
     write, seconds = reporting.write_epochs_csv, 0.05
 
-    def slow_write(path, rows):
+    def slow_write(path, rows, own):
         time.sleep(seconds)
-        write(path, rows)
+        write(path, rows, own)
 
     monkeypatch.setattr(reporting, "write_epochs_csv", slow_write)
     monkeypatch.setattr(reporting, "ROWS_INTERVAL_SECONDS", 0.0)
@@ -100,10 +100,10 @@ def test_rows_that_the_disk_refuses_at_the_end_do_not_hide_why_the_run_ended(tra
     monkeypatch.setattr(reporting, "ROWS_INTERVAL_SECONDS", math.inf)
     write = reporting.write_epochs_csv
 
-    def refuse_rows(path, rows):
+    def refuse_rows(path, rows, own):
         if rows:
             raise OSError(28, "No space left on device", str(path))
-        write(path, rows)
+        write(path, rows, own)
 
     monkeypatch.setattr(reporting, "write_epochs_csv", refuse_rows)
     run_dir: RunDir = train(status=1)
