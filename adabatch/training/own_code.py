@@ -94,7 +94,7 @@ def refuse_other_code(run_dir: RunDir, codes: dict[str, OwnCode]) -> None:
     meta = read_meta(run_dir)
     for kind, code in codes.items():
         before = (meta.own_code.get(kind) or {}).get("identity")
-        if kind is not Kind.TRACKER and before not in (None, code.identity):
+        if kind != Kind.TRACKER and before not in (None, code.identity):
             raise ConfigError(
                 f"run_dir is {run_dir.path}; it was trained with the {kind} code {before}, and the code found now is "
                 f"{code.identity}. Restore the code, or train anew: remove that folder, or name another one by "

@@ -50,7 +50,7 @@ def test_a_test_set_of_unknown_size_is_said(import_rows: Import, tmp_path: Path)
     assert remark == (
         "cifar10-resnet20: the number of test samples is unknown (dataset.num_test_samples), so the intervals of test "
         "accuracy are not kept at least as wide as one sample; import-csv is told it by --set "
-        "dataset.num_test_samples=N"
+        "dataset.num_test_samples=N, adabatch.record by num_test_samples=N"
     )
 
 

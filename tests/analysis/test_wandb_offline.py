@@ -148,8 +148,8 @@ from adabatch.training.reporting import MainReporter
 from adabatch.run import run_config
 on_epoch = MainReporter.on_epoch
 FOLDER = Path(sys.argv.pop(1))
-def die(self, rows):
-    on_epoch(self, rows)
+def die(self, rows, own):
+    on_epoch(self, rows, own)
     if len(rows) == 6:
         while not any(path.read_bytes().count(b"test_top5_accuracy") >= 6 for path in FOLDER.rglob("*.wandb")):
             time.sleep(0.1)  # wandb starts, and keeps rows to itself for a while
