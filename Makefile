@@ -21,7 +21,7 @@ demo: .venv/ready
 test: .venv/ready
 	$(PY) -m pytest -n 2 --dist loadgroup -m "not soak and not adapters"
 
-# What needs neither processes nor training (config, schedules, plan, lint, tables, ...): about a minute on two free cores.
+# What needs neither processes nor training (config, schedules, plan, lint, tables, ...): a minute and a half on two free cores.
 test-fast: .venv/ready
 	$(PY) -m pytest -n 2 -m "not slow and not slurm and not soak and not adapters"
 
