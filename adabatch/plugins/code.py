@@ -7,7 +7,6 @@ import hashlib
 import os
 import re
 import site
-import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterable
@@ -18,6 +17,7 @@ from types import ModuleType
 
 from adabatch.errors import ConfigError
 from adabatch.files import SOURCE_DIR, write_bytes_atomic
+from adabatch.git import git
 
 #: Names the folder with the code frozen at a submission, for the job that was submitted with it.
 CODE_VARIABLE = "ADABATCH_CODE"
@@ -142,17 +142,9 @@ def frozen_folder(folder: Path) -> Path:
 def _commit(folder: Path, files: Iterable[Path]) -> tuple[str | None, bool | None]:
     """Return the commit of the repository that tracks files, and whether they differ from it; None if none does."""
     names = [str(path) for path in files]
-    tracked = _git(folder, "ls-files", "--", *names)
-    sha = _git(folder, "rev-parse", "HEAD") if tracked else None
+    tracked = git(folder, "ls-files", "--", *names)
+    sha = git(folder, "rev-parse", "HEAD") if tracked else None
     if sha is None:
         return None, None
-    is_dirty = len((tracked or "").splitlines()) < len(names) or _git(folder, "status", "--porcelain", "--", *names)
+    is_dirty = len((tracked or "").splitlines()) < len(names) or git(folder, "status", "--porcelain", "--", *names)
     return sha, bool(is_dirty)
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    try:
-        answer = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=20)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return answer.stdout.strip() if answer.returncode == 0 else None

@@ -6,7 +6,6 @@ import datetime
 import os
 import platform
 import socket
-import subprocess
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 from adabatch import __version__
 from adabatch.files import SOURCE_DIR
+from adabatch.git import git
 from adabatch.rundir.meta import Meta
 
 #: Tells which repository this package is in.
@@ -35,22 +35,14 @@ def code_version(path: Path = _OWN_FILE) -> dict[str, Any]:
         path: a file of this package, or the folder of another program whose code trains.
     """
     folder, name = (path, ".") if path.is_dir() else (path.parent, path.name)
-    is_tracked = _git(folder, "ls-files", "--error-unmatch", "--", name) is not None
-    sha = _git(folder, "rev-parse", "HEAD") if is_tracked else None
-    dirty = _git(folder, "status", "--porcelain", "--untracked-files=no") if sha else None
+    is_tracked = git(folder, "ls-files", "--error-unmatch", "--", name) is not None
+    sha = git(folder, "rev-parse", "HEAD") if is_tracked else None
+    dirty = git(folder, "status", "--porcelain", "--untracked-files=no") if sha else None
     return {
         "adabatch_version": __version__,
         "git_sha": sha,
         "git_dirty": None if dirty is None else bool(dirty),
     }
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    try:
-        answer = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=20)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return answer.stdout.strip() if answer.returncode == 0 else None
 
 
 def library_versions() -> dict[str, str | None]:
