@@ -110,6 +110,10 @@ def _run(config: TrainConfig, run_dir: RunDir) -> int:
     _check_own_code(config, run_dir)
     place = rank_place(config.hardware, os.environ)
     if place is None and config.hardware.world_size > 1:
+        if config.hardware.device == "cuda":
+            from adabatch.training.device import require_gpus
+
+            require_gpus(config.hardware)
         _prepare(config, run_dir)
         clear_outcome(run_dir)
         return run_local_ranks(config.hardware, run_dir)

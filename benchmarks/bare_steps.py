@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from adabatch.config import TrainConfig
 from adabatch.networks import build_network
 from adabatch.schedules.batching import split_update
-from adabatch.training.compiler import CUDA_GRAPH_MODES, compile_network, keep_gradients_outside_graphs
+from adabatch.training.compiler import compile_network
 from adabatch.training.optimizers import build_optimizer
 from benchmarks.arm import Measured, print_measured
 from benchmarks.images import IMAGE_SIZE, NUM_CHANNELS, NUM_CLASSES
@@ -48,16 +48,13 @@ class BareSteps:
         layout = torch.channels_last if config.hardware.channels_last else torch.contiguous_format
         network = build_network(network_name, NUM_CHANNELS, NUM_CLASSES, IMAGE_SIZE)
         self._network = network.to(device).to(memory_format=layout)
-        self._uses_cuda_graphs = device.type == "cuda" and config.hardware.compile in CUDA_GRAPH_MODES
         if config.hardware.compile:
             compile_network(self._network, config.hardware)
-        if self._uses_cuda_graphs:
-            keep_gradients_outside_graphs(self._network)
         self._optimizer = build_optimizer(config.optimizer, self._network.parameters())
         shape = (self._sizes[0], NUM_CHANNELS, IMAGE_SIZE, IMAGE_SIZE)
         self._images = torch.randn(shape, device=device).contiguous(memory_format=layout)
         self._labels = torch.zeros(self._sizes[0], dtype=torch.int64, device=device)
-        self.seconds(num_updates=2)  # twice, so that CUDA graphs are recorded
+        self.seconds(num_updates=2)
 
     def seconds(self, num_updates: int) -> float:
         """Return how long this number of updates takes."""
@@ -67,13 +64,11 @@ class BareSteps:
             for size in self._sizes:
                 self._forward_and_backward(size)
             self._optimizer.step()
-            self._optimizer.zero_grad(set_to_none=not self._uses_cuda_graphs)
+            self._optimizer.zero_grad()
         self._wait_for_device()
         return time.perf_counter() - started
 
     def _forward_and_backward(self, size: int) -> None:
-        if self._uses_cuda_graphs:
-            torch.compiler.cudagraph_mark_step_begin()
         with torch.autocast(self._device.type, torch.bfloat16) if self._is_bf16 else nullcontext():
             logits = self._network(self._images[:size])
         loss = torch.nn.functional.cross_entropy(logits.float(), self._labels[:size], reduction="sum")

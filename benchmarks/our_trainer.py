@@ -19,6 +19,7 @@ from adabatch.data.source import ImageFormat
 from adabatch.measure.resolve_auto import resolve_auto
 from adabatch.processes.ranks import Ranks
 from adabatch.processes.signals import StopRequest
+from adabatch.rundir.columns import TRAIN_SPANS
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.provenance import cpu_model
 from adabatch.schedules.batching import split_update
@@ -27,7 +28,7 @@ from adabatch.training.device import make_device
 from adabatch.training.engine import DTYPES, Engine
 from adabatch.training.loop import TrainingLoop
 from adabatch.training.reporting import MainReporter
-from adabatch.training.stopwatch import TRAIN_SPANS, Stopwatch
+from adabatch.training.stopwatch import Stopwatch
 from benchmarks.arm import Measured, print_measured
 from benchmarks.images import load_images
 from benchmarks.training_case import Case, train_config

@@ -38,7 +38,8 @@ from adabatch.schedules import Schedule, ScheduleConfig
 OPTIMIZERS = ("sgd", "adamw")
 #: The trackers that are chosen by name.
 TRACKERS = ("none", "wandb", "tensorboard")
-#: Modes of ``torch.compile`` besides its default one: CUDA graphs, and a search for the fastest kernels.
+#: Modes of ``torch.compile`` besides its default one: with CUDA graphs, which are recorded as for
+#: ``hardware.cuda_graphs=true``, and a search for the fastest kernels.
 COMPILE_MODES = ("reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 
 
@@ -125,6 +126,13 @@ class HardwareConfig(KeyGroup):
         allowed=Range(f"false, true, auto, {' or '.join(COMPILE_MODES)}", _is_compile),
         changes=Changes.TIME,
     )
+    cuda_graphs: Any = key(
+        "auto",
+        doc="replay each micro-batch and update as one CUDA graph; auto: on one GPU, where the network allows it",
+        allowed=Range("auto, true or false", lambda value: value == "auto" or isinstance(value, bool)),
+        changes=Changes.TIME,
+        hash_rule=3,
+    )
     channels_last: bool = key(True, doc="store images in memory as (n, H, W, C)")
     deterministic: bool = key(False, doc="on a GPU: equal runs give equal weights, at some cost in speed")
     num_threads: int | None = key(
@@ -147,6 +155,15 @@ class HardwareConfig(KeyGroup):
         super().__post_init__()
         if self.precision == "tf32":
             require(self.device == "cuda", "hardware.precision", "tf32", "fp32, bf16 or fp64 on a CPU")
+        if self.cuda_graphs is True:
+            require(self.device == "cuda", "hardware.cuda_graphs", True, "auto or false on a CPU")
+        if self.compile == "reduce-overhead":
+            require(
+                self.cuda_graphs is not False,
+                "hardware.cuda_graphs",
+                False,
+                "auto or true where hardware.compile is reduce-overhead",
+            )
 
     @property
     def world_size(self) -> int:
@@ -315,6 +332,8 @@ def with_measured(config: TrainConfig, measured: TrainConfig) -> TrainConfig:
     if config.max_micro_batch_size == "auto":
         config = dataclasses.replace(config, max_micro_batch_size=measured.max_micro_batch_size)
     if config.hardware.compile == "auto":
-        hardware = dataclasses.replace(config.hardware, compile=measured.hardware.compile)
+        graphs = config.hardware.cuda_graphs
+        graphs = measured.hardware.cuda_graphs if graphs == "auto" else graphs  # it was chosen with the compiling
+        hardware = dataclasses.replace(config.hardware, compile=measured.hardware.compile, cuda_graphs=graphs)
         config = dataclasses.replace(config, hardware=hardware)
     return config

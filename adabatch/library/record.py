@@ -34,11 +34,11 @@ from adabatch.rundir.provenance import utc_now
 from adabatch.rundir.states import State
 from adabatch.schedules.batching import split_update
 from adabatch.schedules.progress import Progress
-from adabatch.training.stopwatch import SPANS, Stopwatch
+from adabatch.training.stopwatch import Stopwatch
 
 #: Training that the program does not divide further; time outside all spans is charged to it.
 _TRAIN = "train"
-_SPANS = (_TRAIN, *SPANS)
+_SPANS = (_TRAIN, "setup", *EPOCH_SPANS)
 
 
 def record(

@@ -21,6 +21,10 @@ from adabatch.files import write_text_atomic
 
 #: The spans that count as training: their sum is ``train_seconds``.
 TRAIN_SPANS = ("data", "forward", "backward", "update")
+#: Forward, backward and, unless gradients are accumulated, the update, where they are replayed as one CUDA graph. It is
+#: part of ``train_seconds`` and has no column: how its time divides among those spans is not known.
+GRAPH_SPAN = "graph"
+_IN_A_GRAPH = ("forward", "backward", "update")
 #: The spans that have a column; `adabatch.training.stopwatch` adds ``setup``, which belongs to no epoch.
 EPOCH_SPANS = (*TRAIN_SPANS, "growth", "test", "save")
 
@@ -125,9 +129,11 @@ class EpochRow:
     test_accuracy: float = column("of the test set after the epoch", Kind.FRACTION, of_run=OfRun.FINAL, required=True)
     train_seconds: float = _seconds("data + forward + backward + update")
     data_seconds: float = _seconds("waiting for and preparing micro-batches")
-    forward_seconds: float = _seconds("the network, the loss and the metrics")
-    backward_seconds: float = _seconds("gradients; with several ranks also their averaging")
-    update_seconds: float = _seconds("optimizer steps")
+    forward_seconds: float | None = _seconds("the network, the loss and the metrics; blank with CUDA graphs")
+    backward_seconds: float | None = _seconds(
+        "gradients; with several ranks also their averaging; blank with CUDA graphs"
+    )
+    update_seconds: float | None = _seconds("optimizer steps; blank with CUDA graphs")
     growth_seconds: float = _seconds("compiling and tuning for new micro-batch shapes, once a run")
     test_seconds: float = _seconds("testing, of validation samples too")
     elapsed_seconds: float = column(
@@ -183,6 +189,17 @@ def columns_where(
         and (facts.required or not required)
         and (facts.rises or not rises)
     )
+
+
+def train_seconds(seconds: Mapping[str, float]) -> float:
+    """Return the training part of the seconds by span: data, forward, backward and update, in CUDA graphs or not."""
+    return sum(seconds[span] for span in TRAIN_SPANS) + seconds.get(GRAPH_SPAN, 0.0)
+
+
+def span_seconds(seconds: Mapping[str, float], spans: Sequence[str] = EPOCH_SPANS) -> dict[str, float | None]:
+    """Return the seconds of ``spans`` by column; None for what CUDA graphs hide."""
+    hidden = _IN_A_GRAPH if seconds.get(GRAPH_SPAN) else ()
+    return {f"{span}_seconds": None if span in hidden else seconds[span] for span in spans}
 
 
 def column_default(name: str) -> Any:

@@ -110,6 +110,7 @@ class Meta:
         results_only: whether ``epochs.csv`` holds only the last epoch's row: of an imported run of which only the
             end is known.
         wandb: the origin of a run fetched from wandb.
+        cuda_graphs: ``yes`` if micro-batches are replayed as CUDA graphs, ``no``, or ``no: `` and what prevents it.
         own_code: by kind (``network``, ...) the identity, files and commit of the user's own code.
         network_code, dataset_code, optimizer_code: its identity: a hash of its files, or an installed version.
     """
@@ -127,6 +128,7 @@ class Meta:
     device_model: str | None = fact(str, changes=Changes.RESULT, per_segment=True)
     host: str | None = fact(str)
     num_threads: int | None = fact(int, changes=Changes.TIME)
+    cuda_graphs: str | None = fact(str, changes=Changes.TIME)
     world_size: int | None = fact(int, changes=Changes.RESULT)
     job_ids: list[str] = fact(list, in_frame=False, default=[])
     restarts: int | None = fact(int)

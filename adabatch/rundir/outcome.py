@@ -12,7 +12,7 @@ from typing import Any
 
 from adabatch.errors import ConfigError, RunFailure, is_out_of_memory
 from adabatch.files import read_json, write_json_atomic, write_text_atomic
-from adabatch.rundir.columns import TRAIN_SPANS, EpochRow, OfRun, columns_where
+from adabatch.rundir.columns import EPOCH_SPANS, EpochRow, OfRun, columns_where, span_seconds, train_seconds
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.states import State
 
@@ -101,6 +101,8 @@ def describe_failure(error: Exception, *, distributed: bool = False) -> Failure:
     """
     trace = "".join(traceback.format_exception(error))
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if text.startswith("CUDA out of memory"):  # torch goes on about other processes and its own settings
+        text = text.partition(". ")[0]
     if isinstance(error, RunFailure | ConfigError):
         return Failure(type(error).__name__, str(error), trace)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
@@ -121,7 +123,7 @@ def results(rows: Sequence[EpochRow], seconds: Mapping[str, float]) -> dict[str,
     last = rows[-1] if rows else None
     best = max(rows, key=lambda row: row.test_accuracy, default=None)
     finals = ("train_loss", "train_accuracy", *columns_where(of_run=OfRun.FINAL))
-    training = sum(seconds[span] for span in TRAIN_SPANS)
+    training = train_seconds(seconds)
     return {
         "epochs": len(rows),
         "updates": last.updates if last else 0,
@@ -131,7 +133,7 @@ def results(rows: Sequence[EpochRow], seconds: Mapping[str, float]) -> dict[str,
         "best_test_accuracy": best.test_accuracy if best else None,
         "best_epoch": best.epoch if best else None,
         "train_seconds": training,
-        **{f"{span}_seconds": seconds[span] for span in (*TRAIN_SPANS, "growth", "test", "save", "setup")},
+        **span_seconds(seconds, (*EPOCH_SPANS, "setup")),
         "elapsed_seconds": training + seconds["growth"],
     }
 

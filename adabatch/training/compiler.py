@@ -9,6 +9,7 @@ import atexit
 import os
 import signal
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -18,8 +19,8 @@ from torch import nn
 from adabatch.config import HardwareConfig
 from adabatch.processes.signals import STOP_SIGNALS
 
-#: Modes of torch.compile that replay CUDA graphs.
-CUDA_GRAPH_MODES = ("reduce-overhead", "max-autotune")
+#: What ``hardware.compile`` means for torch.compile. CUDA graphs are recorded around the network, not within it.
+_MODES = {True: None, "reduce-overhead": None, "max-autotune": "max-autotune-no-cudagraphs"}
 #: Limit on the compiled shapes of one network, including partial batches and tests; beyond torch's own limit of 8,
 #: shapes would silently run uncompiled.
 _MAX_COMPILED_SHAPES = 256
@@ -47,10 +48,10 @@ def compile_network(network: nn.Module, hardware: HardwareConfig, world_size: in
 
     limit = "recompile_limit" if hasattr(dynamo_config, "recompile_limit") else "cache_size_limit"
     setattr(dynamo_config, limit, _MAX_COMPILED_SHAPES)
-    if world_size > 1 and (hardware.compile in CUDA_GRAPH_MODES or torch.__version__ < "2.9"):
-        # Split at gradient buckets, a network keeps re-recording its graphs; before 2.9 its parts could also free
-        # each other's buffers.
-        dynamo_config.optimize_ddp = False
+    if world_size > 1 and torch.__version__ < "2.9":
+        dynamo_config.optimize_ddp = False  # split at gradient buckets, its parts could free each other's buffers
+    # It advises TF32, which is the user's own choice: hardware.precision.
+    warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores", category=UserWarning)
     if hardware.deterministic and hasattr(inductor_config, "deterministic"):
         inductor_config.deterministic = True  # otherwise a resumed run could time and choose other kernels
     inductor_config.fx_graph_cache = functorch_config.enable_autograd_cache = False
@@ -60,7 +61,7 @@ def compile_network(network: nn.Module, hardware: HardwareConfig, world_size: in
         inductor_config.quiesce_async_compile_time = 1  # seconds; shielded helpers would delay the exit of the process
     inductor_config.compile_threads = min(inductor_config.compile_threads or 1, torch.get_num_threads())
     _clear_compiled()
-    network.compile(dynamic=False, mode=None if hardware.compile is True else hardware.compile)
+    network.compile(dynamic=False, mode=_MODES.get(hardware.compile, hardware.compile))
 
 
 def _clear_compiled() -> None:
@@ -78,15 +79,6 @@ def _clear_compiled() -> None:
     folder = _own_files.enter_context(own)
     os.environ[_FOLDER_VARIABLE] = folder
     os.environ["TRITON_CACHE_DIR"] = os.path.join(folder, "triton")
-
-
-def keep_gradients_outside_graphs(network: nn.Module) -> None:
-    """Allocate gradients outside the memory of CUDA graphs, where replays add to them but never overwrite them.
-
-    They must then be set to zero, never to None.
-    """
-    for parameter in network.parameters():
-        parameter.grad = torch.zeros_like(parameter)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import platform
 
 import torch
 
-from adabatch.config import TrainConfig
+from adabatch.config import HardwareConfig, TrainConfig
 from adabatch.errors import ConfigError
 from adabatch.rundir.provenance import available_cores
 
@@ -17,6 +17,9 @@ _log = logging.getLogger(__name__)
 #: mallopt's parameters, from glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 _NEVER = 2**31 - 1
+#: Kernels that cuDNN tries for each convolution of a new shape, the ones that it expects to be fast first. Trying ten,
+#: as torch does, took up to 3 s a shape for ResNet-20, and every stage of a growing batch has its own shape.
+_MAX_TRIED_KERNELS = 3
 
 
 def make_device(config: TrainConfig, gpu: int = 0) -> torch.device:
@@ -29,11 +32,8 @@ def make_device(config: TrainConfig, gpu: int = 0) -> torch.device:
         ConfigError: if the config wants a GPU and there is none for this rank.
     """
     hardware = config.hardware
-    if hardware.device == "cuda" and torch.cuda.device_count() <= gpu:
-        raise ConfigError(
-            f"hardware.device is cuda; it must be cpu on a machine where torch finds {torch.cuda.device_count()} "
-            "GPU(s) for this run."
-        )
+    if hardware.device == "cuda":
+        _require_gpu(hardware, gpu)
     torch.set_num_threads(hardware.num_threads or max(1, available_cores() // hardware.num_devices))
     if hardware.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -43,10 +43,28 @@ def make_device(config: TrainConfig, gpu: int = 0) -> torch.device:
         _keep_freed_memory()
         return torch.device("cpu")
     torch.backends.cudnn.benchmark = not hardware.deterministic
+    torch.backends.cudnn.benchmark_limit = _MAX_TRIED_KERNELS
     _set_tf32(hardware.precision == "tf32")
     device = torch.device("cuda", gpu)
     torch.cuda.set_device(device)
     return device
+
+
+def _require_gpu(hardware: HardwareConfig, gpu: int) -> None:
+    found = torch.cuda.device_count()
+    if found == 0:
+        raise ConfigError("hardware.device is cuda; it must be cpu on a machine where torch finds no GPU.")
+    if found <= gpu:
+        raise ConfigError(
+            f"hardware.num_devices is {hardware.num_devices}; it must be at most {found} on a machine where torch "
+            f"finds {found} GPU(s)."
+        )
+
+
+def require_gpus(hardware: HardwareConfig) -> None:
+    """Raise ConfigError if a run's ranks on this machine want more GPUs than there are; starts nothing on them."""
+    if hardware.device == "cuda":
+        _require_gpu(hardware, hardware.num_devices - 1)
 
 
 def _set_tf32(allowed: bool) -> None:

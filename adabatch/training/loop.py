@@ -7,6 +7,7 @@ import logging
 import math
 import random
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -18,19 +19,21 @@ from adabatch.data.order import epoch_order
 from adabatch.errors import NonFiniteLoss, Preempted
 from adabatch.processes.ranks import Ranks
 from adabatch.processes.signals import StopRequest
-from adabatch.rundir.columns import TRAIN_SPANS, EpochRow, row_from_dict, row_to_dict
+from adabatch.rundir.columns import GRAPH_SPAN, EpochRow, row_from_dict, row_to_dict, span_seconds, train_seconds
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.outcome import results
 from adabatch.schedules import PlannedUpdate, Progress, Signals, plan_updates
 from adabatch.schedules.batching import UpdateSplit, split_update
 from adabatch.training.checkpoint import load_checkpoint, save_checkpoint
+from adabatch.training.cuda_graphs import NotRecordable, Shape
 from adabatch.training.engine import Engine, searches_kernels
-from adabatch.training.evaluation import Metrics, MetricSums, evaluate, write_correctness
+from adabatch.training.evaluation import evaluate, write_correctness
 from adabatch.training.ledger import SampleLedger
+from adabatch.training.metric_sums import Metrics
 from adabatch.training.own_metrics import OwnMetrics
 from adabatch.training.profiling import UpdateProfiler
 from adabatch.training.reporting import Reporter
-from adabatch.training.stopwatch import SPANS, Stopwatch, train_seconds
+from adabatch.training.stopwatch import SPANS, Stopwatch
 
 _log = logging.getLogger(__name__)
 # What a rank requests between two updates; the largest request wins.
@@ -77,13 +80,15 @@ class TrainingLoop:
         self._stop = stop
         self._stopwatch = stopwatch
         self._schedule = config.build_schedule(dataset.train.num_samples)
-        self._sums = self._new_sums()
+        self._sums = engine.sums
+        self._sums.reset()
         self._seconds_before = dict.fromkeys(SPANS, 0.0)
         self._seconds_at_epoch = dict.fromkeys(SPANS, 0.0)
         self._saved_at = time.monotonic()
         self._samples_between_syncs = 1
         self._warm_shapes: set[tuple[int, ...]] = set()
         self._charged_shapes: set[tuple[int, ...]] = set()
+        self._planned_shapes: Counter[Shape] = Counter()
         traced = config.hardware.profile and ranks.is_main
         self._profiler = UpdateProfiler(run_dir.path / "trace.json", engine.device) if traced else None
 
@@ -123,6 +128,9 @@ class TrainingLoop:
         order = epoch_order(samples, config.seed, self.progress.epoch)
         indices = [self._rank_indices(update, order) for update in updates]
         filled = [part for parts in indices for part in parts if len(part)]
+        if self._engine.graphs is not None:
+            shape = self._engine.graphs.shape
+            self._planned_shapes = Counter(shape(len(part), len(parts) == 1) for parts in indices for part in parts)
         batches = self._dataset.train.iterate(self.progress.epoch, config.seed, filled)
         for update, parts in zip(updates, indices, strict=True):
             self._reporter.on_decision(self.progress, update.batch_size, update.learning_rate)
@@ -153,21 +161,36 @@ class TrainingLoop:
         engine, stopwatch = self._engine, self._stopwatch
         engine.set_learning_rate(update.learning_rate)
         sizes_by_rank = self._split(update.num_samples).micro_batches
+        is_stepped = False
         for number, (part, *sizes) in enumerate(zip(parts, *sizes_by_rank, strict=True), 1):
             stopwatch.switch("data")
             images, labels = next(batches) if len(part) else engine.placeholder(self.config.dataset.sample_shape)
             self._warm_up(images, labels, tuple(sizes))
-            with engine.gradients(synchronize=number == len(parts)):
-                stopwatch.switch("forward")
-                loss, logits = engine.forward(images, labels)
-                if len(part):
-                    self._sums.add(loss, logits, labels)
-                stopwatch.switch("backward")
-                engine.backward(loss if len(part) else loss * 0.0, update.num_samples)
+            shape = self._recorded(images, labels, is_whole_update=len(parts) == 1)
+            if engine.graphs is not None and shape is not None:
+                stopwatch.switch(GRAPH_SPAN)
+                engine.graphs.replay(shape, images, labels, 1 / update.num_samples)
+                is_stepped = shape.holds_step
+            else:
+                self._compute(images, labels, len(part), update.num_samples, synchronize=number == len(parts))
             self.ledger.count(part)
-        stopwatch.switch("update")
-        engine.update()
+        if not is_stepped:
+            stopwatch.switch("update")
+            engine.update()
         stopwatch.switch("data")
+
+    def _compute(
+        self, images: torch.Tensor, labels: torch.Tensor, num_samples: int, update_samples: int, synchronize: bool
+    ) -> None:
+        """Add a micro-batch's gradient and metrics without a graph; without samples, this rank only takes part."""
+        engine, stopwatch = self._engine, self._stopwatch
+        with engine.gradients(synchronize):
+            stopwatch.switch("forward")
+            loss, logits = engine.forward(images, labels)
+            if num_samples:
+                self._sums.add(loss, logits, labels)
+            stopwatch.switch("backward")
+            engine.backward(loss if num_samples else loss * 0.0, update_samples)
 
     def _rank_indices(self, update: PlannedUpdate, order: torch.Tensor) -> Sequence[torch.Tensor]:
         split = self._split(update.num_samples)
@@ -184,14 +207,44 @@ class TrainingLoop:
         Args:
             sizes: of this micro-batch on every rank; the ranks warm up together.
         """
-        device = self._engine.device
+        device, graphs = self._engine.device, self._engine.graphs
         starts = device.type == "cuda" and not self._warm_shapes
-        if sizes in self._warm_shapes or not (self.config.hardware.compile or searches_kernels(device) or starts):
+        is_new = self.config.hardware.compile or searches_kernels(device) or starts or graphs is not None
+        if sizes in self._warm_shapes or not is_new:
             return
-        # After a resume, warming up a known shape again counts as setup, not growth.
-        with self._stopwatch.during("setup" if sizes in self._charged_shapes else "growth"):
-            self._engine.warm_up(images, labels)
+        with self._stopwatch.during(self._price_of(sizes)):
+            try:
+                self._engine.warm_up(images, labels)
+            except NotRecordable as error:
+                self._stop_recording(str(error))
         self._warm_shapes.add(sizes)
+
+    def _price_of(self, sizes: tuple[int, ...]) -> str:
+        """Return the span that pays for a new shape: after a resume, doing it again counts as setup, not growth."""
+        return "setup" if sizes in self._charged_shapes else "growth"
+
+    def _recorded(self, images: torch.Tensor, labels: torch.Tensor, is_whole_update: bool) -> Shape | None:
+        """Return the key of a micro-batch's graph, recorded now if that pays; None to compute without one."""
+        graphs = self._engine.graphs
+        if graphs is None:
+            return None
+        shape = graphs.shape(len(labels), is_whole_update)
+        if graphs.knows(shape):
+            return shape
+        if not graphs.pays(shape, self._planned_shapes[shape]):
+            return None
+        with self._stopwatch.during(self._price_of((len(labels),))):
+            try:
+                graphs.record(shape, images, labels)
+            except NotRecordable as error:
+                self._stop_recording(str(error))
+                return None
+        return shape
+
+    def _stop_recording(self, reason: str) -> None:
+        _log.warning("CUDA graphs are not used: %s", reason)
+        self._engine.stop_recording(reason)
+        self._reporter.on_graphs_refused(reason)
 
     def _set_sync_interval(self) -> None:
         """Agree on the number of samples, over all ranks, between syncs."""
@@ -230,10 +283,11 @@ class TrainingLoop:
         if not math.isfinite(train.loss):
             self._fail_non_finite()
         self._stopwatch.switch("test")
-        test = self._test()
+        size = self._split(min(last.batch_size, self._dataset.train.num_samples)).micro_batch_size
+        test = self._test(size)
         if not math.isfinite(test.loss):  # the last update may be the first with non-finite weights or statistics
             self._fail_non_finite("test")
-        validation = self._validate()
+        validation = self._validate(size)
         self._stopwatch.switch("save")
         uses = self._ranks.sum_over_ranks(self.ledger.uses)
         dropped = self.ledger.close_epoch(self.progress.epoch, last.batch_size, uses)
@@ -243,30 +297,34 @@ class TrainingLoop:
         # Time from here on (starting with writing this row) goes into the next row.
         self._seconds_at_epoch = seconds
         self._reporter.on_epoch(self.rows, self._own.values)
-        self._sums = self._new_sums()
+        self._sums.reset()
         self.progress = self.progress.next_epoch()
         every = self.config.checkpoint.every_epochs
         if every is not None and len(self.rows) % every == 0:
             self._save()
 
-    def _test(self) -> Metrics:
-        """Return the test metrics; after the last epoch, keep which samples were classified correctly, too."""
+    def _test(self, size: int) -> Metrics:
+        """Return the test metrics; after the last epoch, keep which samples were classified correctly, too.
+
+        Args:
+            size: of the training's micro-batches.
+        """
         source, num_classes = self._dataset.test, self.config.dataset.num_classes
         if self.progress.epoch < self.config.num_epochs:
-            return evaluate(self._engine, source, num_classes, self._ranks, own=self._own)
+            return evaluate(self._engine, source, num_classes, self._ranks, None, self._own, size)
         correct = torch.zeros(source.num_samples, dtype=torch.uint8, device=self._engine.device)
-        metrics = evaluate(self._engine, source, num_classes, self._ranks, correct, self._own)
+        metrics = evaluate(self._engine, source, num_classes, self._ranks, correct, self._own, size)
         over_ranks = self._ranks.sum_over_ranks(correct.cpu())
         if self._ranks.is_main:
             write_correctness(self._run_dir.test_correct, over_ranks)
         return metrics
 
-    def _validate(self) -> Metrics | None:
+    def _validate(self, size: int) -> Metrics | None:
         """Return the metrics of the validation samples; None if there are none."""
         source = self._dataset.validation
         if source is None:
             return None
-        metrics = evaluate(self._engine, source, self.config.dataset.num_classes, self._ranks)
+        metrics = evaluate(self._engine, source, self.config.dataset.num_classes, self._ranks, micro_batch_size=size)
         if not math.isfinite(metrics.loss):
             self._fail_non_finite("validation")
         return metrics
@@ -282,6 +340,7 @@ class TrainingLoop:
     ) -> EpochRow:
         epoch = {span: total[span] - self._seconds_at_epoch[span] for span in SPANS}
         split = self._split(min(last.batch_size, self._dataset.train.num_samples))
+        measured: dict[str, Any] = span_seconds(epoch)
         return EpochRow(
             epoch=self.progress.epoch,
             updates=self.progress.updates,
@@ -296,11 +355,10 @@ class TrainingLoop:
             test_loss=test.loss,
             test_accuracy=test.accuracy,
             train_seconds=train_seconds(epoch),
-            **{f"{span}_seconds": epoch[span] for span in (*TRAIN_SPANS, "growth", "test")},
+            **measured,
             elapsed_seconds=train_seconds(total) + total["growth"],
             test_top5_accuracy=test.top5_accuracy,
             samples_dropped=dropped,
-            save_seconds=epoch["save"],
             validation_loss=validation.loss if validation else None,
             validation_accuracy=validation.accuracy if validation else None,
         )
@@ -315,9 +373,6 @@ class TrainingLoop:
         raise NonFiniteLoss(
             f"the {what} loss became NaN or infinite in epoch {self.progress.epoch}, by update {self.progress.updates}"
         )
-
-    def _new_sums(self) -> MetricSums:
-        return MetricSums(self._engine.device, self.config.dataset.num_classes)
 
     def _save(self) -> None:
         with self._stopwatch.during("save"):
@@ -365,8 +420,8 @@ class TrainingLoop:
         self._sums.load_state(state["sums"], self._ranks.is_main)
         self.rows = [row_from_dict(row) for row in state["rows"]]
         self._own.load(state.get("own_metrics", {}), len(self.rows))
-        self._seconds_before = state["seconds"]
-        self._seconds_at_epoch = state["seconds_at_epoch"]
+        self._seconds_before |= state["seconds"]
+        self._seconds_at_epoch |= state["seconds_at_epoch"]
         self._charged_shapes = set(map(tuple, state.get("charged_shapes", [])))
         version, internal, gauss = state["python_random"]
         random.setstate((version, tuple(internal), gauss))

@@ -18,6 +18,7 @@ from adabatch.rundir.heartbeat import Heartbeat, read_beat
 from adabatch.rundir.meta import read_meta, update_meta
 from adabatch.schedules.progress import Progress as TrainingProgress
 from adabatch.trackers import Tracker
+from adabatch.training.cuda_graphs import graphs_text
 
 #: How long the rows of finished epochs may wait to be written together.
 ROWS_INTERVAL_SECONDS = 1.0
@@ -55,6 +56,9 @@ class Reporter:
     def rows_are_due(self) -> bool:
         """Whether rows have waited long enough for `write_rows`; called in the hot loop."""
         return False
+
+    def on_graphs_refused(self, reason: str) -> None:
+        """CUDA graphs were to be used, and cannot be."""
 
     def write_rows(self) -> None:
         """Write the pending rows, if any.
@@ -147,6 +151,9 @@ class MainReporter(Reporter):
     @property
     def rows_are_due(self) -> bool:
         return bool(self._pending_rows) and time.monotonic() - self._rows_written_at >= ROWS_INTERVAL_SECONDS
+
+    def on_graphs_refused(self, reason: str) -> None:
+        update_meta(self._run_dir, cuda_graphs=graphs_text(reason))
 
     def write_rows(self) -> None:
         with self._writing_rows:  # the rank monitor's thread may call this, too

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from adabatch.rundir.columns import EPOCH_SPANS, TRAIN_SPANS
+from adabatch.rundir.columns import EPOCH_SPANS, GRAPH_SPAN
 
-SPANS = ("setup", *EPOCH_SPANS)
+SPANS = ("setup", GRAPH_SPAN, *EPOCH_SPANS)
 
 
 class Stopwatch:
@@ -79,8 +79,3 @@ class Stopwatch:
             self._seconds[span] += start.elapsed_time(end) / 1000.0
             self._spare_events.append(start)
         del self._events[:-1]
-
-
-def train_seconds(seconds: Mapping[str, float]) -> float:
-    """Return the training part of a stopwatch's seconds: data, forward, backward and update."""
-    return sum(seconds[span] for span in TRAIN_SPANS)

@@ -32,6 +32,7 @@ from adabatch.rundir.provenance import (
 from adabatch.rundir.states import State
 from adabatch.trackers import Tracker
 from adabatch.trackers.make import make_tracker
+from adabatch.training.cuda_graphs import graphs_text
 from adabatch.training.device import make_device
 from adabatch.training.engine import DTYPES, Engine
 from adabatch.training.loop import TrainingLoop
@@ -109,11 +110,13 @@ class Worker:
         hardware = config.hardware
         dataset = load_dataset(config.dataset, self._device, hardware.channels_last, DTYPES[hardware.precision])
         engine = Engine(config, self._device, self.world_size)
+        if engine.why_no_graphs:
+            _log.warning("CUDA graphs are not used: %s", engine.why_no_graphs)
         if self.world_size > 1:
             # The ranks start with equal weights, but random numbers in training, such as for dropout, must differ.
             torch.manual_seed(derived_seed("rank", config.seed, self._ranks.rank))
         if self._ranks.is_main:
-            self._meta = self._write_meta(engine.num_parameters)
+            self._meta = self._write_meta(engine)
             self._tracker = make_tracker(config, self._meta, self._run_dir.path)
             self._reporter = MainReporter(self._run_dir, config.num_epochs, self._tracker)
             first = config.schedule.batch_size
@@ -127,7 +130,7 @@ class Worker:
             config, dataset, engine, self._ranks, self._run_dir, self._reporter, stop, self._stopwatch
         )
 
-    def _write_meta(self, num_parameters: int) -> dict[str, Any]:
+    def _write_meta(self, engine: Engine) -> dict[str, Any]:
         config = self._config
         codes = own_codes(config)
         before = read_meta(self._run_dir)
@@ -145,10 +148,11 @@ class Worker:
             **made_by,
             **new_segment(before, self.world_size, made_by),
             num_threads=torch.get_num_threads(),
+            cuda_graphs=graphs_text(engine.why_no_graphs),
             config_hash=config_hash(config),
             own_code=own_code_facts(codes),
             **{f"{kind}_code": codes[kind].identity for kind in _COMPARED_CODE if kind in codes},
-            num_parameters=num_parameters,
+            num_parameters=engine.num_parameters,
             num_train_samples=config.dataset.num_train_samples,
             num_test_samples=config.dataset.num_test_samples,
         )

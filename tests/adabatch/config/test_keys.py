@@ -42,6 +42,7 @@ _OTHER_VALUES: dict[str, Any] = {
     "hardware.device": "cuda",
     "hardware.precision": "bf16",
     "hardware.compile": True,
+    "hardware.cuda_graphs": False,
     "hardware.num_threads": 3,
     "tracker.kind": "wandb",
     "tracker.mode": "online",
@@ -116,7 +117,12 @@ def test_every_key_has_a_line_of_documentation_that_help_prints() -> None:
 
 def test_keys_of_time_and_of_nothing_are_those_that_cannot_change_a_result() -> None:
     by_change = {change: {name for name, key in KEYS.items() if key.facts.changes is change} for change in Changes}
-    assert by_change[Changes.TIME] == {"hardware.num_threads", "hardware.compile", "hardware.profile"}
+    assert by_change[Changes.TIME] == {
+        "hardware.num_threads",
+        "hardware.compile",
+        "hardware.cuda_graphs",
+        "hardware.profile",
+    }
     groups = {name for name in KEYS if name.startswith(("tracker.", "checkpoint."))}
     assert by_change[Changes.NOTHING] == groups | {
         "metrics",

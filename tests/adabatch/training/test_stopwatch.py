@@ -2,7 +2,8 @@
 
 import time
 
-from adabatch.training.stopwatch import SPANS, Stopwatch, train_seconds
+from adabatch.rundir.columns import train_seconds
+from adabatch.training.stopwatch import SPANS, Stopwatch
 
 
 def test_spans_add_up_to_the_whole():

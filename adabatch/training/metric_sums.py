@@ -1,0 +1,66 @@
+"""Loss and accuracy, summed over micro-batches and ranks without waiting for the device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from adabatch.processes.ranks import Ranks
+
+#: With fewer classes, top-5 accuracy says little.
+TOP5_MIN_CLASSES = 100
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Means over samples: cross-entropy, accuracy, top-5 accuracy."""
+
+    loss: float
+    accuracy: float
+    top5_accuracy: float | None
+    num_samples: int
+
+
+class MetricSums:
+    """Running sums on the device, in float64.
+
+    The sums are samples, loss, correct, correct in the top 5.
+    """
+
+    def __init__(self, device: torch.device, num_classes: int) -> None:
+        self._sums = torch.zeros(4, dtype=torch.float64, device=device)
+        self._top5 = num_classes >= TOP5_MIN_CLASSES
+
+    def add(self, summed_loss: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor) -> None:
+        """Add one micro-batch: its summed loss, logits (n, num_classes) and labels (n,)."""
+        with torch.no_grad():
+            self._sums[0] += len(labels)
+            self._sums[1] += summed_loss.detach()
+            self._sums[2] += (logits.argmax(1) == labels).sum()
+            if self._top5:
+                self._sums[3] += (logits.topk(5, dim=1).indices == labels[:, None]).sum()
+
+    @property
+    def loss_is_finite(self) -> bool:
+        """Whether every loss so far was finite; waits for the device."""
+        return bool(torch.isfinite(self._sums[1]))
+
+    def mean(self, ranks: Ranks) -> Metrics:
+        """Return the means over the samples of all ranks."""
+        samples, loss, correct, top5 = ranks.sum_over_ranks(self._sums.cpu()).tolist()
+        if samples == 0:
+            raise ValueError("no sample was counted")
+        return Metrics(loss / samples, correct / samples, top5 / samples if self._top5 else None, int(samples))
+
+    def reset(self) -> None:
+        """Forget all samples. The tensor stays the same one, since a CUDA graph may add to it."""
+        self._sums.zero_()
+
+    def state(self, ranks: Ranks) -> torch.Tensor:
+        """Return the sums over all ranks, float64 of shape (4,), for a checkpoint."""
+        return ranks.sum_over_ranks(self._sums.cpu())
+
+    def load_state(self, state: torch.Tensor, is_main: bool) -> None:
+        """Restore a state; the main rank takes the sums of all ranks."""
+        self._sums.copy_(state if is_main else torch.zeros_like(state))
