@@ -82,7 +82,8 @@ class Data:
             `RESULTS`; final and best values are NaN unless the run is done and its files are sound, seconds and counts
             are those of the epochs that finished. What it was: each key of its config (``schedule.batch_size``) and of
             its origin (``device_model``, ``git_sha``, ...).
-            ``forecast_seconds`` is what ``launch submit --forecast`` predicted for ``elapsed_seconds``.
+            ``forecast_seconds`` is what ``launch submit --forecast`` predicted for ``elapsed_seconds``, with CUDA
+            graphs or without, as ``forecast_uses_graphs`` says, and ``forecast_counterpart_seconds`` the other way.
             Of a metric that a program recorded besides, ``f1``, there is ``final_f1``.
         epochs: the columns of ``epochs.csv`` after `IDENTITY`, sorted by run and epoch.
 

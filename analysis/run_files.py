@@ -43,6 +43,8 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "started_at": (str,),
     "results_only": (bool,),
     "forecast_seconds": (int, float),
+    "forecast_uses_graphs": (bool,),
+    "forecast_counterpart_seconds": (int, float),
     "hash_matches": (bool,),
     **dict.fromkeys(("git_diff", "setup_seconds", "wall_seconds"), _ANY),
 }
@@ -248,7 +250,7 @@ def _origin(meta: Meta) -> dict[str, Any]:
     return {
         **facts,
         **{name: getattr(launch, name) for name in _LAUNCH_COLUMNS},
-        "forecast_seconds": _forecast_seconds(launch.forecast),
+        **_forecast(launch.forecast),
         "git_diff": launch.code.get("git_diff"),
         "lint_allowed": ",".join(sorted(launch.lint_allowed)),
     }
@@ -259,9 +261,19 @@ def _hash_matches(config: Mapping[str, Any], meta: Meta) -> bool | None:
     return matches_hash(config, meta.config_hash) if meta.config_hash is not None and config else None
 
 
-def _forecast_seconds(forecast: dict[str, Any] | None) -> float | None:
+def _forecast(forecast: dict[str, Any] | None) -> dict[str, Any]:
+    known = forecast or {}
+    uses_graphs, counterpart = known.get("uses_graphs"), known.get("counterpart")
+    return {
+        "forecast_seconds": _forecast_seconds(known),
+        "forecast_uses_graphs": uses_graphs if isinstance(uses_graphs, bool) else None,
+        "forecast_counterpart_seconds": _forecast_seconds(counterpart if isinstance(counterpart, dict) else {}),
+    }
+
+
+def _forecast_seconds(forecast: Mapping[str, Any]) -> float | None:
     """Return the training and growth that were predicted before the run started; None if nothing was."""
-    parts = [(forecast or {}).get(key) for key in ("train_seconds", "growth_seconds")]
+    parts = [forecast.get(key) for key in ("train_seconds", "growth_seconds")]
     numbers = [float(part) for part in parts if isinstance(part, int | float)]
     return sum(numbers) if len(numbers) == len(parts) else None
 

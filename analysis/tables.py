@@ -3,47 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
 
 from analysis.cells import NONE, interval, noise_text, percent, plain, signed, significant, times, verdict_text
 from analysis.comparison import Comparison
+from analysis.forecast_tables import forecast_table, graphs_table
 from analysis.frames import is_final, shown_state, tuples
 from analysis.overall import plain_arm
 from analysis.quality import FAILED_ARM, quality_decisions
 from analysis.speedup import EXACT, QUANTITIES
 from analysis.speedup import REFUSED as REFUSED_SPEED
+from analysis.table import GROUP, Table, make_table
 from analysis.verdicts import BETTER, EQUIVALENT, NOT_WORSE, UNDECIDED, WORSE
 
-GROUP = "data and network"
 _LISTED = 20
 #: Quality decisions beside which a speedup stands without a mark.
 _EQUAL_QUALITY = (BETTER, EQUIVALENT, NOT_WORSE)
-
-
-@dataclass(frozen=True)
-class Table:
-    """Text in rows and columns.
-
-    Attributes:
-        name: a word, for programs.
-        rows: one list of cells a row, as long as ``columns``.
-        notes: what a reader must know, sentences.
-    """
-
-    name: str
-    title: str
-    columns: list[str]
-    rows: list[list[str]]
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def frame(self) -> pd.DataFrame:
-        """The cells as a frame of text."""
-        return pd.DataFrame(self.rows, columns=self.columns)
 
 
 def make_tables(comparison: Comparison) -> list[Table]:
@@ -57,6 +35,7 @@ def make_tables(comparison: Comparison) -> list[Table]:
         split_table(comparison),
         overall_table(comparison),
         forecast_table(comparison),
+        graphs_table(comparison),
         cost_table(comparison),
         refused_table(comparison),
         unfinished_table(comparison),
@@ -83,7 +62,7 @@ def verdict_table(comparison: Comparison) -> Table:
         *(f"! {sentence}." for sentence in comparison.remarks),
         *comparison.registrations,
     ]
-    return _table("verdicts", "Verdicts", columns, rows, notes)
+    return make_table("verdicts", "Verdicts", columns, rows, notes)
 
 
 def _with_ratio(row: Any) -> str:
@@ -135,7 +114,7 @@ def target_table(comparison: Comparison) -> Table:
         "count as infinitely slow; reached: with Wilson's 95 % interval. Where every run reached it, the verdict is by "
         "the interval of the paired ratio, else by the log-rank test over permutations.",
     ]
-    return _table("target", "Time to the target", columns, rows, notes)
+    return make_table("target", "Time to the target", columns, rows, notes)
 
 
 def speedup_table(comparison: Comparison) -> Table:
@@ -155,7 +134,7 @@ def speedup_table(comparison: Comparison) -> Table:
         "noise: coefficient of variation of repeats of equal work.",
         *mark_notes(comparison),
     ]
-    return _table("speedup", "Speedup", columns, rows, notes)
+    return make_table("speedup", "Speedup", columns, rows, notes)
 
 
 def quality_table(comparison: Comparison) -> Table:
@@ -193,7 +172,7 @@ def quality_table(comparison: Comparison) -> Table:
     quality = comparison.quality
     if (quality.replicates < quality.pairs).any() or (quality.independent < quality.seeds).any():
         notes.append("! Runs with identical curves are copies of one run: they count once, in means and differences.")
-    return _table("quality", comparison.measure.quality.name.capitalize(), columns, rows, notes)
+    return make_table("quality", comparison.measure.quality.name.capitalize(), columns, rows, notes)
 
 
 def _runs_text(row: Any) -> str:
@@ -221,7 +200,7 @@ def parts_table(comparison: Comparison) -> Table:
         cells = [row.group, row.arm, row.baseline, QUANTITIES[row.quantity].label, times(row.value), ends]
         rows.append([*cells, str(row.n), verdict_text(row)])
     notes = ["with tests: training, growth and tests; updates: optimizer steps, a count without noise."]
-    return _table("parts", "Speedup by part", columns, rows, notes)
+    return make_table("parts", "Speedup by part", columns, rows, notes)
 
 
 def split_table(comparison: Comparison) -> Table:
@@ -236,7 +215,7 @@ def split_table(comparison: Comparison) -> Table:
         "fewer updates: fewer optimizer steps; throughput: forward and backward per sample; growth: compiling and "
         "tuning for larger batches; rest: data and all else.",
     ]
-    return _table("split", "What the speedup is made of", columns, rows, notes)
+    return make_table("split", "What the speedup is made of", columns, rows, notes)
 
 
 def overall_table(comparison: Comparison) -> Table:
@@ -253,7 +232,7 @@ def overall_table(comparison: Comparison) -> Table:
         "time to the target up to four times the fastest, from 0 to 1. Copies of a run count once. None of these takes "
         "the quality into account: a speedup is marked with the cells in which it is worse or undecided.",
     ]
-    return _table("overall", "Over all cells", columns, rows, notes)
+    return make_table("overall", "Over all cells", columns, rows, notes)
 
 
 def overall_text(row: Any, comparison: Comparison) -> str:
@@ -288,34 +267,7 @@ def cost_table(comparison: Comparison) -> Table:
         for row in tuples(comparison.cost)
     ]
     notes = ["unfinished: runs that failed or did not end, and work of killed runs that no checkpoint held."]
-    return _table("cost", "Cost", columns, rows, notes)
-
-
-def forecast_table(comparison: Comparison) -> Table:
-    """Return what was predicted before the runs started beside what they took."""
-    runs = comparison.data.done
-    runs = runs[runs.forecast_seconds.notna()].astype({"forecast_seconds": float})
-    arms = runs.groupby(["group", "arm", "baseline"], sort=False, dropna=False).agg(
-        runs=("seed", "size"), predicted=("forecast_seconds", "mean"), took=("elapsed_seconds", "mean")
-    )
-    totals = comparison.speedup[comparison.speedup.quantity == "total"]
-    measured = {(row.group, row.arm, row.baseline): row.value for row in tuples(totals)}
-    predicted = {(row.group, row.arm): row.predicted for row in tuples(arms.reset_index())}
-    columns = [GROUP, "arm", "runs", "predicted s", "took s", "off", "predicted speedup", "measured speedup"]
-    rows = []
-    for row in tuples(arms.reset_index()):
-        cells = [row.group, row.arm, str(row.runs), f"{row.predicted:.3g}", f"{row.took:.3g}"]
-        cells.append(f"{100 * (row.predicted / row.took - 1):+.0f} %")
-        if row.arm == row.baseline:
-            rows.append([*cells, "baseline", ""])
-        else:
-            forecast = predicted.get((row.group, row.baseline), math.nan) / row.predicted
-            rows.append([*cells, times(forecast), times(measured.get((row.group, row.arm, row.baseline), math.nan))])
-    notes = [
-        "predicted: training and growth of one run, from micro-batches that were timed before the first run started; "
-        "took: the mean over finished runs."
-    ]
-    return _table("forecast", "Forecast", columns, rows, notes)
+    return make_table("cost", "Cost", columns, rows, notes)
 
 
 def refused_table(comparison: Comparison) -> Table:
@@ -331,7 +283,7 @@ def refused_table(comparison: Comparison) -> Table:
         "These pairs differ in more than their schedule. Where it refuses all, they are in no number; where it refuses "
         "speed, the key can change nothing but the time, and they are in no speed. --allow KEY lets them in, marked."
     ]
-    return _table("refused", "Refused comparisons", columns, rows, notes)
+    return make_table("refused", "Refused comparisons", columns, rows, notes)
 
 
 def unfinished_table(comparison: Comparison) -> Table:
@@ -348,7 +300,7 @@ def unfinished_table(comparison: Comparison) -> Table:
     for row in tuples(comparison.matching.unpaired):
         if (str(row.group), str(row.arm), str(row.seed)) not in known:
             rows.append([str(row.group), str(row.arm), str(row.seed), f"no pair with {row.baseline}", str(row.reason)])
-    return _table("unfinished", "Runs without a number", columns, rows)
+    return make_table("unfinished", "Runs without a number", columns, rows)
 
 
 def mark_notes(comparison: Comparison) -> Iterator[str]:
@@ -398,19 +350,3 @@ def _totals(comparison: Comparison) -> pd.DataFrame:
 
 def _by_arm(frame: pd.DataFrame) -> dict[tuple[str, str, str], Any]:
     return {(row.group, row.arm, row.baseline): row for row in tuples(frame)}
-
-
-def _table(name: str, title: str, columns: list[str], rows: list[list[str]], notes: Sequence[str] = ()) -> Table:
-    """Return a table; what is the same in all rows, group or baseline, goes from its column into the title."""
-    frame = pd.DataFrame(rows, columns=columns, dtype=object)
-    shared = {}
-    for column in (GROUP, "against"):
-        values = set(frame.get(column, pd.Series(dtype=object))) - {""}
-        if len(values) == 1:
-            shared[column] = values.pop()
-            frame = frame.drop(columns=column)
-    if GROUP in frame:
-        frame[GROUP] = frame[GROUP].mask(frame[GROUP] == frame[GROUP].shift(), "")
-    title += f": {shared[GROUP]}" if GROUP in shared else ""
-    title += f", against {shared['against']}" if "against" in shared else ""
-    return Table(name, title, [str(column) for column in frame], frame.to_numpy().tolist(), list(notes))

@@ -47,6 +47,8 @@ class CellForecast:
         fit: the line through the measured times; None if fewer than three sizes were measured.
         fit_is_trusted: whether the line is used for sizes beyond those measured.
         sizes: the smallest and the largest micro-batch measured.
+        uses_graphs: whether the runs replay CUDA graphs.
+        counterpart: the same without graphs, or with them; None where that was not measured.
     """
 
     cell: str
@@ -60,6 +62,8 @@ class CellForecast:
     pays_up_to: int | None
     largest_speedup: float | None
     arms: tuple[ArmForecast, ...]
+    uses_graphs: bool = False
+    counterpart: CellForecast | None = None
 
 
 def forecast_runs(runs: Sequence[Run], measured: Mapping[Path, Measurement]) -> dict[Path, Forecast]:
@@ -107,7 +111,25 @@ def _cell(
         pays_up_to=pays_up_to(measurement),
         largest_speedup=largest_speedup(reference.config, measurement) if reference else None,
         arms=tuple(_arm(arm, members, forecasts[members[0].run_dir], against) for arm, members in arms.items()),
+        uses_graphs=measurement.uses_graphs,
+        counterpart=_counterpart(cell, baseline, arms, measured, forecasts),
     )
+
+
+def _counterpart(
+    cell: str,
+    baseline: str,
+    arms: Mapping[str, Sequence[Run]],
+    measured: Mapping[Path, Measurement],
+    forecasts: Mapping[Path, Forecast],
+) -> CellForecast | None:
+    """Return the cell's forecast without graphs if its runs use them, and the other way round."""
+    folders = [run.run_dir for runs in arms.values() for run in runs]
+    times = {folder: known for folder in folders if (known := measured[folder].counterpart) is not None}
+    others = {folder: other for folder in folders if (other := forecasts[folder].counterpart) is not None}
+    if not len(times) == len(others) == len(folders):
+        return None
+    return _cell(cell, baseline, arms, times, others)
 
 
 def _arm(arm: str, runs: Sequence[Run], own: Forecast, baseline: Forecast | None) -> ArmForecast:

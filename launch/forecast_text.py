@@ -2,29 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from launch.forecast import CellForecast
+from launch.forecast import ArmForecast, CellForecast
 
 
 def forecast_text(cell: CellForecast) -> RenderableType:
-    """Return a cell's forecast as a table followed by explanatory sentences."""
+    """Return a cell's forecast as a table followed by explanatory sentences; with and without CUDA graphs if known."""
+    title = f"forecast for {cell.cell}, from micro-batches timed on {cell.device_model} at {cell.measured_at}"
+    parts: list[RenderableType] = [Text(title, style="bold"), _arms_table(cell), *map(Text, _sentences(cell))]
+    if cell.counterpart is not None:
+        parts += [Text(""), _graphs_table(cell, cell.counterpart), Text(_graphs_sentence(cell))]
+    return Group(*parts)
+
+
+def _table(headers: Sequence[str]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("arm")
-    for header in ("training\ns a run", "growth\ns a run", "tests\ns a run", "hours,\nall runs", "speedup"):
+    for header in headers:
         table.add_column(header, justify="right", overflow="fold")
+    return table
+
+
+def _arms_table(cell: CellForecast) -> Table:
+    table = _table(("training\ns a run", "growth\ns a run", "tests\ns a run", "hours,\nall runs", "speedup"))
     for arm in cell.arms:
-        table.add_row(
-            arm.arm,
-            *(f"{seconds:.3g}" for seconds in (arm.train_seconds, arm.growth_seconds, arm.test_seconds)),
-            f"{arm.device_hours:.3g}",
-            "baseline" if arm.speedup is None else f"{arm.speedup:.2f}x",
-        )
-    title = f"forecast for {cell.cell}, from micro-batches timed on {cell.device_model} at {cell.measured_at}"
-    return Group(Text(title, style="bold"), table, *(Text(sentence) for sentence in _sentences(cell)))
+        seconds = (arm.train_seconds, arm.growth_seconds, arm.test_seconds)
+        table.add_row(arm.arm, *(f"{one:.3g}" for one in (*seconds, arm.device_hours)), _speedup_text(arm))
+    return table
+
+
+def _graphs_table(cell: CellForecast, other: CellForecast) -> Table:
+    """Return training and growth of every arm, and its speedup, without and with CUDA graphs side by side."""
+    without, with_graphs = (other, cell) if cell.uses_graphs else (cell, other)
+    table = _table(("s without\ngraphs", "s with\ngraphs", "speedup\nwithout", "speedup\nwith"))
+    for plain, replayed in zip(without.arms, with_graphs.arms, strict=True):
+        seconds = (one.train_seconds + one.growth_seconds for one in (plain, replayed))
+        table.add_row(plain.arm, *(f"{one:.3g}" for one in seconds), _speedup_text(plain), _speedup_text(replayed))
+    limits = [
+        f"{one.largest_speedup:.2f}x" if one.largest_speedup is not None else "unknown"
+        for one in (without, with_graphs)
+    ]
+    table.add_row("limit of any schedule", "", "", *limits)
+    return table
+
+
+def _speedup_text(arm: ArmForecast) -> str:
+    return "baseline" if arm.speedup is None else f"{arm.speedup:.2f}x"
+
+
+def _graphs_sentence(cell: CellForecast) -> str:
+    used = "These runs use CUDA graphs" if cell.uses_graphs else "These runs use no CUDA graphs"
+    return (
+        f"{used}. Graphs save the time to launch kernels, which a larger batch saves too: what a speedup loses by them "
+        "was launches, not computation."
+    )
 
 
 def _sentences(cell: CellForecast) -> list[str]:

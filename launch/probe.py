@@ -90,7 +90,7 @@ class Prober:
         answer = self._ask(alike, cell, "auto", [])
         for reason in answer["reasons"]:
             print(f"{cell}: {reason}", file=sys.stderr, flush=True)
-        hardware = dataclasses.replace(largest.hardware, compile=answer["compile"])
+        hardware = dataclasses.replace(largest.hardware, compile=answer["compile"], cuda_graphs=answer["cuda_graphs"])
         return dataclasses.replace(largest, max_micro_batch_size=answer["max_micro_batch_size"], hardware=hardware)
 
     def _ask(self, configs: Sequence[TrainConfig], cell: str, what: str, arguments: list[str]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ def _measure(configs: Sequence[TrainConfig], options: argparse.Namespace) -> dic
     answer: dict[str, Any] = {
         "max_micro_batch_size": first.max_micro_batch_size,
         "compile": first.hardware.compile,
+        "cuda_graphs": first.hardware.cuda_graphs,
         "reasons": resolved.reasons,
     }
     if options.times:

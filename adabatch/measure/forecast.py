@@ -21,11 +21,18 @@ _MIN_COVERED_SHARE = 0.75
 
 @dataclass(frozen=True)
 class Forecast:
-    """Seconds of one run, named as in ``summary.json``."""
+    """Seconds of one run, named as in ``summary.json``.
+
+    Attributes:
+        uses_graphs: whether it replays CUDA graphs.
+        counterpart: the same without graphs, or with them; None where that was not measured.
+    """
 
     train_seconds: float
     growth_seconds: float
     test_seconds: float
+    uses_graphs: bool = False
+    counterpart: Forecast | None = None
 
     @property
     def elapsed_seconds(self) -> float:
@@ -71,8 +78,20 @@ def sizes_to_measure(configs: Sequence[TrainConfig]) -> list[int]:
         if sum(samples[size] for size in common) < _MIN_COVERED_SHARE * samples.total():
             smallest = _smallest_common_size(samples)
             common = {1 << power for power in range(smallest.bit_length() - 1, max(samples).bit_length())}
-        sizes |= {*common, max(samples)}
+        sizes |= {*common, max(samples), *_grown_sizes(config)}
     return sorted(sizes)
+
+
+def _grown_sizes(config: TrainConfig) -> set[int]:
+    """Return the micro-batch size of every stage, where each costs growth; for ramps, they are too many."""
+    hardware, samples = config.hardware, config.dataset.num_train_samples
+    schedule = config.build_schedule()
+    if not schedule.constant_within_epoch or (hardware.device == "cpu" and not hardware.compile):
+        return set()
+    rows = tabulate(schedule, config.num_epochs, samples, config.dataset.partial_batch)
+    batches = {min(row.batch_size, samples) for row in rows}
+    splits = (split_update(batch, hardware.world_size, config.max_micro_batch_size) for batch in batches)
+    return {split.micro_batch_size for split in splits}
 
 
 def _smallest_common_size(samples: Counter[int]) -> int:
@@ -99,4 +118,6 @@ def forecast(config: TrainConfig, measurement: Measurement) -> Forecast:
         train_seconds=computing + starting + updates * measurement.update_seconds,
         growth_seconds=sum(measurement.nearest(size).growth_seconds for size in counts),
         test_seconds=config.num_epochs * test_samples * measurement.test_seconds_per_sample,
+        uses_graphs=measurement.uses_graphs,
+        counterpart=forecast(config, measurement.counterpart) if measurement.counterpart else None,
     )

@@ -10,6 +10,7 @@ import dataclasses
 import gc
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
@@ -25,13 +26,14 @@ from adabatch.errors import OutOfMemory, is_out_of_memory
 from adabatch.measure.times import Measurement, MicroBatchTime
 from adabatch.processes.ranks import Ranks
 from adabatch.processes.signals import StopRequest
+from adabatch.rundir.columns import GRAPH_SPAN, train_seconds
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.provenance import cpu_model, utc_now
 from adabatch.training.engine import DTYPES, Engine
 from adabatch.training.evaluation import evaluate
 from adabatch.training.loop import TrainingLoop
 from adabatch.training.reporting import Reporter
-from adabatch.training.stopwatch import Stopwatch, train_seconds
+from adabatch.training.stopwatch import Stopwatch
 
 _SMALLEST = 8
 _MAX_IMAGES = 1024
@@ -45,6 +47,8 @@ _CONTENDER_SHARE = 0.75
 _EXPLORING_SECONDS = 6.0
 _SECONDS_PER_SIZE = 1.0
 _MIN_ROUNDS = 2
+#: What a micro-batch consists of.
+_COMPUTING = ("data", "forward", "backward", GRAPH_SPAN)
 #: The largest share of a GPU's memory that a chosen micro-batch may use.
 _MEMORY_SHARE = 0.9
 _log = logging.getLogger(__name__)
@@ -98,9 +102,12 @@ class Probe:
         )
         self._device = device
         self._engine = Engine(self._config, device)
+        if self._engine.graphs is not None:
+            self._engine.graphs.joins_step = False  # to time the step on its own, as with accumulation
         self._source = _random_source(self._config, device)
         self._seconds: dict[int, list[dict[str, float]]] = {}
         self._first: dict[int, dict[str, float]] = {}
+        self._growth: defaultdict[int, float] = defaultdict(float)
         self._out_of_memory_at: int | None = None
         # Training only: starting a GPU and tuning for a size would use up the time for the sizes themselves.
         self._spent_seconds = 0.0
@@ -196,6 +203,7 @@ class Probe:
         trainer.train_epoch()
         seconds = trainer.seconds()
         self._spent_seconds += train_seconds(seconds)
+        self._growth[size] += seconds["growth"]
         return {span: value / num_updates for span, value in seconds.items()}
 
     def _measurement(self) -> Measurement:
@@ -205,6 +213,7 @@ class Probe:
             out_of_memory_at=self._out_of_memory_at,
             device_model=device_model(self._device),
             measured_at=utc_now(),
+            uses_graphs=self._engine.graphs is not None,
         )
 
     def _row(self, size: int) -> MicroBatchTime:
@@ -216,9 +225,10 @@ class Probe:
             forward_seconds=median(one["forward"] for one in taken),
             backward_seconds=median(one["backward"] for one in taken),
             update_seconds=median(one["update"] for one in taken),
-            fastest_seconds=min(one["data"] + one["forward"] + one["backward"] for one in taken),
-            growth_seconds=self._first[size]["growth"],
+            fastest_seconds=min(sum(one[span] for span in _COMPUTING) for one in taken),
+            growth_seconds=self._growth[size],
             first_seconds=max(0.0, train_seconds(self._first[size]) - train_seconds(self._seconds[size][0])),
+            graph_seconds=median(one[GRAPH_SPAN] for one in taken),
         )
 
     def _test_seconds_per_sample(self) -> float:

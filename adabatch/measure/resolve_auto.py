@@ -60,8 +60,12 @@ def _resolve(configs: Sequence[TrainConfig], device: torch.device, again: bool) 
         reasons.append(f"max_micro_batch_size is {cap.max_micro_batch_size}: {cap.reason}")
         measured["max_micro_batch_size"] = cap.as_dict()
     if found.hardware.compile == "auto":
-        mode = choose_compile([with_measured(config, found) for config in configs], device, again=again)
-        found = dataclasses.replace(found, hardware=dataclasses.replace(found.hardware, compile=mode.mode))
-        reasons.append(f"hardware.compile is {mode.mode}: {mode.reason}")
-        measured["hardware.compile"] = dataclasses.asdict(mode)
+        choice = choose_compile([with_measured(config, found) for config in configs], device, again=again)
+        hardware = dataclasses.replace(found.hardware, compile=choice.compile)
+        if hardware.cuda_graphs == "auto" and hardware.device == "cuda":
+            hardware = dataclasses.replace(hardware, cuda_graphs=choice.cuda_graphs)
+        found = dataclasses.replace(found, hardware=hardware)
+        with_or_without = "with" if choice.cuda_graphs else "without"
+        reasons.append(f"hardware.compile is {choice.compile}, {with_or_without} CUDA graphs: {choice.reason}")
+        measured["hardware.compile"] = dataclasses.asdict(choice)
     return Resolved(tuple(with_measured(config, found) for config in configs), tuple(reasons), measured)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import torch
@@ -12,10 +13,13 @@ from adabatch.measure.cache import cache_key, measured_once
 from adabatch.measure.forecast import sizes_to_measure
 from adabatch.measure.probe import Probe
 from adabatch.measure.times import Measurement
+from adabatch.training.cuda_graphs import why_no_graphs
 
 
 def measure_sizes(configs: Sequence[TrainConfig], device: torch.device, *, again: bool = False) -> Measurement:
     """Time the micro-batches that the configs' runs will compute, or take the times from the cache.
+
+    Where runs can use CUDA graphs, they are timed with and without: what growing the batch gains may be launches.
 
     Args:
         configs: equal except for their schedules, without ``auto``.
@@ -25,6 +29,22 @@ def measure_sizes(configs: Sequence[TrainConfig], device: torch.device, *, again
     Raises:
         OutOfMemory: if one of the sizes does not fit.
     """
+    own = _measure_sizes(configs, device, again)
+    other = [_with_graphs(config, not own.uses_graphs) for config in configs]
+    if not own.uses_graphs and why_no_graphs(other[0], device, other[0].hardware.world_size) is not None:
+        return own
+    counterpart = _measure_sizes(other, device, again)
+    # A network that cannot be recorded has no times with graphs.
+    return own if counterpart.uses_graphs is own.uses_graphs else dataclasses.replace(own, counterpart=counterpart)
+
+
+def _with_graphs(config: TrainConfig, cuda_graphs: bool) -> TrainConfig:
+    if cuda_graphs and config.hardware.device != "cuda":
+        return config
+    return dataclasses.replace(config, hardware=dataclasses.replace(config.hardware, cuda_graphs=cuda_graphs))
+
+
+def _measure_sizes(configs: Sequence[TrainConfig], device: torch.device, again: bool) -> Measurement:
     sizes = sizes_to_measure(configs)
     key = cache_key(configs[0], device, sizes=sizes)
 

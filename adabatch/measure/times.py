@@ -13,7 +13,7 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class MicroBatchTime:
-    """One size's times in seconds; medians over repetitions, except for the last three.
+    """One size's times in seconds; medians over repetitions, except for those of fastest, growth and first.
 
     Attributes:
         micro_batch_size: samples in one forward and backward on one device.
@@ -24,6 +24,7 @@ class MicroBatchTime:
         fastest_seconds: of the fastest repetition's data, forward and backward together.
         growth_seconds: of compiling and tuning for this size, once, before it is trained on.
         first_seconds: how much longer the first training micro-batch took than later ones.
+        graph_seconds: of one micro-batch's forward and backward, where they are replayed as one CUDA graph.
     """
 
     micro_batch_size: int
@@ -34,11 +35,12 @@ class MicroBatchTime:
     fastest_seconds: float
     growth_seconds: float
     first_seconds: float
+    graph_seconds: float = 0.0
 
     @property
     def seconds(self) -> float:
         """Data, forward and backward of one micro-batch."""
-        return self.data_seconds + self.forward_seconds + self.backward_seconds
+        return self.data_seconds + self.forward_seconds + self.backward_seconds + self.graph_seconds
 
     @property
     def samples_per_second(self) -> float:
@@ -71,6 +73,8 @@ class Measurement:
         out_of_memory_at: the smallest size that did not fit, or left too little memory; None if all fitted.
         device_model: where it was measured.
         measured_at: UTC, ISO 8601.
+        uses_graphs: whether micro-batches were replayed as CUDA graphs.
+        counterpart: the same without graphs, or with them; None where only one of them is possible.
     """
 
     rows: tuple[MicroBatchTime, ...]
@@ -78,6 +82,8 @@ class Measurement:
     out_of_memory_at: int | None
     device_model: str
     measured_at: str
+    uses_graphs: bool = False
+    counterpart: Measurement | None = None
 
     def micro_batch_seconds(self, size: int) -> float:
         """Return the seconds of data, forward and backward, interpolated and extrapolated linearly."""
@@ -123,4 +129,6 @@ class Measurement:
         Raises:
             TypeError: if the values are from another version.
         """
-        return cls(**{**values, "rows": tuple(MicroBatchTime(**row) for row in values["rows"])})
+        other = values.get("counterpart")
+        rows = tuple(MicroBatchTime(**row) for row in values["rows"])
+        return cls(**{**values, "rows": rows, "counterpart": cls.from_dict(other) if other else None})

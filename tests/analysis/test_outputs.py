@@ -333,6 +333,23 @@ def test_the_forecast_table_by_hand(tmp_path):
     ]
 
 
+def test_the_forecast_without_and_with_graphs_by_hand(tmp_path):
+    """Without graphs 40 s against 10 s, with them 15 s against 7.5 s; one arm ran without, one with."""
+    for arm, own, other, uses_graphs in (("fixed", 15.0, 40.0, True), ("adaptive", 10.0, 7.5, False)):
+        parts = [{"train_seconds": s - 1.0, "growth_seconds": 1.0, "test_seconds": 0.5} for s in (own, other)]
+        predicted = {
+            **parts[0],
+            "uses_graphs": uses_graphs,
+            "counterpart": {**parts[1], "uses_graphs": not uses_graphs},
+        }
+        write_run(tmp_path, arm, 0, launch={"forecast": predicted})
+    tables = {table.name: table for table in make_tables(analysis.compare(analysis.load(tmp_path)))}
+    assert tables["forecast_graphs"].rows == [
+        ["adaptive", "10", "7.5", "4.00x", "2.00x"],
+        ["fixed", "40", "15", "baseline", ""],
+    ]
+
+
 def test_runs_without_a_forecast_have_no_forecast_table(tmp_path):
     write_run(tmp_path, "fixed")
     write_run(tmp_path, "adaptive")

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from adabatch.measure.times import Measurement
 from launch.config import load_sweep
 from launch.expand import expand
 from launch.forecast import forecast_cells, largest_speedup, pays_up_to
+from launch.forecast_text import forecast_text
 from tests.adabatch.support import line, not_none
 from tests.launch.support import write_sweep
 
@@ -60,6 +63,31 @@ def test_a_cell_by_hand(runs):
     # 240 samples at 0.1 ms each, if batches could be without end
     assert cell.largest_speedup == pytest.approx(0.072 / 0.024)
     assert (cell.baseline, cell.sizes, cell.world_size) == ("fixed", (10, 20), 1)
+
+
+def test_graphs_are_forecast_beside_by_hand(runs):
+    """Launches of 1 ms a micro-batch are most of what growing saves: with graphs nothing of 1.2x is left."""
+    eager = line([10, 15, 20], fixed=0.001, per_sample=0.0001, update=0.001)
+    replayed = line([10, 15, 20], fixed=0.0, per_sample=0.0001)
+    own = replace(replayed, uses_graphs=True, counterpart=eager)
+    (cell,) = forecast_cells(runs, measured(runs, own))
+    other = not_none(cell.counterpart)
+    assert (cell.uses_graphs, other.uses_graphs, other.counterpart) == (True, False, None)
+    assert [arm.speedup for arm in cell.arms] == [None, pytest.approx(1.0)]
+    assert [arm.speedup for arm in other.arms] == [None, pytest.approx(1.2)]
+    assert (cell.largest_speedup, other.largest_speedup) == (pytest.approx(1.0), pytest.approx(3.0))
+    text = shown_text(forecast_text(cell))
+    assert "fixed 0.072 0.024 baseline baseline" in text
+    assert "adaptive 0.06 0.024 1.20x 1.00x" in text
+    assert "limit of any schedule 3.00x 1.00x" in text
+    (single,) = forecast_cells(runs, measured(runs, eager))
+    assert "graphs" not in shown_text(forecast_text(single))
+
+
+def shown_text(renderable):
+    file = io.StringIO()
+    Console(width=120, file=file).print(renderable)
+    return " ".join(file.getvalue().split())
 
 
 def test_where_the_line_does_not_fit_the_best_size_measured_is_the_limit(runs):

@@ -41,9 +41,9 @@ def test_compiling_is_chosen_where_it_ends_the_run_first(probed, factor, compili
     probed(factor, compiling)
     config = compose([*TINY, "schedule=fixed", "schedule.batch_size=8", "hardware.compile=auto"])
     choice = compile_modes.choose_compile([config], CPU)
-    assert choice.mode is chosen
+    assert choice.compile is chosen
     shapes = 2 * compiling
-    assert choice.forecast_seconds == pytest.approx({"false": 0.180, "true": 0.180 / factor + shapes}, rel=0.05)
+    assert choice.forecast_seconds == pytest.approx({"eager": 0.180, "compiled": 0.180 / factor + shapes}, rel=0.05)
 
 
 def test_a_mode_that_fails_or_gives_another_gradient_is_left_out(probed, monkeypatch, caplog):
@@ -55,10 +55,10 @@ def test_a_mode_that_fails_or_gives_another_gradient_is_left_out(probed, monkeyp
         next(network.parameters()).data.mul_(2.0)
 
     monkeypatch.setattr("adabatch.training.engine.compile_network", broken)
-    assert compile_modes.choose_compile([config], CPU, again=True).mode is False
+    assert compile_modes.choose_compile([config], CPU, again=True).compile is False
     assert "its gradient differs" in caplog.text
     monkeypatch.setattr("adabatch.training.engine.compile_network", lambda *_: 1 / 0)
-    assert compile_modes.choose_compile([config], CPU, again=True).mode is False
+    assert compile_modes.choose_compile([config], CPU, again=True).compile is False
     assert "division by zero" in caplog.text
 
 
@@ -73,7 +73,7 @@ def test_what_was_measured_stands_in_the_config_and_the_meta(train, monkeypatch,
     chosen = load_config(run_dir.config).hardware.compile
     assert chosen in (True, False)
     measured = json.loads(run_dir.meta.read_text())["measured"]["hardware.compile"]
-    assert measured["mode"] is chosen
+    assert measured["compile"] is chosen
     # a run of a fraction of a second is not worth compiling, and both were measured
-    assert set(measured["forecast_seconds"]) == {"false", "true"}
+    assert set(measured["forecast_seconds"]) == {"eager", "compiled"}
     assert chosen is False
