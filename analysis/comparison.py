@@ -13,7 +13,7 @@ from analysis.frames import Data
 from analysis.matching import Matching, match
 from analysis.overall import cost, overall_speedup, remarks
 from analysis.preregistration import registrations
-from analysis.quality import Measure, quality_by_arm
+from analysis.quality import Measure, quality_by_arm, size_remarks
 from analysis.replicates import curve_ids
 from analysis.speedup import speedup, split
 from analysis.target import Targets, derived_targets, time_to_target
@@ -97,9 +97,10 @@ def compare(
     targets = derived_targets(data, matching, measure, curves)
     if criteria.target is not None:
         targets = Targets(dict.fromkeys(data.runs.group, criteria.target), is_declared=True)
+    quality = quality_by_arm(data, matching, measure, curves)
     return Comparison(
         data=data,
-        quality=quality_by_arm(data, matching, measure, curves),
+        quality=quality,
         speedup=speedup(data, matching, criteria.smallest_effect, curves),
         target=time_to_target(data, matching, targets, measure, criteria.smallest_effect, curves),
         split=split(data, matching),
@@ -109,6 +110,6 @@ def compare(
         targets=targets,
         measure=measure,
         smallest_effect=criteria.smallest_effect,
-        remarks=(*criteria.remarks, *remarks(data, matching, measure)),
+        remarks=(*criteria.remarks, *size_remarks(quality, measure), *remarks(data, matching, measure)),
         registrations=tuple(registrations(data, baseline, criteria)),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,12 +15,13 @@ from analysis.frames import Data, among, has_failed, is_final, tuples
 from analysis.intervals import Interval, paired_interval
 from analysis.matching import Matching
 from analysis.replicates import replicate_ids, seed_components
-from analysis.verdicts import TEST_ACCURACY, Quality, Verdict, adjust, quality_verdict
+from analysis.verdicts import TEST_ACCURACY, UNDECIDED, Quality, Verdict, adjust, quality_verdict
 
 COLUMNS = [
     "group", "arm", "baseline", "n", "seeds", "independent", "planned", "failed", "missing", "baseline_failed",
     "final_mean", "final_sd", "best_mean", "best_sd", "top5_mean", "top5_sd", "difference", "low", "high", "pairs",
-    "replicates", "sampling_sd", "decision", "verdict", "adjusted", "seeds_needed", "runs",
+    "replicates", "sampling_sd", "decision", "verdict", "adjusted", "seeds_needed", "test_samples",
+    "test_samples_needed", "runs",
 ]  # fmt: skip
 #: Columns of ``runs`` besides those of the measure.
 _NEEDED = ("group", "arm", "seed", "state", "damage")
@@ -81,8 +82,9 @@ def quality_by_arm(data: Data, matching: Matching, measure: Measure, curves: Map
     ``difference`` is arm - baseline over ``pairs`` seeds in the quality's unit with its 95 % interval; seeds whose runs
     have identical curves count as one of ``replicates``. ``sampling_sd`` is the standard error of that difference over
     other test sets of the size, paired by sample. ``decision`` and ``verdict`` (in words) follow from the interval;
-    ``adjusted`` is the verdict with Holm's correction over all rows. The baseline's own row has none of these.
-    ``runs`` lists the run directories that the row is made of.
+    ``adjusted`` is the verdict with Holm's correction over all rows. ``seeds_needed`` would decide; where the test set
+    of ``test_samples`` is too small, it is infinite, and with ``test_samples_needed`` more seeds would. The baseline's
+    own row has none of these. ``runs`` lists the run directories that the row is made of.
 
     Args:
         curves: see `analysis.replicates.curve_ids`.
@@ -184,6 +186,8 @@ def _judge(row: dict[str, object], matching: Matching, difference: Interval[floa
     """Set the row's decision and verdict; return what several comparisons may change, None if nothing."""
     verdict = quality_verdict(difference, measure.quality)
     row |= {"decision": verdict.decision, "verdict": verdict.text, "seeds_needed": verdict.seeds_needed}
+    row["test_samples"] = round(measure.scale / difference.resolution) if difference.resolution else None
+    row["test_samples_needed"] = _samples_needed(verdict, measure)
     if row["failed"]:
         row |= {"decision": FAILED_ARM, "verdict": f"failed in {row['failed']} of {row['planned']} runs"}
         return None
@@ -197,6 +201,30 @@ def _judge(row: dict[str, object], matching: Matching, difference: Interval[floa
         row |= dict.fromkeys(("decision", "verdict"), REFUSED if is_refused else NO_PAIR)
         return None
     return verdict
+
+
+def _samples_needed(verdict: Verdict, measure: Measure) -> float | None:
+    """Return how many test samples have the resolution that a verdict needs; infinite if no number has."""
+    needed = verdict.resolution_needed
+    if needed is None:
+        return None
+    return math.ceil(measure.scale / needed) if needed else math.inf
+
+
+def size_remarks(frame: pd.DataFrame, measure: Measure) -> Iterator[str]:
+    """Yield where the test set is too small for any number of seeds, and which size would do.
+
+    Args:
+        frame: of `quality_by_arm`.
+    """
+    for row in tuples(frame[frame.test_samples_needed.notna() & (frame.decision == UNDECIDED)]):
+        margin, count = measure.quality.margin_text, int(row.test_samples)
+        samples = "1 test sample" if count == 1 else f"{count:,} test samples"
+        sentence = f"{row.group}/{row.arm}: no number of seeds decides a margin of {margin} with {samples}"
+        if math.isinf(row.test_samples_needed):
+            yield f"{sentence}, nor a larger test set: the difference seems to be the margin itself"
+        else:
+            yield f"{sentence}; with about {row.test_samples_needed:,.0f} test samples, more seeds would"
 
 
 def _add_adjusted(rows: list[dict[str, object]], verdicts: list[Verdict | None]) -> None:

@@ -27,6 +27,8 @@ POWER = 0.8
 SPREAD_CONFIDENCE = 0.8
 #: More seeds than anyone would run.
 MOST_SEEDS = 1000
+#: A test set that many times as large is not worth naming: what seems true lies at the margin itself.
+_MOST_TIMES_FINER = 1000
 #: A speedup smaller than this, as a share, is not worth naming.
 SMALLEST_EFFECT = 0.02
 FASTER, SLOWER, EQUAL = "faster", "slower", "equal"
@@ -92,12 +94,15 @@ class Verdict:
         text: the decision in words.
         claims: all that might be said, in the order in which they are tried.
         seeds_needed: of an undecided one, seeds in all; infinite for more than `MOST_SEEDS`, else None.
+        resolution_needed: where no number of seeds decides because the quality is too coarse, the resolution with which
+            more seeds would, in its unit; 0 if no resolution would.
     """
 
     decision: str
     text: str
     claims: tuple[Claim, ...]
     seeds_needed: float | None = None
+    resolution_needed: float | None = None
 
 
 def speed_verdict(log_ratio: Interval[float], smallest_effect: float = SMALLEST_EFFECT) -> Verdict:
@@ -146,7 +151,9 @@ def quality_verdict(difference: Interval[float], quality: Quality = TEST_ACCURAC
 
     Of the gain (the difference such that more is better), in this order: ``better`` if low > 0; ``worse`` if high <
     -margin; ``equivalent within`` the margin if -margin < low and high < margin (both one-sided tests; Schuirmann
-    1987); ``not worse`` if low > -margin (non-inferiority); else ``undecided: about N seeds``.
+    1987); ``not worse`` if low > -margin (non-inferiority); else ``undecided: about N seeds``, or ``undecided: the test
+    set is too small`` where the resolution hides the distance from the margin, whatever the number of seeds (of a
+    single pair, which tells no distance: hides the margin).
 
     Args:
         difference: arm - baseline in the quality's unit, of `intervals.paired_interval` with the test set's resolution.
@@ -159,10 +166,19 @@ def quality_verdict(difference: Interval[float], quality: Quality = TEST_ACCURAC
         EQUIVALENT: f"equivalent within {quality.margin_text}",
         NOT_WORSE: f"not worse ({quality.margin_text})",
     }
+    claims = _claims(quality_p_values(gain, quality.margin), texts)
     # Undecided is what contains -margin: the others follow from a gain above it or below it.
-    return _verdict(
-        decision, _claims(quality_p_values(gain, quality.margin), texts), gain, [gain.value + quality.margin]
-    )
+    distance = abs(gain.value + quality.margin) if gain.has_ends else quality.margin
+    if decision == UNDECIDED and gain.n and gain.resolution > 0 and distance <= gain.resolution:
+        return _too_coarse(claims, distance, gain.resolution)
+    return _verdict(decision, claims, gain, [gain.value + quality.margin])
+
+
+def _too_coarse(claims: tuple[Claim, ...], distance: float, resolution: float) -> Verdict:
+    """Return that no number of seeds decides, since the interval never gets narrower than the resolution."""
+    # Half of the distance for the test set leaves the other half for the spread over seeds.
+    needed = distance / 2 if distance > resolution / _MOST_TIMES_FINER else 0.0
+    return Verdict(UNDECIDED, "undecided: the test set is too small", claims, math.inf, needed)
 
 
 def quality_decisions(low: ArrayLike, high: ArrayLike, margin: float) -> np.ndarray:

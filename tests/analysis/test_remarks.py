@@ -188,3 +188,17 @@ def test_a_declaration_that_changed_after_results_were_known_says_so(tmp_path: P
     second = register(folder, DECLARED, 3)
     [sentence] = compare(folder).registrations
     assert sentence.endswith(f"changed after 3 runs were done (target), now {second}.")
+
+
+def test_a_test_set_too_small_for_the_margin_is_told_with_the_size_that_would_do(tmp_path: Path) -> None:
+    for seed in range(3):
+        write_run(tmp_path, "fixed", seed, accuracies=(0.1, 0.8), changes={"dataset.num_test_samples": 40})
+        write_run(tmp_path, "other", seed, accuracies=(0.1, 0.8), changes={"dataset.num_test_samples": 40})
+    comparison = compare(tmp_path, margin=2.0)
+    found = comparison.quality.query("arm == 'other'").iloc[0]
+    assert (found.verdict, found.test_samples) == ("undecided: the test set is too small", 40)
+    # a sample is 2.5 points; half of the margin of 2 takes 100
+    assert comparison.remarks == (
+        "digits-tiny_cnn/other: no number of seeds decides a margin of 2 points with 40 test samples; with about 100 "
+        "test samples, more seeds would",
+    )

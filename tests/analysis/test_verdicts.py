@@ -257,3 +257,21 @@ def test_quality_is_seldom_named_wrongly(n: int) -> None:
     ):
         estimate = paired_intervals(differences + truth, 0.01)
         assert np.isin(quality_decisions(estimate.low, estimate.high, 1.0), claims).mean() <= 0.034
+
+
+def test_a_test_set_that_is_too_small_is_not_mended_by_seeds() -> None:
+    # 64 samples: one is 1.5625 points, more than the margin; a tie is 1 point from it, of which half is 0.5 points
+    tie = quality_verdict(paired_interval([0.0] * 4, 100 / 64))
+    assert (tie.decision, tie.text) == ("undecided", "undecided: the test set is too small")
+    assert (tie.seeds_needed, tie.resolution_needed) == (math.inf, 0.5)
+    # 359 samples resolve 0.279 points: -0.9 lies 0.1 from the margin, -0.5 lies 0.5 from it
+    near = quality_verdict(paired_interval([-1.2, -0.6], 100 / 359))
+    assert near.resolution_needed == pytest.approx(0.05)
+    assert quality_verdict(paired_interval([-1.5, 0.5], 100 / 359)).text.startswith("undecided: about ")
+    at_the_margin = quality_verdict(paired_interval([-1.5, -0.5], 100 / 359))
+    assert (at_the_margin.text, at_the_margin.resolution_needed) == (tie.text, 0.0)
+
+
+def test_a_single_pair_is_judged_by_the_margin_alone() -> None:
+    assert quality_verdict(paired_interval([0.4], 100 / 80)).text == "undecided: the test set is too small"
+    assert quality_verdict(paired_interval([0.4], 100 / 200)).text == "undecided: at least 2 seeds"
