@@ -21,8 +21,9 @@ COLUMNS = [
     "adjusted", "seeds_needed", "runs",
 ]  # fmt: skip
 SPLIT_COLUMNS = ["group", "arm", "baseline", "n", "total", "updates", "throughput", "growth", "rest", "runs"]
-#: Verdicts besides those of `analysis.verdicts.speed_verdict`: the seconds may not be compared; counts have no noise.
-REFUSED, EXACT = "refused", "exact"
+#: Verdicts besides those of `analysis.verdicts.speed_verdict`: the seconds may not be compared; no run of the arm, or
+#: of the baseline, measured them; counts have no noise.
+REFUSED, NOT_MEASURED, EXACT = "refused", "not measured", "exact"
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,8 @@ def speedup(data: Data, matching: Matching, smallest_effect: float, curves: Mapp
                 row |= {"n": 0, "is_paired": True, "decision": REFUSED, "verdict": REFUSED, "runs": []}
                 continue
             verdict = _time_row(row, cell, used, quantity, smallest_effect)
-            verdicts.setdefault(name, []).append((row, verdict))
+            if verdict is not None:
+                verdicts.setdefault(name, []).append((row, verdict))
     for judged in verdicts.values():
         for (row, _), adjusted in zip(judged, adjust([verdict for _, verdict in judged]), strict=True):
             row["adjusted"] = adjusted.text
@@ -123,11 +125,14 @@ def _compared(matching: Matching) -> list[tuple[tuple[str, str, str], pd.DataFra
 
 def _time_row(
     row: dict[str, Any], cell: pd.DataFrame, pairs: pd.DataFrame, quantity: Quantity, smallest_effect: float
-) -> Verdict:
-    """Fill in the row of a time, and return its verdict."""
+) -> Verdict | None:
+    """Fill in the row of a time, and return its verdict; None if it was not measured."""
     logs = pd.Series(np.log(quantity.cost(cell)), index=cell.index)
     groups = [logs[cell.arm == arm].to_numpy() for arm in cell.arm.unique()]
     own, base = (logs[cell.arm == row[name]] for name in ("arm", "baseline"))
+    if any(len(known) and known.isna().all() for known in (own, base)):
+        row |= {"n": 0, "is_paired": True, "decision": NOT_MEASURED, "verdict": NOT_MEASURED, "runs": []}
+        return None
     ratios = pd.Series(
         logs.reindex(pairs.baseline_run).to_numpy() - logs.reindex(pairs.run).to_numpy(), index=pairs.seed.to_numpy()
     )

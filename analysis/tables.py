@@ -14,7 +14,7 @@ from analysis.forecast_tables import forecast_table, graphs_table
 from analysis.frames import is_final, shown_state, tuples
 from analysis.overall import plain_arm
 from analysis.quality import FAILED_ARM, quality_decisions
-from analysis.speedup import EXACT, QUANTITIES
+from analysis.speedup import EXACT, NOT_MEASURED, QUANTITIES
 from analysis.speedup import REFUSED as REFUSED_SPEED
 from analysis.table import GROUP, Table, make_table
 from analysis.verdicts import BETTER, EQUIVALENT, NOT_WORSE, UNDECIDED, WORSE
@@ -71,8 +71,8 @@ def _with_ratio(row: Any) -> str:
 
 
 def _speed_verdict(row: Any, quality: Any, comparison: Comparison) -> str:
-    if row.decision == REFUSED_SPEED:
-        return REFUSED_SPEED
+    if row.decision in (REFUSED_SPEED, NOT_MEASURED):
+        return str(row.decision)
     return f"{verdict_text(row)} ({speedup_text(row, quality, comparison)})"
 
 

@@ -101,6 +101,9 @@ def test_frames_hold_the_metrics_of_the_program(sweep: Path) -> None:
     assert rows.micro_batch_size.tolist() == [10, 10, 14] * 2
     comparison = analysis.compare(data)
     assert comparison.quality.query("arm == 'growing'").pairs.tolist() == [2]
+    # the loop has no span of its own for the forward pass
+    verdicts = comparison.speedup.set_index("quantity").verdict
+    assert verdicts["forward"] == verdicts["backward"] == "not measured"
     assert comparison.matching.refused.empty
 
 
@@ -109,6 +112,9 @@ def test_arms_whose_batch_changes_within_epochs_are_matched_by_their_plans(tmp_p
     comparison = analysis.compare(analysis.load(tmp_path))
     assert comparison.matching.refused.empty
     assert comparison.quality.query("arm == 'growing'").pairs.tolist() == [2]
+    # the loop has no span of its own for the forward pass
+    verdicts = comparison.speedup.set_index("quantity").verdict
+    assert verdicts["forward"] == verdicts["backward"] == "not measured"
 
 
 def test_recorded_runs_that_differ_in_more_than_the_schedule_are_refused(tmp_path: Path) -> None:

@@ -361,3 +361,16 @@ def test_a_run_from_before_a_key_existed_had_its_default(tmp_path: Path, monkeyp
     comparison = compare(tmp_path)
     assert comparison.data.runs.damage.isna().all()
     assert len(comparison.matching.refused) == 0
+
+
+def test_a_span_that_nobody_measured_is_not_undecided(tmp_path: Path) -> None:
+    for seed in range(2):
+        for arm, course in (("fixed", DECAYING), ("adaptive", GROWING)):
+            write_run(tmp_path, arm, seed, spans={"data": 0.5, "forward": 0.5}, **course)
+            edit_epochs(tmp_path / "digits-tiny_cnn" / arm / f"seed_{seed}", "backward_seconds", ["", ""])
+    comparison = compare(tmp_path)
+    verdicts = comparison.speedup.set_index("quantity").verdict
+    assert verdicts["backward"] == "not measured"
+    assert verdicts["forward"] == verdicts["total"] == "equal within 2 %"
+    parts = next(table for table in make_tables(comparison) if table.name == "parts")
+    assert ["adaptive", "backward", "–", "–", "0", "not measured"] in parts.rows
