@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -25,6 +25,8 @@ _LEAST_OUTLIER_DEVIATIONS = 3.5
 _OUTLIER_CHANCE = 0.05
 _FEWEST_WITH_OUTLIERS = 3
 _SECONDS_PER_HOUR = 3600.0
+#: A spread up to this, relative to the values, is an error of floating-point numbers.
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Interval(Generic[T]):
         n: number of pairs; of an unpaired estimate, number of runs of the arm that has fewer.
         deviation: standard deviation of the difference of one pair of seeds, at least that of the resolution.
         degrees_of_freedom: of Student's t; 0 where there is no spread.
-        resolution: half the least width of the interval.
+        resolution: half the least width of the interval; None if it is unknown.
         is_paired: whether seeds were compared with themselves; if not, the interval assumes equal spread.
     """
 
@@ -46,7 +48,7 @@ class Interval(Generic[T]):
     n: int
     deviation: T
     degrees_of_freedom: int
-    resolution: float = 0.0
+    resolution: float | None = 0.0
     is_paired: bool = True
 
     @property
@@ -62,7 +64,7 @@ class Interval(Generic[T]):
         return (self.high - self.value) / float(stats.t.ppf(_UPPER_QUANTILE, self.degrees_of_freedom))
 
 
-def paired_interval(differences: Values, resolution: float = 0.0) -> Interval[float]:
+def paired_interval(differences: Values, resolution: float | None = 0.0) -> Interval[float]:
     """Return the mean of paired differences with Student's 95 % interval; NaN differences are left out.
 
     mean -+ max(t(0.975, n - 1) s / sqrt(n), q), where s**2 is the sample variance, at least q**2 / 6, and q the
@@ -78,7 +80,8 @@ def paired_interval(differences: Values, resolution: float = 0.0) -> Interval[fl
     Args:
         differences: one a seed.
         resolution: the least step between two values of the quality, in the unit of the differences: 100 / m points
-            for m test samples. 0 for seconds.
+            for m test samples. 0 for seconds. None if it is unknown: then differences without spread have no interval,
+            since it cannot be told from them whether the test set was too coarse to show any.
 
     Raises:
         ValueError: if the resolution is negative.
@@ -86,7 +89,12 @@ def paired_interval(differences: Values, resolution: float = 0.0) -> Interval[fl
     sample = _known(differences)
     if len(sample) == 0:
         return Interval(math.nan, math.nan, math.nan, 0, math.nan, 0, resolution)
-    return _first(paired_intervals(sample[np.newaxis], resolution))
+    found = _first(paired_intervals(sample[np.newaxis], resolution or 0.0))
+    if resolution is not None:
+        return found
+    if found.deviation <= _ROUNDING * max(1.0, abs(found.value)):
+        return Interval(found.value, math.nan, math.nan, found.n, 0.0, 0, None)
+    return replace(found, resolution=None)
 
 
 def paired_intervals(differences: np.ndarray, resolution: float = 0.0) -> Interval[np.ndarray]:

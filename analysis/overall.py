@@ -132,13 +132,13 @@ def _resolution_remark(data: Data, matching: Matching, measure: Measure) -> Iter
     if key is None:
         return
     runs = data.runs.loc[list(dict.fromkeys(matching.pairs[matching.pairs.is_final].run))]
-    groups = [str(group) for group, cell in runs.groupby("group", sort=False) if not measure.resolution(cell)]
+    groups = [str(group) for group, cell in runs.groupby("group", sort=False) if measure.resolution(cell) is None]
     if groups:
         listed = ", ".join(groups[:_LISTED]) + (f" and {len(groups) - _LISTED} more" if len(groups) > _LISTED else "")
         yield (
             f"{listed}: the number of test samples is unknown ({key}), so the intervals of {measure.quality.name} are "
-            f"not kept at least as wide as one sample; import-csv is told it by --set {key}=N, adabatch.record by "
-            "num_test_samples=N"
+            "not kept at least as wide as one sample, and equal differences decide nothing; import-csv is told it by "
+            f"--set {key}=N, adabatch.record by num_test_samples=N"
         )
 
 

@@ -61,15 +61,17 @@ class Measure:
         """The columns of ``runs`` by which they are judged; some may be missing there."""
         return (*self.shown.values(), self.num_samples_key)
 
-    def resolution(self, runs: pd.DataFrame) -> float:
-        """Return the least step between two values of the quality, in its unit; 0 if there is none, or it is unknown.
+    def resolution(self, runs: pd.DataFrame) -> float | None:
+        """Return the least step between two values of the quality, in its unit; 0 if there is none, None if unknown.
 
         Of runs with different test sets it is the coarsest.
         """
-        if self.num_samples_key is None or self.num_samples_key not in runs:
+        if self.num_samples_key is None:
             return 0.0
+        if self.num_samples_key not in runs:
+            return None
         counts = pd.to_numeric(runs[self.num_samples_key], errors="coerce").dropna()
-        return self.scale / float(counts.min()) if len(counts) and counts.min() > 0 else 0.0
+        return self.scale / float(counts.min()) if len(counts) and counts.min() > 0 else None
 
 
 def quality_by_arm(data: Data, matching: Matching, measure: Measure, curves: Mapping[str, int]) -> pd.DataFrame:

@@ -169,7 +169,7 @@ def quality_verdict(difference: Interval[float], quality: Quality = TEST_ACCURAC
     claims = _claims(quality_p_values(gain, quality.margin), texts)
     # Undecided is what contains -margin: the others follow from a gain above it or below it.
     distance = abs(gain.value + quality.margin) if gain.has_ends else quality.margin
-    if decision == UNDECIDED and gain.n and gain.resolution > 0 and distance <= gain.resolution:
+    if decision == UNDECIDED and gain.n and gain.resolution and distance <= gain.resolution:
         return _too_coarse(claims, distance, gain.resolution)
     return _verdict(decision, claims, gain, [gain.value + quality.margin])
 
@@ -282,10 +282,12 @@ def _verdict(
     """Return the decision in words; the distances are those of what seems true from the bounds that hide it."""
     if decision != UNDECIDED:
         return Verdict(decision, next(claim.text for claim in claims if claim.name == decision), claims)
+    if not interval.has_ends and interval.n > 1 and interval.resolution is None:
+        return Verdict(UNDECIDED, "undecided: the size of the test set is unknown", claims)
     if not interval.has_ends:
         return Verdict(UNDECIDED, "undecided: at least 2 seeds", claims, 2)
     spread = upper_deviation(interval.deviation, interval.degrees_of_freedom)
-    seeds = seeds_needed([abs(distance) for distance in distances], spread, interval.resolution)
+    seeds = seeds_needed([abs(distance) for distance in distances], spread, interval.resolution or 0.0)
     number = f"more than {MOST_SEEDS:,}" if math.isinf(seeds) else f"about {seeds:,}"
     return Verdict(UNDECIDED, f"undecided: {number} seeds", claims, seeds)
 

@@ -69,7 +69,8 @@ def record(
         schedule: the schedule that the loop follows, or the sampler that feeds it.
         seed: by which the runs of arms are paired.
         dataset, network: their names; runs are compared within both.
-        num_test_samples: behind the accuracies; without it, the tables cannot tell how fine they are.
+        num_test_samples: behind the accuracies; without it, the tables cannot tell how fine they are, and ties are
+            undecided.
         arm: name of the schedule; by default one made of its values.
         baseline: the arm that this one is compared with.
         sweep: name of all that belongs together.

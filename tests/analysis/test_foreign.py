@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -39,7 +40,8 @@ def test_foreign_logs_are_compared_and_marked(import_rows: Import, capsys: pytes
     comparison = analysis.compare(analysis.load(output))
     total = comparison.speedup.query("quantity == 'total'").iloc[0]
     assert (total.arm, total.value) == ("grown", pytest.approx(2.0))
-    assert comparison.speedup.query("quantity == 'forward'").n.iloc[0] == 0
+    forward = comparison.speedup.query("quantity == 'forward'").iloc[0]
+    assert (forward.n, forward.verdict) == (0, "not measured")
     capsys.readouterr()
     assert main(["tables", str(output)]) == 0
     assert "logs of another trainer: its settings are as declared" in re.sub(r"\s+", " ", capsys.readouterr().out)
@@ -49,9 +51,19 @@ def test_a_test_set_of_unknown_size_is_said(import_rows: Import, tmp_path: Path)
     [remark] = analysis.compare(analysis.load(import_rows(SMALL + GROWN, "--baseline", "fixed"))).remarks
     assert remark == (
         "cifar10-resnet20: the number of test samples is unknown (dataset.num_test_samples), so the intervals of test "
-        "accuracy are not kept at least as wide as one sample; import-csv is told it by --set "
-        "dataset.num_test_samples=N, adabatch.record by num_test_samples=N"
+        "accuracy are not kept at least as wide as one sample, and equal differences decide nothing; import-csv is "
+        "told it by --set dataset.num_test_samples=N, adabatch.record by num_test_samples=N"
     )
+
+
+def test_ties_on_a_test_set_of_unknown_size_are_no_equivalence(import_rows: Import) -> None:
+    rows = [row.replace(",0,cifar", f",{seed},cifar") for seed in range(3) for row in SMALL + GROWN]
+    comparison = analysis.compare(analysis.load(import_rows(rows, "--baseline", "fixed")))
+    found = comparison.quality.query("arm == 'grown'").iloc[0]
+    assert (found.pairs, found.difference) == (3, 0.0)
+    assert found.verdict == "undecided: the size of the test set is unknown"
+    assert math.isnan(found.low)
+    assert "adabatch.record by num_test_samples=N" in comparison.remarks[0]
 
 
 def test_a_test_set_whose_size_is_declared_is_not_unknown(import_rows: Import) -> None:

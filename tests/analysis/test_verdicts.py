@@ -272,6 +272,20 @@ def test_a_test_set_that_is_too_small_is_not_mended_by_seeds() -> None:
     assert (at_the_margin.text, at_the_margin.resolution_needed) == (tie.text, 0.0)
 
 
+@pytest.mark.parametrize("difference", [0.0, 0.3, -2.0, 0.1 + 0.2])
+def test_equal_differences_on_a_test_set_of_unknown_size_decide_nothing(difference: float) -> None:
+    same = [difference, difference + 1e-15, difference]
+    assert quality_verdict(paired_interval(same, None)).text == "undecided: the size of the test set is unknown"
+    assert quality_verdict(paired_interval(same[:1], None)).text == "undecided: at least 2 seeds"
+
+
+def test_differences_that_spread_need_no_size_of_the_test_set() -> None:
+    # mean 0, sd 0.1: 4.3027 * 0.1 / sqrt(3) = 0.25
+    found = paired_interval([-0.1, 0.0, 0.1], None)
+    assert found.high == pytest.approx(0.2484, abs=1e-4)
+    assert quality_verdict(found).decision == "equivalent"
+
+
 def test_a_single_pair_is_judged_by_the_margin_alone() -> None:
     assert quality_verdict(paired_interval([0.4], 100 / 80)).text == "undecided: the test set is too small"
     assert quality_verdict(paired_interval([0.4], 100 / 200)).text == "undecided: at least 2 seeds"
