@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from adabatch.config import StepwiseScheduleConfig, TrainConfig, differences, to_dict
+from adabatch.config import ScheduleConfig, StepwiseScheduleConfig, TrainConfig, differences, to_dict
 from adabatch.fields import Difference, require
 from adabatch.measure.forecast import micro_batch_counts
 from adabatch.schedules import Progress, Schedule
@@ -26,6 +26,7 @@ from adabatch.schedules.trajectory import (
     factor_sentence,
     planned_trajectory,
 )
+from launch import remedies
 from launch.expand import Expansion, Run
 
 ERROR, NOTE = "error", "note"
@@ -74,7 +75,6 @@ _CODE_BY_KEY = {
     EXPONENT_KEY: "exponent-differs",
     RATE_RULE: "rate-differs",
 }
-_RATE_REMEDY = "Compare with the arm's twin, twin(ARM), or set schedule.learning_rate_decay = decay x growth**exponent."
 
 
 @dataclass(frozen=True)
@@ -116,6 +116,7 @@ class _Plan:
 
     def __init__(self, config: TrainConfig) -> None:
         self.num_samples = config.dataset.num_train_samples
+        self.settings: ScheduleConfig = config.schedule
         self.schedule: Schedule = config.build_schedule()
         self.trajectory: Trajectory = planned_trajectory(
             self.schedule, config.num_epochs, config.schedule.warmup_epochs, config.schedule.learning_rate_exponent
@@ -132,6 +133,11 @@ def check_codes(codes: Sequence[str]) -> list[str]:
     for code in codes:
         require(code in CODES, "--allow", code, "one of " + ", ".join(CODES))
     return sorted(set(codes))
+
+
+def refused_codes(findings: Sequence[Finding], allowed: Sequence[str]) -> list[str]:
+    """Return the codes of the errors that are not allowed, sorted: with one of them nothing is submitted."""
+    return sorted({finding.code for finding in findings if finding.level == ERROR} - set(allowed))
 
 
 def lint(expansion: Expansion) -> list[Finding]:
@@ -213,7 +219,7 @@ def _lint_learning_rates(config: TrainConfig, plan: _Plan) -> Iterator[_Found]:
         yield _Found(
             "learning-rate-grows",
             f"The learning rate rises from {learning_rates[0]:.6g} to {max(learning_rates):.6g} after the warm-up.",
-            "Set schedule.learning_rate_decay to at most 1.",
+            remedies.keep_rates_from_rising(plan.settings),
         )
     rates = plan.trajectory.rates_per_sample()[start:].tolist()
     steepest = min((two / one for one, two in itertools.pairwise(rates)), default=1.0)
@@ -222,7 +228,7 @@ def _lint_learning_rates(config: TrainConfig, plan: _Plan) -> Iterator[_Found]:
             "rate-vanishes",
             f"The learning rate per sample falls to {rates[-1] / rates[0]:.2g} of its first value, by a "
             f"factor of {steepest:.3g} at one boundary.",
-            "Look for a typo in schedule.learning_rate_decay, such as 0.0375 for 0.375.",
+            remedies.keep_rates_from_vanishing(plan.settings),
         )
 
 
@@ -247,7 +253,7 @@ def _lint_growth(config: TrainConfig, plan: _Plan) -> Iterator[_Found]:
         yield _Found(
             "growth-never-happens",
             f"The batch never changes: no boundary falls before the last of {config.num_epochs} epochs.",
-            "Lower schedule.every_epochs or schedule.milestones, or train for longer.",
+            remedies.move_boundaries(settings),
         )
     cap = config.max_micro_batch_size
     if plan.trajectory.grows and isinstance(cap, int):
@@ -269,7 +275,7 @@ def _lint_shapes(config: TrainConfig) -> Iterator[_Found]:
             yield _Found(
                 "many-shapes",
                 f"Its micro-batches have {num_shapes} sizes, and the device is tuned for each, which takes time.",
-                "Set schedule.batch_size_multiple, such as to 64, or cap the micro-batch.",
+                remedies.reduce_shapes(config.schedule),
             )
 
 
@@ -285,19 +291,25 @@ def _compare(runs: list[Run], baseline_runs: list[Run], plan: _Plan, base: _Plan
         name = difference.key
         remedy = f"Set {name} for all arms (sweep.overrides, or in the call), or sweep it in the grid."
         yield _Found(_CODE_BY_KEY.get(name, "config-differs"), difference.sentence(), remedy)
-    yield from _compare_trajectories(plan.trajectory, base.trajectory)
+    yield from _compare_trajectories(plan, base)
 
 
-def _compare_trajectories(own: Trajectory, base: Trajectory) -> Iterator[_Found]:
+def _compare_trajectories(plan: _Plan, base_plan: _Plan) -> Iterator[_Found]:
     """Yield mismatches of learning rate and batch size with the baseline's."""
+    own, base = plan.trajectory, base_plan.trajectory
+    schedules = plan.settings, base_plan.settings
     found = list(compare(own, base))
     for difference in found:
         is_rate = difference.key == RATE_RULE
         boundaries = boundaries_sentence(own, base) if is_rate else None
         if boundaries:
-            remedy = "Give both the same schedule.every_epochs or schedule.milestones."
-            yield _Found("boundaries-differ", boundaries, remedy)
-        remedy = _RATE_REMEDY if is_rate else f"Set {difference.key} for all arms."
+            yield _Found("boundaries-differ", boundaries, remedies.match_boundaries(*schedules))
+        if is_rate:
+            remedy = remedies.match_rates(*schedules)
+        elif difference.key == WARMUP_KEY:
+            remedy = remedies.match_warmups(*schedules)
+        else:
+            remedy = f"Set {difference.key} for all arms."
         yield _Found(_CODE_BY_KEY[difference.key], difference.sentence(), remedy)
     factor = constant_factor(own, base)
     if not found and factor != 1.0:
@@ -305,7 +317,7 @@ def _compare_trajectories(own: Trajectory, base: Trajectory) -> Iterator[_Found]
         yield _Found(
             "start-rate-differs",
             f"{sentence[0].upper()}{sentence[1:]}.",
-            "Expected with an unscaled learning rate; otherwise scale optimizer.learning_rate, or use a warm-up.",
+            remedies.scale_start(plan.settings),
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 
 import pytest
@@ -169,3 +170,90 @@ def test_every_finding_has_a_sentence_and_a_remedy(findings):
         assert finding.sentence.endswith(".")
         assert finding.remedy.endswith(".")
         assert dataclasses.asdict(finding)["code"] in CODES
+
+
+@pytest.fixture
+def own_schedules(tmp_path, monkeypatch):
+    """A module of schedules outside of adabatch, in the working folder."""
+    (tmp_path / "thrifty.py").write_text(
+        "from adabatch import Decision, Schedule\n"
+        "class Steady(Schedule):\n"
+        "    constant_within_epoch = True\n"
+        "    def __init__(self, batch_size, learning_rate, factor=1.0):\n"
+        "        self.first = batch_size, learning_rate\n"
+        "        self.factor = factor\n"
+        "    def decide(self, progress, signals=None):\n"
+        "        size, rate = self.first\n"
+        "        return Decision(size, rate * self.factor ** (progress.epoch // 7))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield
+    sys.modules.pop("thrifty", None)
+
+
+SMALL = "schedule=fixed, schedule.batch_size=128, schedule.every_epochs=20"
+
+
+@pytest.fixture
+def remedies(launch):
+    """Return lint's advice on an arm ``adaptive``, by code."""
+
+    def find(adaptive: str, small: str = SMALL) -> dict[str, str]:
+        overrides = "[dataset=cifar10, network=resnet20, num_epochs=100]"
+        arms = f"{{small: [{small}], adaptive: [{adaptive}]}}"
+        text = f"name: pair\noverrides: {overrides}\nseeds: [0, 1]\nbaseline: small\narms: {arms}\n"
+        write_sweep(launch.config_dir, "pair", text)
+        sweep = load_sweep("pair", {}, launch.config_dir)
+        found = lint(expand(sweep, [], Path("runs"), launch.config_dir))
+        return {finding.code: finding.remedy for finding in found if finding.arm == "adaptive"}
+
+    return find
+
+
+def own(factor: float = 1.0) -> str:
+    return f'"schedule=thrifty:Steady", schedule.batch_size=128, schedule.args.factor={factor}'
+
+
+def test_advice_on_own_schedules_names_no_key_that_they_lack(remedies, own_schedules):
+    found = remedies(own(0.5))
+    assert found["rate-differs"] == (
+        "Change what thrifty:Steady decides, or give the baseline its learning rates: your own schedule has no twin."
+    )
+    assert found["boundaries-differ"] == (
+        "Change what thrifty:Steady decides, or give the other arm its boundaries with schedule.milestones."
+    )
+    assert remedies(own(0.001))["rate-vanishes"] == "Change what thrifty:Steady decides: look for a typo in a factor."
+    assert remedies(own(1.5))["learning-rate-grows"] == "Change what thrifty:Steady decides."
+    warmed = remedies(own(), f"{SMALL}, schedule.warmup_epochs=3")
+    assert warmed["warmup-differs"].startswith("Set schedule.warmup_epochs=0 for the other arm")
+
+
+def test_advice_on_an_arm_whose_baseline_is_an_own_schedule(remedies, own_schedules):
+    found = remedies("schedule=adabatch, schedule.every_epochs=20", own())
+    assert found["rate-differs"] == "Compare with the arm's twin, twin(ARM), or change what thrifty:Steady decides."
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "remedy"),
+    [
+        (
+            "schedule=stages, 'schedule.batch_sizes=[128,256]', 'schedule.milestones=[20]', "
+            "schedule.learning_rate_decay=1, 'schedule.learning_rate_decays=[3]'",
+            "learning-rate-grows",
+            "Set schedule.learning_rate_decays to at most 1.",
+        ),
+        (
+            "schedule=linear_ramp, schedule.batch_size=128, schedule.final_batch_size=512",
+            "boundaries-differ",
+            "Compare with the arm's twin, twin(ARM): a ramp changes with the samples seen, not at boundaries.",
+        ),
+        (
+            "schedule=milestones, schedule.batch_size=128, 'schedule.milestones=[300]'",
+            "growth-never-happens",
+            "Lower schedule.milestones, or train for longer.",
+        ),
+    ],
+)
+def test_advice_names_the_keys_of_the_kind(remedies, words, code, remedy):
+    assert remedies(words)[code] == remedy
