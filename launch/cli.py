@@ -21,7 +21,7 @@ from launch.cancel import cancel
 from launch.config import ClusterConfig, SweepConfig, load_cluster, load_sweep, quick_sweep
 from launch.expand import Expansion, expand
 from launch.forecast import CellForecast, forecast_cells
-from launch.lint import Finding, check_codes, lint
+from launch.lint import Finding, check_codes, lint, refused_codes
 from launch.own_code import check_own_code
 from launch.plan import make_plan
 from launch.plan_text import findings_text, plan_text
@@ -46,7 +46,7 @@ class _Arguments:
 
 
 def main(arguments: Sequence[str] | None = None, program: str = _PROGRAM) -> int:
-    """Run a command and return its exit status: 0 done, 1 a run failed, 2 invalid call or config.
+    """Run a command and return its exit status: 0 done, 1 a run or a check failed, 2 invalid call or config.
 
     Args:
         program: what stands before the command, for its help.
@@ -146,6 +146,7 @@ def _plan(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     parser.add_argument("--format", choices=("text", "json"), default="text")
     _add_forecast_arguments(parser, "measure this device, or the cluster's, and predict seconds and speedups")
     options = _parsed(parser, arguments)
+    allowed = _codes(options)
     words = _split_arguments(options.words, ("sweep", "cluster") if options.forecast else ("sweep",))
     expansion, findings = _expand(options, words)
     forecast: list[CellForecast] = []
@@ -159,8 +160,8 @@ def _plan(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     if options.format == "json":
         print(plan.as_json())
     else:
-        print_renderable(plan_text(plan, _codes(options)))
-    return EXIT_DONE
+        print_renderable(plan_text(plan, allowed))
+    return EXIT_FAILED if refused_codes(findings, allowed) else EXIT_DONE
 
 
 def _submit(parser: argparse.ArgumentParser, arguments: list[str]) -> int:

@@ -18,7 +18,7 @@ from adabatch.rundir.states import State
 from launch.config import ClusterConfig
 from launch.expand import Expansion, Run
 from launch.forecast import forecast_runs
-from launch.lint import ERROR, Finding
+from launch.lint import Finding, refused_codes
 from launch.local_queue import Stopped, foreground_queue, start_detached
 from launch.own_code import freeze_own_code, own_codes_of
 from launch.prepare import (
@@ -63,7 +63,7 @@ class Request:
 
 def refuse_errors(findings: Sequence[Finding], allowed: Sequence[str]) -> None:
     """Raise ConfigError if lint found an error that is not allowed."""
-    codes = sorted({finding.code for finding in findings if finding.level == ERROR} - set(allowed))
+    codes = refused_codes(findings, allowed)
     if codes:
         raise ConfigError(
             f"the sweep was not submitted because lint found {', '.join(codes)} (see above); "

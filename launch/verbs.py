@@ -9,6 +9,9 @@ import sys
 def plan() -> int:
     """Show the runs of a sweep, stage by stage, and what lint finds; start nothing.
 
+    Exit status: 0 nothing stops a submission, 1 lint finds an error that --allow does not name, 2 invalid call or
+    config.
+
     adabatch plan sweep=demo
     adabatch plan sweep=mine --config-dir my --forecast
     """
@@ -17,6 +20,9 @@ def plan() -> int:
 
 def submit() -> int:
     """Submit the runs of a sweep that are missing or failed, never one that is done or queued.
+
+    Exit status: 0 done or submitted, 1 a run failed, 2 invalid call or config, or lint finds an error that --allow does
+    not name.
 
     adabatch submit sweep=demo cluster=local
     adabatch submit sweep=mine --config-dir my cluster=slurm cluster.partition=gpu

@@ -43,6 +43,21 @@ def plan(launch):
     return make
 
 
+def test_an_error_of_lint_is_an_exit_status(launch):
+    write_sweep(launch.config_dir, "golden", GOLDEN)
+    unequal = "sweep.arms.fixed=[schedule=fixed,schedule.batch_size=128,schedule.learning_rate_decay=0.5]"
+    for form in ("text", "json"):
+        answer = launch("plan", "sweep=golden", unequal, "--format", form)
+        assert (answer.status, answer.err) == (1, "")
+        assert "rate-differs" in answer.out
+    assert launch("plan", "sweep=golden", unequal, "--allow", "rate-differs").status == 0
+    assert launch("plan", "sweep=golden", unequal, "--allow", "no-baseline").status == 1
+    assert launch("submit", "sweep=golden", unequal).status == 2
+    # one-seed is a note
+    answer = launch("plan", "sweep=golden", "sweep.seeds=[3]")
+    assert (answer.status, "one-seed" in answer.out) == (0, True)
+
+
 def test_golden_table(plan):
     arms = {arm["arm"]: arm for arm in plan()["arms"]}
     fixed, adaptive = arms["fixed"], arms["adaptive"]
