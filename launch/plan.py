@@ -13,7 +13,7 @@ from adabatch.config import TrainConfig
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.outcome import read_summary
 from adabatch.rundir.states import State
-from adabatch.schedules import EpochPlan, tabulate
+from adabatch.schedules import EpochPlan, listens_to_signals, tabulate
 from adabatch.schedules.batching import split_update
 from adabatch.schedules.trajectory import rate_per_sample
 from launch.expand import Expansion
@@ -52,7 +52,12 @@ class Stage:
 
 @dataclass(frozen=True)
 class ArmPlan:
-    """One arm in the cells where its plan is the same; ``updates`` and ``samples`` are per run."""
+    """One arm in the cells where its plan is the same.
+
+    Attributes:
+        updates, samples: of a run.
+        listens_to_signals: whether the schedule decides by what training measures, so that only its start is known.
+    """
 
     arm: str
     cells: tuple[str, ...]
@@ -62,6 +67,7 @@ class ArmPlan:
     updates: int
     samples: int
     samples_dropped: int
+    listens_to_signals: bool = False
 
 
 @dataclass(frozen=True)
@@ -159,6 +165,7 @@ def _plan_arm(arm: str, cell: str, config: TrainConfig) -> ArmPlan:
         updates=sum(row.num_updates for row in rows),
         samples=sum(row.num_samples for row in rows),
         samples_dropped=sum(row.samples_dropped for row in rows),
+        listens_to_signals=listens_to_signals(config.build_schedule(), config.num_epochs),
     )
 
 

@@ -15,6 +15,10 @@ from launch.lint import ERROR, Finding
 from launch.plan import ArmPlan, Estimate, Plan, Stage
 
 _SHOWN_CELLS = 4
+_ONLY_THE_START = (
+    "This schedule listens to signals, which only training measures: the table shows what it decides without any, as "
+    "at the start. Batches, learning rates and updates can become others, and lint cannot check them."
+)
 
 
 def plan_text(plan: Plan, allowed: Sequence[str]) -> RenderableType:
@@ -23,6 +27,8 @@ def plan_text(plan: Plan, allowed: Sequence[str]) -> RenderableType:
     parts: list[RenderableType] = [Text(f"sweep {plan.sweep} in {plan.folder}: {plan.num_runs} runs ({states})")]
     for arm in plan.arms:
         parts += [Text(""), Text(_arm_title(arm), style="bold"), _stage_table(arm.stages)]
+        if arm.listens_to_signals:
+            parts.append(Text(_ONLY_THE_START))
     parts += [Text(""), Text(f"{plan.updates:,} updates in all runs. {_estimate_text(plan.estimate)}")]
     for cell in plan.forecast:
         parts += [Text(""), forecast_text(cell)]

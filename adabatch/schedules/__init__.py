@@ -2,7 +2,7 @@
 
 from adabatch.schedules.base import Decision, Schedule, ScheduleConfig, Signals
 from adabatch.schedules.kinds import SCHEDULE_KINDS
-from adabatch.schedules.plan import EpochPlan, PlannedUpdate, plan_updates, tabulate
+from adabatch.schedules.plan import EpochPlan, PlannedUpdate, listens_to_signals, plan_updates, tabulate
 from adabatch.schedules.progress import Progress
 from adabatch.schedules.ramp import RampScheduleConfig
 from adabatch.schedules.stepwise import StepwiseScheduleConfig
@@ -18,6 +18,7 @@ __all__ = [
     "ScheduleConfig",
     "Signals",
     "StepwiseScheduleConfig",
+    "listens_to_signals",
     "plan_updates",
     "tabulate",
 ]

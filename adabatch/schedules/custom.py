@@ -80,7 +80,8 @@ class CheckedSchedule(Schedule):
 
     def decide(self, progress: Progress, signals: Signals | None = None) -> Decision:
         with translated(f"schedule.path is {self._path}, whose decide"):
-            decision = self._schedule.decide(progress, signals)
+            # A plan has no signals; a training has none either in its first epoch, and passes an empty object.
+            decision = self._schedule.decide(progress, Signals() if signals is None else signals)
         if not isinstance(decision, Decision):
             raise ConfigError(
                 f"schedule.path is {self._path}, whose decide returned a {type(decision).__name__}; "

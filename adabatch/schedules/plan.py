@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
+from adabatch.errors import ConfigError
 from adabatch.schedules.base import Schedule, Signals
 from adabatch.schedules.progress import Progress
 
@@ -59,6 +61,36 @@ def plan_updates(
 def tabulate(schedule: Schedule, num_epochs: int, num_samples: int, partial_batch: str) -> list[EpochPlan]:
     """Return one row per epoch of an open-loop schedule."""
     return [_epoch_plan(schedule, epoch, num_samples, partial_batch) for epoch in range(1, num_epochs + 1)]
+
+
+class _WatchedSignals(Signals):
+    """Signals that note whether anybody reads one."""
+
+    __slots__ = ("is_read",)
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in Signals.__dataclass_fields__:
+            object.__setattr__(self, "is_read", True)
+        return super().__getattribute__(name)
+
+
+def listens_to_signals(schedule: Schedule, num_epochs: int) -> bool:
+    """Return whether a schedule reads signals, which only training measures: a plan can then show only its start.
+
+    Args:
+        schedule: a fresh one, whose state is of no use afterwards.
+    """
+    # The values do not matter, but are such as a training could measure.
+    signals = _WatchedSignals(train_loss=1.0, validation_loss=1.0, validation_accuracy=0.5)
+    object.__setattr__(signals, "is_read", False)
+    for epoch in range(1, num_epochs + 1):
+        try:
+            schedule.decide(Progress(epoch=epoch), signals)
+        except ConfigError:  # of the user's own code, which is tried out elsewhere
+            break
+        if signals.is_read:
+            break
+    return bool(signals.is_read)
 
 
 def _epoch_plan(schedule: Schedule, epoch: int, num_samples: int, partial_batch: str) -> EpochPlan:

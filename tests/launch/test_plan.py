@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import sys
 
 import pytest
 from rich.console import Console
@@ -192,3 +193,51 @@ def test_wrong_calls_cost_a_sentence(launch, plan, words, sentence):
     assert answer.status == 2
     assert re.search(sentence, answer.err)
     assert "Traceback" not in answer.err
+
+
+PATIENT = """
+from adabatch import Decision, Schedule
+
+
+class Patient(Schedule):
+    \"\"\"Doubles the batch for good when a loss is under a level; looks at none in the first epochs.\"\"\"
+
+    constant_within_epoch = True
+
+    def __init__(self, batch_size, learning_rate, signal="train_loss", wait=1):
+        self.size, self.rate, self.signal, self.wait = batch_size, learning_rate, signal, wait
+
+    def decide(self, progress, signals=None):
+        if progress.epoch > self.wait:
+            value = getattr(signals, self.signal) if self.signal else None
+            if value is not None and value < 0.7:
+                self.size *= 2
+        return Decision(self.size, self.rate)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("argument", "listens"),
+    [("train_loss", True), ("validation_loss", True), ("validation_accuracy", True), ("''", False)],
+)
+def test_the_plan_of_a_schedule_that_listens_is_said_to_show_its_start(launch, monkeypatch, argument, listens):
+    (launch.config_dir / "patient.py").write_text(PATIENT)
+    monkeypatch.chdir(launch.config_dir)
+    monkeypatch.delitem(sys.modules, "patient", raising=False)
+    words = f'["schedule=patient:Patient", schedule.batch_size=32, "schedule.args.signal={argument}"]'
+    text = f"""
+name: heard
+overrides: [dataset=digits, network=tiny_cnn, num_epochs=5]
+baseline: fixed
+arms:
+  fixed: [schedule=fixed, schedule.batch_size=32, schedule.every_epochs=null, 'schedule.milestones=[9]']
+  patient: {words}
+"""
+    write_sweep(launch.config_dir, "heard", text)
+    answer = launch("plan", "sweep=heard")
+    assert answer.status == 0, answer.err
+    assert answer.out.count("listens to signals") == listens
+    arms = json.loads(launch("plan", "sweep=heard", "--format", "json").out)["arms"]
+    assert {arm["arm"]: arm["listens_to_signals"] for arm in arms} == {"fixed": False, "patient": listens}
+    assert [stage["batch_size"] for stage in arms[1]["stages"]] == [[32, 32]]
