@@ -7,15 +7,17 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 from yaml import YAMLError
 
 from adabatch.config.compose import unknown_key
-from adabatch.config.keys import suggestion
+from adabatch.config.keys import KEYS, suggestion
 from adabatch.config.quick import quick_name
+from adabatch.config.schema import GROUPS
+from adabatch.config.value_types import has_type, type_text
 from adabatch.errors import ConfigError
 from adabatch.fields import require, require_choice
 from adabatch.files import CONF_DIR
@@ -27,6 +29,19 @@ _SAFE_NAME_TEXT = "letters, digits and _ . + -, beginning with a letter, digit o
 _MAX_LOCAL_RETRIES = 5
 _TWIN = re.compile(r"\s*twin\(\s*([^()\s]+)\s*\)\s*")
 Words = Mapping[str, str]
+#: What a value looks like, by key.
+_EXAMPLES = {
+    "overrides": "[network=tiny_cnn, num_epochs=20]",
+    "grid": "{network: [alexnet, resnet20]}; names that are numbers need quotes",
+    "seeds": "[0, 1, 2]",
+    "arms": "{small: [schedule=fixed], growing: [schedule=adabatch]}; names that are numbers need quotes",
+    "exceptions": "{network=alexnet: {small: [optimizer.learning_rate=0.01]}}",
+    "baseline": "small, one of sweep.arms",
+    "target": "0.925",
+    "margin": "0.5",
+    "smallest_effect": "0.02",
+    "setup": "[module load cuda]",
+}
 
 
 @dataclass
@@ -55,6 +70,10 @@ class SweepConfig:
         require_safe_name("sweep.name", self.name)
         require(len(self.seeds) > 0, "sweep.seeds", self.seeds, "a list of at least one seed")
         require(len(set(self.seeds)) == len(self.seeds), "sweep.seeds", self.seeds, "a list without duplicates")
+        allowed = KEYS["seed"].facts.allowed
+        if allowed is not None:
+            within = all(map(allowed.allows, self.seeds))
+            require(within, "sweep.seeds", self.seeds, f"a list of seeds {allowed.text}")
         require(len(self.arms) > 0, "sweep.arms", "empty", "a mapping from at least one arm to its overrides")
         for arm, overrides in self.arms.items():
             require_safe_name("sweep.arms' name", arm)
@@ -75,7 +94,9 @@ class SweepConfig:
             require(
                 len({str(value) for value in values}) == len(values), f"sweep.grid.{key}", values, "without duplicates"
             )
-
+            if key in GROUPS:
+                are_names = all(isinstance(value, str) for value in values)
+                require(are_names, f"sweep.grid.{key}", values, f"a list of names of {key} options")
         for condition, exceptions in self.exceptions.items():
             self._check_exceptions(f"sweep.exceptions.{condition}", exceptions)
 
@@ -269,11 +290,22 @@ def _load(schema: type[Group], group: str, name: str, words: Words, config_dir: 
     known = [entry.name for entry in dataclasses.fields(schema)]
     for key, text in words.items():
         _set(values, group, known, key, text)
+    _check_types(schema, group, values)
     try:
         merged = OmegaConf.merge(OmegaConf.structured(schema), values)
         return OmegaConf.to_object(merged)  # type: ignore[return-value]
     except OmegaConfBaseException as error:
         raise ConfigError(_refusal(error, group, known)) from error
+
+
+def _check_types(schema: type[Group], group: str, values: Mapping[str, Any]) -> None:
+    """Raise ConfigError for a value of another type than its key's."""
+    declared = get_type_hints(schema)
+    for key, value in values.items():
+        if key not in declared or value == MISSING or (isinstance(value, str) and "${" in value):
+            continue
+        example = f" such as {_EXAMPLES[key]}" if key in _EXAMPLES else ""
+        require(has_type(value, declared[key]), f"{group}.{key}", value, type_text(declared[key]) + example)
 
 
 def _set(values: dict[str, Any], group: str, known: Sequence[str], key: str, text: str) -> None:

@@ -21,12 +21,14 @@ from omegaconf.errors import (
     ConfigKeyError,
     MissingMandatoryValue,
     OmegaConfBaseException,
+    ValidationError,
 )
 
 from adabatch.config.keys import KEYS, suggestion
 from adabatch.config.plugin_words import BY_PATH, plugin_words
 from adabatch.config.quick import cut_down
 from adabatch.config.schema import GROUPS, TrainConfig
+from adabatch.config.value_types import type_text
 from adabatch.data.sizes import count_used, fill_sizes
 from adabatch.errors import ConfigError
 from adabatch.files import CONF_DIR
@@ -205,6 +207,10 @@ def _refused_value(error: OmegaConfBaseException, overrides: Sequence[str]) -> s
     if isinstance(error, ConfigAttributeError | ConfigKeyError):
         return unknown_key(key, _known_keys(error.object_type))
     value = next((given.split("=", 1)[1] for given in overrides if given.lstrip("+").split("=", 1)[0] == key), None)
+    known = KEYS.get(re.sub(r"\[\d+\]$", "", key))
+    if value is not None and known is not None and isinstance(error, ValidationError):
+        within = f" ({known.facts.allowed.text})" if known.facts.allowed else ""
+        return f"{key} is {value}; it must be {type_text(known.declared)}{within}."
     reason = str(error.msg or error).splitlines()[0].rstrip(".")
     return f"{key} is {value}; {reason}." if value is not None else f"{key} is wrong: {reason}."
 

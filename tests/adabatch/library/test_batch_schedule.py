@@ -120,7 +120,7 @@ def test_a_state_of_another_schedule_is_refused_by_what_differs() -> None:
         ("adabach", {}, "schedule is adabach; it must be one of .* Did you mean adabatch?"),
         ("adabatch", {"every_epoch": 3}, "unknown key schedule.every_epoch; .* Did you mean every_epochs?"),
         ("adabatch", {"batch_size": 0}, "schedule.batch_size is 0; it must be at least 1 sample"),
-        ("adabatch", {"batch_size": "many"}, "schedule.batch_size is many; .* could not be converted"),
+        ("adabatch", {"batch_size": "many"}, "schedule.batch_size is many; it must be a whole number"),
         ("stepwise", {"every_epochs": 2}, "schedule.batch_size has no value"),
         ("adabatch", {"num_epochs": 0}, "num_epochs is 0; it must be a whole number of at least 1"),
         ("adabatch", {"num_train_samples": 2.5}, "num_train_samples is 2.5; it must be a whole number"),
