@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import tempfile
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
+from adabatch.call_words import CallRules, check_words, config_dir_of
 from adabatch.config import CONF_DIR
 from adabatch.config.compose import option_names, register_schemas, to_config, translated_errors, words_for_hydra
-from adabatch.config.keys import KEYS
+from adabatch.config.keys import KEYS, is_key_or_group
 from adabatch.config.schema import GROUPS
 from adabatch.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE, ConfigError
 from adabatch.fields import Changes
@@ -50,6 +50,13 @@ Exit status: 0 done, 1 failed, 2 invalid call or config, 75 stopped by a signal 
 """
 _MARKS = {Changes.RESULT: "", Changes.TIME: "time", Changes.NOTHING: "-"}
 _WIDTH = 100
+#: Our options and Hydra's, and whether a value follows.
+_OPTIONS = {
+    **dict.fromkeys(("--quick", "--help", "-h", "--hydra-help", "--version", "--resolve"), False),
+    **dict.fromkeys(("--run", "-r", "--multirun", "-m", "--shell-completion", "-sc"), False),
+    **dict.fromkeys(("--cfg", "-c", "--package", "-p", "--info", "-i", "--experimental-rerun"), True),
+    **dict.fromkeys(("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn"), True),
+}
 
 
 def _help_text(program: str) -> str:
@@ -74,12 +81,13 @@ def _wrapped(label: str, text: str) -> list[str]:
     return textwrap.wrap(text, _WIDTH, initial_indent=label, subsequent_indent=" " * len(label))
 
 
-def _config_dir(arguments: Sequence[str]) -> Path | None:
-    """Return the folder of the user's own options: Hydra's argument, which it has not parsed yet."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--config-dir", "-cd", type=Path)
-    found: Path | None = parser.parse_known_args(arguments)[0].config_dir
-    return found
+def _rules(program: str, config_dir: Path | None) -> CallRules:
+    """Return what the words of a call may be."""
+
+    def find_group(word: str) -> str | None:
+        return next((group for group in GROUPS if word in option_names(group, config_dir)), None)
+
+    return CallRules(program, _OPTIONS, is_key_or_group, find_group)
 
 
 def main(program: str = "python -m adabatch") -> int:
@@ -96,7 +104,9 @@ def main(program: str = "python -m adabatch") -> int:
         print(VERSION)
         return EXIT_DONE
     try:
-        sys.argv[1:] = words_for_hydra(words, _config_dir(words))
+        config_dir = config_dir_of(words)
+        check_words(sys.argv[1:], _rules(program, config_dir))
+        sys.argv[1:] = words_for_hydra(words, config_dir)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return EXIT_USAGE

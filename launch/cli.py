@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import logging
 import sys
@@ -14,7 +15,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.live import Live
 
+from adabatch.call_words import CallRules, check_words, config_dir_of, options_of
+from adabatch.config.keys import is_key_or_group
 from adabatch.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, ConfigError
+from adabatch.files import CONF_DIR
 from adabatch.terminal import print_renderable, run_command
 from adabatch.verb_help import VERSION, help_of, list_verbs, name_of, summary
 from launch.cancel import cancel
@@ -32,6 +36,8 @@ from launch.submit import Request, refuse_errors, submit
 from launch.verbs import VERBS
 
 _PROGRAM = "python -m launch"
+#: The groups of options that only launch reads.
+_GROUPS = ("sweep", "cluster")
 _ARGUMENTS_HELP = "sweep=NAME, sweep.KEY=VALUE, and overrides of training keys, which apply to all runs"
 
 
@@ -102,17 +108,26 @@ def _parsed(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.N
     if not arguments:
         parser.print_help(sys.stderr)
         sys.exit(EXIT_USAGE)
+    folders = [folder for folder in (config_dir_of(arguments), CONF_DIR) if folder is not None]
+
+    def find_group(name: str) -> str | None:
+        places = itertools.product(_GROUPS, folders)
+        return next((group for group, folder in places if (folder / group / f"{name}.yaml").is_file()), None)
+
+    check_words(arguments, CallRules(parser.prog, options_of(parser), _is_key, find_group))
     return parser.parse_intermixed_args(arguments)
+
+
+def _is_key(name: str) -> bool:
+    return name.partition(".")[0] in _GROUPS or is_key_or_group(name)
 
 
 def _split_arguments(words: Sequence[str], groups: Sequence[str]) -> _Arguments:
     split = _Arguments({}, {}, {}, [])
     for word in words:
-        key, equals, value = word.partition("=")
-        if not equals and not word.startswith("~"):
-            raise ConfigError(f"{word} does not have the form key=value; name a sweep with sweep=NAME.")
+        key, _, value = word.partition("=")
         group, _, rest = key.partition(".")
-        if key in ("sweep", "cluster") and key not in groups:
+        if key in _GROUPS and key not in groups:
             raise ConfigError(f"{word} cannot be used here; plan takes cluster=NAME only with --forecast.")
         if key in groups:
             split.names[key] = value

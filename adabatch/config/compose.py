@@ -14,7 +14,7 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import (
     ConfigAttributeError,
@@ -28,7 +28,7 @@ from adabatch.config.keys import KEYS, suggestion
 from adabatch.config.plugin_words import BY_PATH, plugin_words
 from adabatch.config.quick import cut_down
 from adabatch.config.schema import GROUPS, TrainConfig
-from adabatch.config.value_types import type_text
+from adabatch.config.value_types import allowed_text
 from adabatch.data.sizes import count_used, fill_sizes
 from adabatch.errors import ConfigError
 from adabatch.files import CONF_DIR
@@ -175,6 +175,12 @@ def translated_errors(overrides: Sequence[str] = (), config_dir: Path | None = N
         raise ConfigError(_refused_call(error, overrides)) from error
     except OmegaConfBaseException as error:
         raise ConfigError(_refused_value(error, overrides)) from error
+    except ValueError as error:
+        chosen = next((given for given in overrides if given.partition("=")[0] in GROUPS), "")
+        if isinstance(error, ConfigError) or not str(error).startswith("Config group override must be"):
+            raise
+        group, _, name = chosen.partition("=")
+        raise ConfigError(f"{group} is {name}; it must be the name of one of its options, a text.") from error
 
 
 def _missing_option(error: MissingConfigException, overrides: Sequence[str], config_dir: Path | None) -> str:
@@ -209,13 +215,17 @@ def _refused_value(error: OmegaConfBaseException, overrides: Sequence[str]) -> s
     value = next((given.split("=", 1)[1] for given in overrides if given.lstrip("+").split("=", 1)[0] == key), None)
     known = KEYS.get(re.sub(r"\[\d+\]$", "", key))
     if value is not None and known is not None and isinstance(error, ValidationError):
-        within = f" ({known.facts.allowed.text})" if known.facts.allowed else ""
-        return f"{key} is {value}; it must be {type_text(known.declared)}{within}."
+        return f"{key} is {value}; it must be {allowed_text(known.declared, known.facts.allowed)}."
     reason = str(error.msg or error).splitlines()[0].rstrip(".")
     return f"{key} is {value}; {reason}." if value is not None else f"{key} is wrong: {reason}."
 
 
 def _refused_call(error: HydraException, overrides: Sequence[str]) -> str:
+    if isinstance(error, OverrideParseException):
+        return (
+            f"{error.override} cannot be read; the value must be a word, a number, null, [a, b] or {{a: b}}, with "
+            "other characters in quotes."
+        )
     first_line = str(error).splitlines()[0].rstrip(".")
     unmatched = re.match(r"Could not override '([^']+)'", first_line)
     if unmatched:

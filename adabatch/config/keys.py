@@ -60,6 +60,11 @@ def is_key(name: str) -> bool:
     return name in KEYS or (bool(dot) and group in GROUPS)
 
 
+def is_key_or_group(name: str) -> bool:
+    """Return whether ``name=VALUE`` sets something: a key, the option of a group, or an argument of a plug-in."""
+    return name in GROUPS or is_key(name) or name.startswith("metrics.")
+
+
 def _facts(name: str) -> KeyFacts | None:
     """Return the facts of a key, or of the mapping that it is in, such as ``network.args``; None if it is unknown."""
     parts = name.split(".")

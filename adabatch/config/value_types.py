@@ -6,6 +6,8 @@ import types
 from collections.abc import Mapping
 from typing import Any, Union, get_args, get_origin
 
+from adabatch.fields import Range
+
 _WORDS: dict[Any, tuple[str, str]] = {
     int: ("a whole number", "whole numbers"),
     float: ("a number", "numbers"),
@@ -19,6 +21,14 @@ def type_text(declared: Any) -> str:
     choices = _choices(declared)
     names = [_text_of(choice) for choice in choices if choice is not types.NoneType]
     return " or ".join((["null"] if types.NoneType in choices else []) + names)
+
+
+def allowed_text(declared: Any, allowed: Range | None) -> str:
+    """Return what a key of a declared type and range allows, as the end of "it must be ..."."""
+    if allowed is None:
+        return type_text(declared)
+    says_type = allowed.text.startswith(("null", "a ", "one of"))
+    return allowed.text if says_type else f"{type_text(declared)} ({allowed.text})"
 
 
 def has_type(value: object, declared: Any) -> bool:

@@ -179,6 +179,11 @@ def test_text_fits_a_terminal(launch, plan, width):
     [
         (["sweep=golden", "cluster=local"], "cluster=local cannot be used here"),
         (["sweep=golden", "schedule"], "schedule does not have the form key=value"),
+        (["sweep", "golden"], "sweep golden does not have the form key=value; the call must be: .* plan sweep=golden "),
+        (["golden"], "golden does not have the form key=value; the call must be: .* sweep=golden "),
+        (["--sweep=golden"], "the call must be: .* sweep=golden "),
+        (["sweep=golden", "--seed", "3"], "--seed 3 does not have .*; the call must be: .* sweep=golden seed=3 "),
+        (["sweep=golden", "--alow", "rate-differs"], "unknown option --alow; expected key=value or one of .*--allow"),
         ([], "sweep is .*it must be one of"),
         (["sweep=golden", "num_epochs=0"], "num_epochs is 0"),
         (["sweep=golden", "--config-dir", "/nowhere"], "--config-dir is /nowhere"),
