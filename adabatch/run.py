@@ -37,6 +37,7 @@ from adabatch.processes.local_ranks import run_local_ranks
 from adabatch.processes.rank_place import RankPlace, rank_place
 from adabatch.processes.signals import StopRequest
 from adabatch.rundir.files import RunDir
+from adabatch.rundir.other_config import refuse_other_config
 from adabatch.rundir.outcome import Failure, clear_outcome, describe_failure, mark_failed, write_summary
 from adabatch.rundir.states import State
 from adabatch.trackers.make import check_tracker
@@ -91,10 +92,7 @@ def _matching_saved_config(config: TrainConfig, run_dir: RunDir) -> TrainConfig 
     if not run_dir.config.exists():
         return None
     saved = load_config(run_dir.config)
-    found = _differences(config, saved)
-    if found:
-        sentences = " ".join(difference.sentence("the saved one") for difference in found)
-        raise ConfigError(f"run_dir is {run_dir.path}; it holds a run with another config. {sentences}")
+    refuse_other_config(run_dir.path, _differences(config, saved), "Give another one with run_dir=FOLDER")
     return saved
 
 
@@ -179,7 +177,7 @@ def _record_failure(error: Exception, worker: Worker | None, run_dir: RunDir, is
     # Before the worker is there, the call or the config is wrong; own code that raises later has failed.
     is_call = isinstance(error, ConfigError) and (worker is None or not isinstance(error, OwnCodeError))
     status = EXIT_USAGE if is_call else EXIT_FAILED
-    _log.error("%s", failure)
+    _log.error("%s", failure.sentence if is_call else failure)
     try:
         # The first rank to fail knows the cause; the others only see that they lost it.
         if failure.cause != "RankFailed" or not run_dir.failed.exists():

@@ -20,9 +20,9 @@ from adabatch.config import (
     with_measured,
 )
 from adabatch.config.hashing import config_hash
-from adabatch.errors import ConfigError
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.meta import LaunchFacts, Meta, read_meta, update_meta
+from adabatch.rundir.other_config import refuse_other_config
 from adabatch.rundir.outcome import clear_outcome
 from adabatch.rundir.provenance import available_cores
 from adabatch.rundir.states import State
@@ -65,12 +65,7 @@ def _refuse_other_config(run: Run) -> None:
         return
     saved = load_config(folder.config)
     found = list(differences(to_dict(_with_resolved(run.config, saved)), to_dict(saved)))
-    if found:
-        sentences = " ".join(difference.sentence("the saved one") for difference in found)
-        raise ConfigError(
-            f"{run.run_dir} holds a run with another config. {sentences} "
-            "Give the sweep another name with sweep.name=NAME, or remove that folder."
-        )
+    refuse_other_config(folder.path, found, "Give the sweep another name with sweep.name=NAME")
 
 
 def _with_resolved(asked: TrainConfig, saved: TrainConfig) -> TrainConfig:

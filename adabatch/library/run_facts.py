@@ -20,6 +20,7 @@ from adabatch.files import write_text_atomic
 from adabatch.library.batch_schedule import BatchSchedule
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.meta import META_FORMAT_VERSION, RECORDED, LaunchFacts, read_meta, update_meta
+from adabatch.rundir.other_config import refuse_other_config
 from adabatch.rundir.provenance import code_version, cpu_model, gpu_versions, library_versions, new_segment
 
 _NAME = re.compile(r"[\w,=+-][\w.,=+-]*")
@@ -106,9 +107,7 @@ def write_config(run_dir: RunDir, values: dict[str, Any]) -> None:
     if run_dir.meta.exists() and source != RECORDED:
         raise ConfigError(f"run_dir is {run_dir.path}; it holds a run of {source}, and must be a new folder.")
     found = list(differences(values, read_values(run_dir.config)))
-    if found:
-        sentences = " ".join(difference.sentence("the saved one") for difference in found)
-        raise ConfigError(f"run_dir is {run_dir.path}; it holds a run with another config. {sentences}")
+    refuse_other_config(run_dir.path, found, "Record into another folder")
 
 
 def write_meta(run_dir: RunDir, facts: RunFacts, values: dict[str, Any], world_size: int) -> dict[str, Any]:

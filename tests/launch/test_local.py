@@ -59,6 +59,7 @@ def test_sweep_runs_once_and_records_how(launch):
     other = launch("submit", *words, LOCAL, "optimizer.momentum=0.5")
     assert other.status == 2
     assert "another config. optimizer.momentum is 0.5, the saved one is 0.9." in other.err
+    assert "Give the sweep another name with sweep.name=NAME, repeat the call with the saved values" in other.err
     more = launch("submit", *words, LOCAL, "sweep.seeds=[0,1,2]")
     assert "submitting 2 runs (4 done)" in more.out
 

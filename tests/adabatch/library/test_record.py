@@ -305,7 +305,7 @@ def test_wrong_arguments_are_named_and_leave_no_folder(tmp_path: Path, words: di
 def test_a_folder_of_another_run_is_refused(tmp_path: Path) -> None:
     with recording(tmp_path / "run", columns={"f1": float}) as run:
         run.epoch(test_accuracy=0.5, f1=0.5)
-    with pytest.raises(ConfigError, match="another config. schedule.batch_size is 5, the saved one is 4"):
+    with pytest.raises(ConfigError, match="schedule.batch_size is 5, the saved one is 4. Record into another folder, "):
         recording(tmp_path / "run", growing(batch_size=5), columns={"f1": float}).__enter__()
     with pytest.raises(ConfigError, match="columns are none; they must be f1, as in the epochs"):
         recording(tmp_path / "run").__enter__()

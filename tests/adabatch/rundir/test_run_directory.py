@@ -112,7 +112,8 @@ def test_a_finished_run_is_recognised(train, capsys):
 
 def test_another_config_is_refused_by_name(train):
     train()
-    with pytest.raises(ConfigError, match="optimizer.learning_rate is 0.5, the saved one is 0.01."):
+    ways = "another one with run_dir=FOLDER, repeat the call with the saved values .*, or delete the folder"
+    with pytest.raises(ConfigError, match=f"optimizer.learning_rate is 0.5, the saved one is 0.01. Give {ways}"):
         train("optimizer.learning_rate=0.5")
 
 
