@@ -76,7 +76,7 @@ def to_config(composed: DictConfig) -> TrainConfig:
         fill_sizes(composed.dataset)
         if composed.quick:
             cut_down(composed)
-        count_used(composed.dataset)
+        count_used(composed.dataset, is_quick=bool(composed.quick))
     config = OmegaConf.to_object(composed)
     if not isinstance(config, TrainConfig):
         raise ConfigError("the defaults list lacks base_train; the first entry of train.yaml must be base_train.")

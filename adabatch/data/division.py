@@ -10,6 +10,7 @@ import torch
 from adabatch.data.config import DatasetConfig
 from adabatch.data.order import generator
 from adabatch.data.shares import rounded_share, stratified_counts
+from adabatch.errors import ConfigError
 
 _Part = TypeVar("_Part")
 
@@ -26,6 +27,9 @@ def divided(
         labels: of all training samples, integers of shape (N,).
         config: gives ``validation`` and ``limit``.
         make: called with indices in increasing order, or None for all samples, and with whether they are augmented.
+
+    Raises:
+        ConfigError: if the validation samples are all that a class has.
     """
     limit = len(labels) if config.limit is None else config.limit
     if not config.validation and limit >= len(labels):
@@ -35,7 +39,13 @@ def divided(
     is_left = torch.ones(len(labels), dtype=torch.bool)
     is_left[held_out] = False
     left = indices[is_left]
-    trained = _stratified(left, labels, limit, "limit") if limit < len(left) else left
+    trained = _stratified(left, labels, limit, "limit", one_of_each=True) if limit < len(left) else left
+    lost = set(labels.unique().tolist()) - set(labels[left].unique().tolist())
+    if lost:
+        raise ConfigError(
+            f"dataset.validation is {config.validation}; it must be smaller, since it holds out all samples of class "
+            f"{min(lost)}."
+        )
     return make(trained, True), make(held_out, False) if config.validation else None
 
 
@@ -51,13 +61,16 @@ def test_indices(labels: torch.Tensor, config: DatasetConfig) -> torch.Tensor | 
     return _stratified(torch.arange(len(labels)), labels, config.test_limit, "test_limit")
 
 
-def _stratified(indices: torch.Tensor, labels: torch.Tensor, total: int, purpose: str) -> torch.Tensor:
+def _stratified(
+    indices: torch.Tensor, labels: torch.Tensor, total: int, purpose: str, *, one_of_each: bool = False
+) -> torch.Tensor:
     """Return ``total`` of the indices, the same share of each class, in increasing order."""
     chosen_labels = labels[indices]
     counts = chosen_labels.bincount().tolist()
     by_class = indices[chosen_labels.argsort(stable=True)].split(counts)
+    by_count = stratified_counts(counts, total, one_of_each=one_of_each)
     parts = [
         members[torch.randperm(len(members), generator=generator("subset", purpose, label))[:count]]
-        for label, (members, count) in enumerate(zip(by_class, stratified_counts(counts, total), strict=True))
+        for label, (members, count) in enumerate(zip(by_class, by_count, strict=True))
     ]
     return torch.cat(parts).sort().values

@@ -31,7 +31,23 @@ def divided_counts(num_samples: int, validation: float, limit: int | None) -> tu
     return left if limit is None else min(limit, left), held_out
 
 
-def stratified_counts(class_counts: Sequence[int], total: int) -> list[int]:
+def refuse_too_few(num_trained: int, num_classes: int, validation: float, limit: int | None) -> None:
+    """Raise ConfigError if there are fewer samples to train on than classes, so that some class has none.
+
+    Args:
+        num_trained: what ``validation`` and ``limit`` leave.
+    """
+    if num_trained >= num_classes:
+        return
+    so_that = f"so that each of the {num_classes} classes has a sample to train on"
+    if limit is not None and limit < num_classes:
+        raise ConfigError(f"dataset.limit is {limit}; it must be null or at least {num_classes}, {so_that}.")
+    raise ConfigError(
+        f"dataset.validation is {validation}; it must be smaller, {so_that}: it leaves {num_trained} samples."
+    )
+
+
+def stratified_counts(class_counts: Sequence[int], total: int, *, one_of_each: bool = False) -> list[int]:
     """Divide ``total`` among classes in proportion to their sizes, by the method of largest remainders.
 
     Each class gets its exact share rounded down. What is left goes, one each, to the classes with the largest
@@ -40,6 +56,8 @@ def stratified_counts(class_counts: Sequence[int], total: int) -> list[int]:
     Args:
         class_counts: samples of each class.
         total: at most the sum of ``class_counts``.
+        one_of_each: give at least one to each class that has samples, where ``total`` is enough, at the cost of the
+            class that gets most.
     """
     whole = sum(class_counts)
     if not whole:
@@ -47,4 +65,9 @@ def stratified_counts(class_counts: Sequence[int], total: int) -> list[int]:
     shares, remainders = zip(*(divmod(total * count, whole) for count in class_counts), strict=True)
     by_remainder = sorted(range(len(class_counts)), key=lambda label: -remainders[label])
     favoured = set(by_remainder[: total - sum(shares)])
-    return [share + (label in favoured) for label, share in enumerate(shares)]
+    counts = [share + (label in favoured) for label, share in enumerate(shares)]
+    if one_of_each and total >= sum(map(bool, class_counts)):
+        for label in [label for label, count in enumerate(class_counts) if count and not counts[label]]:
+            counts[counts.index(max(counts))] -= 1
+            counts[label] = 1
+    return counts

@@ -15,7 +15,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from adabatch.data.names import size_module
-from adabatch.data.shares import divided_counts
+from adabatch.data.shares import divided_counts, refuse_too_few
 from adabatch.errors import ConfigError, DataError
 from adabatch.fields import shown
 from adabatch.plugins.config import require_path
@@ -49,14 +49,17 @@ def fill_sizes(dataset: DictConfig) -> None:
         _fill(dataset, given)
 
 
-def count_used(dataset: DictConfig) -> None:
+def count_used(dataset: DictConfig, *, is_quick: bool = False) -> None:
     """Let the numbers of a composed ``dataset`` group be those of the samples that are used.
 
+    Args:
+        is_quick: whether classes may be left out, as in a quick look at a data set of many classes.
+
     Raises:
-        ConfigError: if ``validation`` holds out no sample, or all.
+        ConfigError: if ``validation`` holds out no sample, or all, or fewer are left than there are classes.
     """
     if not OmegaConf.is_missing(dataset, "num_train_samples"):
-        _divide(dataset)
+        _divide(dataset, is_quick)
     if not OmegaConf.is_missing(dataset, "num_test_samples") and (dataset.test_limit or 0) > 0:
         dataset.num_test_samples = min(dataset.num_test_samples, dataset.test_limit)
 
@@ -70,7 +73,7 @@ def _fill(dataset: DictConfig, given: Mapping[str, Any]) -> None:
             raise ConfigError(f"dataset.{key} is {given[key]}; it must be {shown(value)}, as found in the data.")
 
 
-def _divide(dataset: DictConfig) -> None:
+def _divide(dataset: DictConfig, is_quick: bool) -> None:
     """Let ``num_train_samples`` be what is left after validation samples are held out and the limit is applied."""
     validation, limit = dataset.validation, dataset.limit
     if not 0 <= validation < 1 or (limit is not None and limit < 1) or not (validation or limit):
@@ -78,6 +81,8 @@ def _divide(dataset: DictConfig) -> None:
     trained, held_out = divided_counts(dataset.num_train_samples, validation, limit)
     if dataset.num_validation_samples not in (0, held_out):
         raise ConfigError(f"dataset.num_validation_samples is {dataset.num_validation_samples}; it must be {held_out}.")
+    if not is_quick and not OmegaConf.is_missing(dataset, "num_classes"):
+        refuse_too_few(trained, dataset.num_classes, validation, limit)
     dataset.num_train_samples, dataset.num_validation_samples = trained, held_out
 
 

@@ -191,3 +191,45 @@ def test_a_run_records_validation_and_steers_by_it(monkeypatch, train):
     plain = train("num_epochs=1", name="plain")
     assert read_rows(plain)[0]["validation_accuracy"] == ""
     assert read_summary(plain)["validation_accuracy"] is None
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["dataset.limit=9"], "dataset.limit is 9; it must be null or at least 10, so that each of the 10 classes"),
+        (["dataset.limit=3", "dataset.validation=0.5"], "dataset.limit is 3; it must be null or at least 10"),
+        (["dataset.validation=0.995"], "dataset.validation is 0.995; it must be smaller, .*: it leaves 7 samples"),
+    ],
+)
+def test_fewer_samples_than_classes_are_refused(words, sentence):
+    # digits has 1,438 training samples of 10 classes; 1438 * 0.995 = 1430.81 are held out
+    with pytest.raises(ConfigError, match=sentence):
+        compose([*DIGITS, *words])
+    assert compose([*DIGITS, "dataset.limit=10"]).dataset.num_train_samples == 10
+    assert compose([*DIGITS, "dataset.limit=9", "quick=true"]).dataset.num_train_samples == 9
+
+
+def test_a_small_class_keeps_a_sample():
+    # of 101 in all, 10 are 9.80, 0.10 and 0.10 of the classes: 10, 0, 0 by remainders
+    assert stratified_counts([99, 1, 1], 10) == [10, 0, 0]
+    assert stratified_counts([99, 1, 1], 10, one_of_each=True) == [8, 1, 1]
+    assert stratified_counts([99, 0, 1], 10, one_of_each=True) == [9, 0, 1]
+    assert stratified_counts([99, 1, 1], 2, one_of_each=True) == [2, 0, 0]  # not enough for all
+
+
+def _uneven(folder: Path, labels: list[int]) -> list[str]:
+    samples = np.ones((len(labels), 1, 8, 8), dtype=np.float32)
+    np.savez(folder / "data.npz", x_train=samples, y_train=labels, x_test=samples[:2], y_test=[0, 1])
+    return ["dataset=tensors", "network=tiny_cnn", f"dataset.root={folder / 'data.npz'}"]
+
+
+def test_a_limit_trains_on_a_class_of_a_single_sample(tmp_path):
+    words = _uneven(tmp_path, [0] * 40 + [1] * 40 + [2])
+    assert all_of(load(*words, "dataset.limit=6").train)[1].bincount().tolist() == [2, 3, 1]
+
+
+def test_validation_that_takes_a_whole_class_is_refused(tmp_path):
+    # 0.8 of 22 samples are 18: 8.18, 8.18 and 1.64 of the classes, so 8, 8 and 2
+    words = _uneven(tmp_path, [0] * 10 + [1] * 10 + [2] * 2)
+    with pytest.raises(ConfigError, match="dataset.validation is 0.8; .* it holds out all samples of class 2"):
+        load(*words, "dataset.validation=0.8")
