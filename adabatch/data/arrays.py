@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from adabatch.data.inputs import shape_keys
+from adabatch.data.labels import require_labels
 from adabatch.data.statistics import NUM_IMAGES, mean_and_std
 from adabatch.errors import ConfigError, DataError
 
@@ -112,9 +113,7 @@ def facts(arrays: Arrays) -> dict[str, Any]:
 def check_labels(root: str | None, arrays: Arrays, num_classes: int) -> None:
     """Raise DataError unless all labels are below ``num_classes``."""
     for name in ("y_train", "y_test"):
-        largest = int(getattr(arrays, name).max())
-        if largest >= num_classes:
-            raise DataError(f"{root}: {name} holds the label {largest}; labels must be 0 to {num_classes - 1}.")
+        require_labels(getattr(arrays, name), num_classes, f"{root}: {name}")
 
 
 def _require_all_labels(root: str, labels: np.ndarray) -> None:
@@ -189,8 +188,7 @@ def _labels(place: str, labels: np.ndarray) -> np.ndarray:
         raise DataError(
             f"{place} is {labels.dtype} of shape {labels.shape}; labels must be whole numbers of shape (N,)."
         )
-    if len(labels) and labels.min() < 0:
-        raise DataError(f"{place} holds the label {labels.min()}; labels must be 0 or more.")
+    require_labels(labels, None, place)
     return np.asarray(labels).astype(np.int64)
 
 

@@ -15,6 +15,7 @@ from adabatch.data.config import DatasetConfig
 from adabatch.data.division import divided, test_indices
 from adabatch.data.files import refuse_augmentation, verify_sizes
 from adabatch.data.inputs import shape_keys
+from adabatch.data.labels import allowed_labels, require_labels
 from adabatch.data.loaded import LoadedSource, chosen
 from adabatch.data.pixels import finished_pixels, finished_values
 from adabatch.data.resident import ResidentValues, pixel_source, taken
@@ -139,8 +140,9 @@ def _source(
 ) -> Source:
     are_images = split.first.dtype == torch.uint8
     if opened.is_resident(split):
+        require_labels(opened.read_all(split)[1], config.num_classes, split.place)
         samples, labels = taken(opened.read_all(split), indices)
-        _check(samples, int(labels.max()), config, split.place)
+        _check_tokens(samples, config, split.place)
         if are_images:
             return pixel_source(samples, labels, config, image_format, augment)
         return ResidentValues(samples, labels, config, image_format)
@@ -149,9 +151,7 @@ def _source(
     return LoadedSource(fetched, finish, image_format.device, config.num_workers, is_random=augment)
 
 
-def _check(samples: torch.Tensor, label: int, config: DatasetConfig, where: str) -> None:
-    if label >= config.num_classes:
-        raise DataError(f"{where} has the label {label}; labels must be 0 to {config.num_classes - 1}.")
+def _check_tokens(samples: torch.Tensor, config: DatasetConfig, where: str) -> None:
     if config.num_tokens is not None and int(samples.max()) >= config.num_tokens:
         raise DataError(f"{where} holds {int(samples.max())}; it must be below dataset.num_tokens={config.num_tokens}.")
 
@@ -174,5 +174,8 @@ class _Fetched:
         """Return a sample and its label; raise DataError, naming the data set and the index, if it is a wrong one."""
         sample, label = fetch(self._dataset, index, self._place)
         check_like(sample, self._first, self._place, index)
-        _check(sample, label, self._config, f"{self._place}: item {index}")
+        where, num_classes = f"{self._place}: item {index}", self._config.num_classes
+        if label >= num_classes:
+            raise DataError(f"{where} has the label {label}; {allowed_labels(num_classes)}.")
+        _check_tokens(sample, self._config, where)
         return transformed_pixels(sample, self._augment), label

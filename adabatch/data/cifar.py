@@ -9,7 +9,8 @@ from torchvision.datasets import CIFAR10, CIFAR100
 from torchvision.datasets.utils import check_integrity
 
 from adabatch.data.config import DatasetConfig
-from adabatch.data.files import download_once, locate, search_folders, verify_labels, verify_sizes
+from adabatch.data.files import download_once, locate, search_folders, verify_sizes
+from adabatch.data.labels import require_labels
 from adabatch.data.resident import resident_dataset
 from adabatch.data.source import Dataset, ImageFormat
 from adabatch.errors import DataError
@@ -58,6 +59,6 @@ def _read(cifar: type[CIFAR10], root: Path, is_train: bool) -> tuple[torch.Tenso
                 raise DataError(f"{path} is truncated or corrupt; fetch it again.") from error
         raise
     num_classes = len(split.classes)
-    verify_labels(split.targets, num_classes, str(root / cifar.base_folder))
+    require_labels(split.targets, num_classes, str(root / cifar.base_folder))
     images = torch.from_numpy(split.data).contiguous()
     return images, torch.tensor(split.targets), num_classes

@@ -12,7 +12,8 @@ from torchvision.datasets import FashionMNIST
 from torchvision.datasets.mnist import read_sn3_pascalvincent_tensor
 
 from adabatch.data.config import DatasetConfig
-from adabatch.data.files import download_once, locate, search_folders, verify_labels, verify_sizes
+from adabatch.data.files import download_once, locate, search_folders, verify_sizes
+from adabatch.data.labels import require_labels
 from adabatch.data.resident import resident_dataset
 from adabatch.data.source import Dataset, ImageFormat
 from adabatch.errors import DataError
@@ -67,7 +68,7 @@ def _read_split(folder: Path, images_name: str, labels_name: str) -> tuple[torch
     images, labels = read_idx(images_file, num_dimensions=3), read_idx(labels_file, num_dimensions=1)
     if len(images) != len(labels):
         raise DataError(f"{labels_file} is corrupt: it holds {len(labels)} labels for {len(images)} images.")
-    verify_labels(labels.tolist(), _NUM_CLASSES, str(labels_file))
+    require_labels(labels, _NUM_CLASSES, str(labels_file))
     return images.unsqueeze(-1), labels
 
 

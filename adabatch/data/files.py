@@ -11,7 +11,7 @@ from filelock import FileLock
 
 from adabatch.data.config import DatasetConfig
 from adabatch.data.shares import divided_counts
-from adabatch.errors import ConfigError, DataError
+from adabatch.errors import ConfigError
 from adabatch.fields import require, shown
 
 ENVIRONMENT_VARIABLE = "ADABATCH_DATA"
@@ -113,10 +113,3 @@ def refuse_augmentation(config: DatasetConfig) -> None:
     for key in ("crop_padding", "horizontal_flip", "transforms"):
         value = getattr(config, key)
         require(not value, f"dataset.{key}", value, f"{shown(type(value)())} for samples that are not uint8 images")
-
-
-def verify_labels(labels: list[int], num_classes: int, place: str) -> None:
-    """Raise DataError unless every label is between 0 and ``num_classes - 1``."""
-    wrong = next((label for label in labels if not 0 <= label < num_classes), None)
-    if wrong is not None:
-        raise DataError(f"{place} is corrupt: it holds the label {wrong}; labels must be 0 to {num_classes - 1}.")

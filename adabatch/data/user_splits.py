@@ -19,6 +19,7 @@ from torch.utils.data import IterableDataset
 
 from adabatch.data.arrays import with_channels_last
 from adabatch.data.decoding import pixels_of
+from adabatch.data.labels import allowed_labels
 from adabatch.data.loaded import seeded
 from adabatch.data.tensors import as_tensor
 from adabatch.errors import ConfigError, DataError, RunFailure
@@ -209,7 +210,7 @@ def _label(value: Any, where: str) -> int:
     except TypeError as error:
         raise DataError(f"{where} has a label of type {_kind(value)}; it must be a whole number.") from error
     if label < 0:
-        raise DataError(f"{where} has the label {label}; labels must be 0 or more.")
+        raise DataError(f"{where} has the label {label}; {allowed_labels(None)}.")
     return label
 
 

@@ -263,7 +263,7 @@ def test_an_error_in_the_middle_of_training_names_the_item(module, num_workers):
 
 def test_labels_beyond_the_given_number_of_classes_are_refused(module):
     name = module("class Many(Numbers):\n    def __getitem__(self, index):\n        return torch.zeros(1), index % 3")
-    with pytest.raises(DataError, match=r"training set \(Many\) has the label 2; labels must be 0 to 1"):
+    with pytest.raises(DataError, match=r"training set \(Many\): item 2 has the label 2; labels must be 0 to 1"):
         load(f"{name}:Many", "dataset.num_classes=2")
 
 

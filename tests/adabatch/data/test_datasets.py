@@ -102,7 +102,7 @@ def test_corrupt_gzip_and_wrong_contents_are_named(tmp_path):
     for data, complaint in (
         (bytes(damaged), "is truncated or corrupt"),
         (gzip.compress(idx_bytes(labels[:-1])), "holds 11 labels for 12 images"),
-        (gzip.compress(idx_bytes(labels + 10)), "holds the label"),
+        (gzip.compress(idx_bytes(labels + 10)), r"item 0 has the label 1\d; labels must be 0 to 9"),
         (gzip.compress(idx_bytes(labels.reshape(3, 2, 2))), "must hold bytes in 1 dimension"),
     ):
         labels_file.write_bytes(data)

@@ -128,7 +128,7 @@ def test_networks_of_adabatch_refuse_samples_that_are_no_images(tmp_path):
         ("y_train", np.array([0, 1, 2, 0]), "x_train holds 5 samples and y_train 4"),
         ("y_train", np.array([0, 1, 3, 0, 1]), "y_train lacks the label 2"),
         ("y_train", np.array([1, 2, 3, 1, 2]), "y_train lacks the label 0"),
-        ("y_train", np.array([0, 1, -1, 0, 1]), "y_train holds the label -1"),
+        ("y_train", np.array([0, 1, -1, 0, 1]), "y_train: item 2 has the label -1; labels must be 0 or more"),
         ("y_train", np.array([0.0, 1.0, 2.0, 0.0, 1.0]), "y_train is float64 of shape (5,); labels must be whole"),
         ("y_train", np.zeros((5, 3), dtype=int), "y_train is int64 of shape (5, 3)"),
         ("x_train", np.full((5, 4), np.nan), "x_train holds NaN or infinite values"),
@@ -152,7 +152,7 @@ def test_arrays_that_cannot_be_trained_on_are_named(tmp_path, name, value, sente
 def test_labels_beyond_the_given_number_of_classes_are_named(tmp_path):
     root = saved(tmp_path, arrays(images(5, 6, 6)))
     assert config_of(root, "dataset.num_classes=7").num_classes == 7
-    with pytest.raises(DataError, match="y_train holds the label 2; labels must be 0 to 1"):
+    with pytest.raises(DataError, match="y_train: item 2 has the label 2; labels must be 0 to 1"):
         load(root, "dataset.num_classes=2")
 
 
