@@ -240,6 +240,37 @@ class Nothing(adabatch.Schedule):
 """
 
 
+STALE = """
+import torch
+
+
+class Stale(torch.utils.data.Dataset):
+    targets = [index % 2 for index in range(300)]
+
+    def __init__(self, train):
+        pass
+
+    def __len__(self):
+        return 300
+
+    def __getitem__(self, index):
+        if index == 77:
+            raise FileNotFoundError("the share is gone")
+        return torch.rand(1, 8, 8), index % 2
+"""
+
+
+def test_a_failure_in_ones_own_data_is_told_like_one_in_a_network(folder: Path) -> None:
+    (folder / "stale.py").write_text(STALE)
+    words = ["dataset=stale:Stale", "dataset.num_workers=0", "network=tiny_cnn", "num_epochs=1", "run_dir=run"]
+    answer = call(folder, "adabatch", *words)
+    assert answer.returncode == 1, answer.stderr
+    sentence = r"item 77 raised FileNotFoundError: the share is gone\.\n .*stale\.py, line \d+, in __getitem__: raise"
+    assert re.search(f"OwnCodeError: .*{sentence}", answer.stderr)
+    assert "Traceback" not in answer.stderr
+    assert json.loads((folder / "run" / "summary.json").read_text())["cause"].startswith("OwnCodeError: stale:Stale")
+
+
 def test_a_failure_in_ones_own_code_shows_its_lines_and_is_recorded_as_that(folder: Path) -> None:
     (folder / "broken.py").write_text(BROKEN)
     answer = train(folder, "network=broken:Late")

@@ -24,6 +24,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from adabatch.data.order import derived_seed
 from adabatch.errors import EXIT_FAILED, ConfigError, DataError
+from adabatch.plugins import OwnCodeError
 
 #: Samples that a worker reads at a time, so that neither its memory nor its latency grows with the batch.
 _PIECE_SIZE = 64
@@ -173,21 +174,22 @@ class _Pieces:
 
 
 class _Refusal:
-    """A DataError on its way from a worker, with the traceback there as text.
+    """An error of a sample on its way from a worker, with the traceback there as text.
 
     It is returned, not raised, because raising in a worker would bury the sentence in a traceback.
     """
 
-    def __init__(self, error: DataError) -> None:
+    def __init__(self, error: DataError | OwnCodeError) -> None:
+        self.kind = type(error)
         self.sentence = str(error)
         cause = error.__cause__
         self.trace = "".join(traceback.format_exception(cause)) if cause is not None else ""
         self.original = error if get_worker_info() is None else None
 
-    def error(self) -> DataError:
+    def error(self) -> DataError | OwnCodeError:
         if self.original is not None:
             return self.original
-        error = DataError(self.sentence)
+        error = self.kind(self.sentence)
         error.__cause__ = RuntimeError(f"in a loader worker:\n{self.trace}") if self.trace else None
         return error
 
@@ -206,7 +208,7 @@ class _Pieced(TorchDataset[_Piece]):
         try:
             with _kept_generators():
                 read = [self._read(index, seed) for index, seed in keys]
-        except DataError as error:
+        except (DataError, OwnCodeError) as error:
             return _Refusal(error)
         return torch.stack([sample for sample, _ in read]), torch.tensor([label for _, label in read])
 

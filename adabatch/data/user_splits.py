@@ -5,10 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import operator
-import sysconfig
-import traceback
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,8 +19,9 @@ from adabatch.data.decoding import pixels_of
 from adabatch.data.labels import allowed_labels
 from adabatch.data.loaded import seeded
 from adabatch.data.tensors import as_tensor
-from adabatch.errors import ConfigError, DataError, RunFailure
+from adabatch.errors import ConfigError, DataError
 from adabatch.plugins import Kind, call, load
+from adabatch.plugins.loading import translated
 
 _KEY = "dataset.path"
 #: So many samples are fetched repeatedly, with other random numbers each time, to see whether they are always the same.
@@ -43,7 +41,7 @@ class UserSplit:
     def __init__(self, dataset: TorchDataset[Any], place: str) -> None:
         self.dataset = dataset
         self.place = f"{place} ({type(dataset).__name__})"
-        with user_code(f"{self.place}: its length"):
+        with translated(f"{self.place}: its length"):
             self.num_samples = len(dataset)  # type: ignore[arg-type]
         if self.num_samples < 1:
             raise DataError(f"{self.place} has no samples.")
@@ -58,7 +56,8 @@ class UserSplit:
         """Return a sample, images as uint8 (H, W, C), and its label, with random numbers drawn from ``seed``.
 
         Raises:
-            DataError: if the user's code raises, or returns something else.
+            OwnCodeError: if the user's code raises.
+        DataError: if it returns something else.
         """
         with seeded(seed):
             return fetch(self.dataset, index, self.place)
@@ -106,7 +105,7 @@ def open_splits(path: str, args: Mapping[str, Any], wanted: Mapping[str, Any]) -
 
     Raises:
         ConfigError: if there is no such data set, or it cannot be called like this.
-        DataError: if the user's code raises, or returns something else than data sets.
+        OwnCodeError: if the user's code raises.
     """
     made = load(Kind.DATASET, path, TorchDataset)
     splits = _make(made, path, args, wanted)
@@ -124,11 +123,10 @@ def _make(made: Callable[..., Any], path: str, args: Mapping[str, Any], wanted: 
     names = inspect.signature(made).parameters
     by_split: dict[str, tuple[Any, Any]] = {"train": (True, False), "split": ("train", "test")}
     chooser = next((name for name in by_split if name in names), None)
-    with user_code(f"{path}: calling it"):
-        if chooser is not None:
-            one, other = (call(made, Kind.DATASET, args, {**wanted, chooser: value}) for value in by_split[chooser])
-            return one, other
-        result = call(made, Kind.DATASET, args, wanted)
+    if chooser is not None:
+        one, other = (call(made, Kind.DATASET, args, {**wanted, chooser: value}) for value in by_split[chooser])
+        return one, other
+    result = call(made, Kind.DATASET, args, wanted)
     if not isinstance(result, tuple | list) or len(result) != 2:
         raise ConfigError(
             f"{_KEY} is {path}; it must take train=True or False, or split=train or test, or return a pair of data"
@@ -141,10 +139,11 @@ def fetch(dataset: TorchDataset[Any], index: int, place: str) -> tuple[torch.Ten
     """Return a sample, images as uint8 (H, W, C), and its label; random numbers come from the global generators.
 
     Raises:
-        DataError: if the user's code raises, or returns something else.
+        OwnCodeError: if the user's code raises.
+        DataError: if it returns something else.
     """
     where = f"{place}: item {index}"
-    with user_code(where):
+    with translated(where):
         item = dataset[index]
     if not isinstance(item, tuple | list) or len(item) != 2:
         raise DataError(f"{where} is of type {type(item).__name__}; it must be a pair of a sample and a label.")
@@ -158,26 +157,6 @@ def check_like(sample: torch.Tensor, first: torch.Tensor, place: str, index: int
             f"{place}: item {index} is {sample.dtype} of shape {tuple(sample.shape)}; it must be {first.dtype} of"
             f" {tuple(first.shape)}, like item 0."
         )
-
-
-@contextlib.contextmanager
-def user_code(where: str) -> Iterator[None]:
-    """Turn exceptions of the user's code into DataError, with the line that raised in the sentence."""
-    try:
-        yield
-    except (ConfigError, RunFailure, MemoryError):
-        raise
-    except Exception as error:
-        reason = (str(error).splitlines() or [""])[0].rstrip(".")
-        raise DataError(f"{where} raised {type(error).__name__}: {reason} ({_line_of(error)}).") from error
-
-
-def _line_of(error: Exception) -> str:
-    """Return file and line of the innermost frame of the user's own code."""
-    libraries = (sysconfig.get_path("purelib"), sysconfig.get_path("stdlib"), str(Path(__file__).parents[1]))
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if not frame.filename.startswith(libraries)] or list(frames)
-    return f"{Path(own[-1].filename).name}, line {own[-1].lineno}"
 
 
 def _sample(value: object, where: str) -> torch.Tensor:

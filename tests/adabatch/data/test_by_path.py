@@ -16,6 +16,7 @@ from adabatch.config.compose import compose
 from adabatch.data import Dataset, files, load_dataset
 from adabatch.data.loaded import LoadedSource
 from adabatch.errors import ConfigError, DataError
+from adabatch.plugins import OwnCodeError
 from adabatch.rundir.files import RunDir
 from tests.adabatch.data.files import CPU, all_of
 from tests.adabatch.support import assert_equal_bits, read_rows, run_command
@@ -210,7 +211,7 @@ _BAD = {
     "return torch.zeros(2, dtype=torch.uint8), 1": "item 0 is uint8 of shape (1, 2); images must be",
     "return torch.zeros(2 + index), index % 2": "item 1 is torch.float32 of shape (3,); it must be torch.float32 of",
     "return torch.zeros(2), 2 * (index % 2)": "has no sample of class 1; its labels must go from 0 to n - 1",
-    "return [][index]": "item 0 raised IndexError: list index out of range (",
+    "return [][index]": "item 0 raised IndexError: list index out of range.\n",
 }
 
 
@@ -227,7 +228,9 @@ def test_an_error_of_the_users_code_names_its_line_and_keeps_its_traceback(modul
     name = module("class Bad(Numbers):\n    def __getitem__(self, index):\n        return 1 / 0, 1")
     lines = (tmp_path / f"{name}.py").read_text().splitlines()
     line = 1 + next(place for place, text in enumerate(lines) if "1 / 0" in text)
-    with pytest.raises(ConfigError, match=rf"ZeroDivisionError: division by zero \({name}.py, line {line}\)") as error:
+    place = rf"{name}\.py, line {line}, in __getitem__: return 1 / 0, 1$"
+    ending = rf"item 0 raised ZeroDivisionError: division by zero\.\n  .*{place}"
+    with pytest.raises(OwnCodeError, match=ending) as error:
         config_of(f"{name}:Bad")
     causes = [error.value]
     while causes[-1].__cause__ is not None:
@@ -255,7 +258,8 @@ def test_an_error_in_the_middle_of_training_names_the_item(module, num_workers):
         """,
     )
     source = load(f"{name}:Late", f"dataset.num_workers={num_workers}").train
-    with pytest.raises(DataError, match=r"training set \(Late\): item 50 raised RuntimeError: no disk") as error:
+    ending = r"training set \(Late\): item 50 raised RuntimeError: no disk\.\n  .*in __getitem__: raise RuntimeError"
+    with pytest.raises(OwnCodeError, match=ending) as error:
         all_of(source)
     assert "raise RuntimeError" in str(error.value.__cause__) or num_workers == 0
     assert isinstance(error.value.__cause__, RuntimeError)
@@ -287,7 +291,7 @@ def test_labels_beyond_the_given_number_of_classes_are_refused(module):
         (
             "class Bad(Numbers):\n    def __init__(self, train): raise OSError('no file')",
             "Bad",
-            "raised OSError: no file",
+            "whose call raised OSError: no file.\n",
         ),
     ],
 )
