@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adabatch.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, extra
+from adabatch.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, ConfigError, extra
 from adabatch.terminal import print_renderable, run_command
 from adabatch.verb_help import VERSION, Verb, help_of, name_of, summary
 from analysis import verbs
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from analysis.comparison import Comparison
 
 _PROGRAM = "python -m analysis"
+#: What is written into a sweep's folder where no other file is named.
+_REPORT, _FIGURE = "report.html", "figure.pdf"
 
 
 def main(arguments: Sequence[str] | None = None, program: str = _PROGRAM) -> int:
@@ -50,11 +52,11 @@ def _parser(program: str) -> argparse.ArgumentParser:
     )
     _add_comparison_arguments(tables)
     report = _add(commands, verbs.report, _report)
-    report.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the page to write")
+    _add_output(report, "the page to write", _REPORT)
     report.add_argument("--title", help="by default the folders' names")
     _add_comparison_arguments(report)
     figure = _add(commands, verbs.figure, _figure)
-    figure.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="ends in .pdf, .svg or .png")
+    _add_output(figure, "ends in .pdf, .svg or .png", _FIGURE)
     figure.add_argument("--curves", metavar="NAMES", help="such as batch_size,accuracy_by_seconds")
     figure.add_argument("--group", help="one data set and network of several")
     _add_comparison_arguments(figure)
@@ -81,6 +83,19 @@ def _add(
     parser: argparse.ArgumentParser = commands.add_parser(name_of(verb), help=summary(verb), **help_of(verb))
     parser.set_defaults(command=command)
     return parser
+
+
+def _add_output(parser: argparse.ArgumentParser, what: str, name: str) -> None:
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help=f"{what}; by default {name} in DIR")
+
+
+def _output(options: argparse.Namespace, name: str) -> Path:
+    """Return the file to write: the given one, else one in the only folder."""
+    if options.output is not None:
+        return Path(options.output)
+    if len(options.folders) > 1:
+        raise ConfigError(f"-o is not given; it must be where {name} is written, because there are several folders.")
+    return Path(options.folders[0], name)
 
 
 def _add_importers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -179,21 +194,23 @@ def _print(content: str | RenderableType) -> None:
 def _report(options: argparse.Namespace) -> int:
     from analysis.report import write_report
 
+    output = _output(options, _REPORT)
     comparison = _compare(options)
     names = ", ".join(Path(folder).resolve().name for folder in options.folders)
-    print(write_report(comparison, options.output, options.title or names))
+    print(write_report(comparison, output, options.title or names))
     return _status(comparison)
 
 
 def _figure(options: argparse.Namespace) -> int:
     from analysis.paper_figures import DEFAULT, save_figure
 
+    output = _output(options, _FIGURE)
     names = options.curves.split(",") if options.curves else list(DEFAULT)
     comparison = _compare(options)
     num_left_out = len(comparison.data.runs) - len(comparison.counted.runs)
     if num_left_out:
         print(f"{num_left_out} runs are not drawn: they are not done, or were refused; see tables.", file=sys.stderr)
-    print(save_figure(comparison.counted, options.output, names, options.group))
+    print(save_figure(comparison.counted, output, names, options.group))
     return _status(comparison)
 
 

@@ -18,7 +18,8 @@ def tables() -> int:
 def report() -> int:
     """Write tables, figures and the data as one self-contained HTML page.
 
-    adabatch report runs/demo -o report.html
+    adabatch report runs/demo
+    adabatch report runs/demo runs/other -o report.html
     """
     return _run("report")
 

@@ -249,6 +249,30 @@ def test_wrong_calls_are_a_sentence_and_status_two(
     assert "Traceback" not in error
 
 
+def test_a_report_lies_in_the_sweeps_folder_unless_told_otherwise(
+    sweep: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert run(capsys, "report", sweep).strip() == str(sweep / "report.html")
+    assert "Verdicts" in (sweep / "report.html").read_text(encoding="utf-8")
+    assert run(capsys, "report", sweep, "-o", tmp_path / "r.html").strip() == str(tmp_path / "r.html")
+    before = run(capsys, "tables", sweep, "--format", "csv")
+    (sweep / "report.html").unlink()
+    assert run(capsys, "tables", sweep, "--format", "csv") == before  # it is no run
+    cell = next(sweep.iterdir())
+    error = run(capsys, "report", cell, sweep, status=2)
+    assert error == "-o is not given; it must be where report.html is written, because there are several folders.\n"
+
+
+@pytest.mark.slow
+def test_a_figure_lies_in_the_sweeps_folder_unless_told_otherwise(
+    sweep: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(capsys, "figure", sweep, "--curves", "batch_size").strip() == str(sweep / "figure.pdf")
+    assert (sweep / "figure.pdf").read_bytes().startswith(b"%PDF")
+    error = run(capsys, "figure", sweep, sweep, status=2)
+    assert error.startswith("-o is not given; it must be where figure.pdf is written")
+
+
 def test_html_escapes_cells() -> None:
     assert "<script>" not in to_html([Table("t", "<script>", ["<script>"], [["<script>"]], ["<script>"])])
 
