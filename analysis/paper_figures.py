@@ -55,6 +55,7 @@ def save_figure(data: Data, path: str | Path, names: Sequence[str] = DEFAULT, gr
         raise ConfigError("There is nothing to draw: no run is done and comparable.")
     require(group is None or group in known, "the group", group, "one of " + ", ".join(known))
     rows = known if group is None else [group]
+    path.parent.mkdir(parents=True, exist_ok=True)
     with rc_context(_STYLE):
         figure = Figure(figsize=(_WIDTH_INCHES, 2.2 * len(rows) + 0.3), layout="constrained")
         axes = figure.subplots(len(rows), len(names), squeeze=False)

@@ -269,6 +269,8 @@ def test_a_figure_lies_in_the_sweeps_folder_unless_told_otherwise(
 ) -> None:
     assert run(capsys, "figure", sweep, "--curves", "batch_size").strip() == str(sweep / "figure.pdf")
     assert (sweep / "figure.pdf").read_bytes().startswith(b"%PDF")
+    run(capsys, "figure", sweep, "--curves", "batch_size", "-o", sweep / "new" / "drawn.pdf")
+    assert (sweep / "new" / "drawn.pdf").exists()
     error = run(capsys, "figure", sweep, sweep, status=2)
     assert error.startswith("-o is not given; it must be where figure.pdf is written")
 
