@@ -88,8 +88,8 @@ class BatchSchedule:
 
         Args:
             stages: batch size by the number of epochs after which it begins; the first stage begins after 0.
-            arguments: further keys of ``schedule=stages``. Without ``learning_rate_decay``, the learning rate stays as
-                it is at every boundary, while the batch changes.
+            arguments: further keys of ``schedule=stages``. As there, the learning rate stays as it is at every
+                boundary, while the batch changes, unless ``learning_rate_decay`` or ``learning_rate_decays`` is given.
 
         Example:
             >>> BatchSchedule.from_stages({0: 64, 10: 256}, num_train_samples=1000, num_epochs=20, learning_rate=0.1)
@@ -104,7 +104,7 @@ class BatchSchedule:
             num_train_samples=num_train_samples,
             num_epochs=num_epochs,
             learning_rate=learning_rate,
-            **{"learning_rate_decay": 1.0, **given, **arguments},
+            **{**given, **arguments},
         )
 
     @property

@@ -131,9 +131,9 @@ def test_explicit_stages_are_planned_and_match_their_twin(plan):
     stages = arms["adaptive"]["stages"]
     assert [(stage["first_epoch"], stage["last_epoch"]) for stage in stages] == [(1, 20), (21, 50), (51, 100)]
     assert [stage["batch_size"] for stage in stages] == [[64, 64], [128, 128], [512, 512]]
-    # The twin's 0.01 is multiplied by 0.75 / 2 after epoch 20, and by 0.75 / 4 after epoch 50.
+    # The learning rate stays, so the twin's 0.01 is divided by 2 after epoch 20, and by 4 after epoch 50.
     rates = [stage["learning_rate"][0] for stage in arms["fixed"]["stages"]]
-    assert rates == pytest.approx([0.01, 0.00375, 0.000703125], rel=1e-12)
+    assert rates == pytest.approx([0.01, 0.005, 0.00125], rel=1e-12)
     assert {stage["batch_size"][0] for stage in arms["fixed"]["stages"]} == {64}
     assert not [finding for finding in found["findings"] if finding["level"] == "error"]
 

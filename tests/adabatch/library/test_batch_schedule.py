@@ -52,6 +52,19 @@ def test_stages_are_named_by_the_epochs_before_them() -> None:
     assert decayed.at(200).learning_rate == pytest.approx(0.05)
 
 
+@pytest.mark.parametrize("words", [{}, {"learning_rate_decay": 0.6}, {"learning_rate_decays": [0.5, 0.9]}])
+def test_stages_in_a_loop_are_those_of_a_config(words: dict[str, Any]) -> None:
+    overrides = ["schedule=stages", "schedule.batch_sizes=[8,24,12]", "schedule.milestones=[1,4]"]
+    overrides += [f"schedule.{key}={value}".replace(" ", "") for key, value in words.items()]
+    config = compose([*overrides, "dataset=digits", "network=tiny_cnn"]).schedule
+    assert BatchSchedule.from_stages({0: 8, 1: 24, 4: 12}, **words, **_FACTS).config == config
+    # the learning rate stays unless told otherwise: the batch alone lowers the rate per sample, by 24 / 8
+    schedule = BatchSchedule.from_config(config, **_FACTS)
+    factors = words.get("learning_rate_decays", [words.get("learning_rate_decay", 1.0)])
+    assert schedule.at(100).learning_rate == pytest.approx(0.1 * factors[0])
+    assert schedule.twin().at(100).learning_rate == pytest.approx(0.1 * factors[0] * 8 / 24)
+
+
 def test_the_twin_has_the_same_rate_per_sample() -> None:
     schedule = adabatch_schedule()
     # 0.75 / 2 at each of two boundaries
