@@ -73,8 +73,7 @@ def _key_lines() -> Iterator[str]:
     width = max(map(len, KEYS))
     for name, key in KEYS.items():
         mark = f"({_MARKS[key.facts.changes]}) " if _MARKS[key.facts.changes] else ""
-        allowed = f" [{key.facts.allowed.text}]" if key.facts.allowed else ""
-        yield from _wrapped(f"  {name:{width}}  ", f"{mark}{key.facts.doc}{allowed}")
+        yield from _wrapped(f"  {name:{width}}  ", mark + "; ".join(key.texts()))
 
 
 def _wrapped(label: str, text: str) -> list[str]:

@@ -24,7 +24,7 @@ from omegaconf.errors import (
     ValidationError,
 )
 
-from adabatch.config.keys import KEYS, suggestion
+from adabatch.config.keys import KEYS, key_of_schema, suggestion
 from adabatch.config.plugin_words import BY_PATH, plugin_words
 from adabatch.config.quick import cut_down
 from adabatch.config.schema import GROUPS, TrainConfig
@@ -213,7 +213,7 @@ def _refused_value(error: OmegaConfBaseException, overrides: Sequence[str]) -> s
     if isinstance(error, ConfigAttributeError | ConfigKeyError):
         return unknown_key(key, _known_keys(error.object_type))
     value = next((given.split("=", 1)[1] for given in overrides if given.lstrip("+").split("=", 1)[0] == key), None)
-    known = KEYS.get(re.sub(r"\[\d+\]$", "", key))
+    known = key_of_schema(error.object_type, re.sub(r"\[\d+\]$", "", key))
     if value is not None and known is not None and isinstance(error, ValidationError):
         return f"{key} is {value}; it must be {allowed_text(known.declared, known.facts.allowed)}."
     reason = str(error.msg or error).splitlines()[0].rstrip(".")

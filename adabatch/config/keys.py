@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, get_type_hints
 
 from adabatch.config.schema import GROUPS, TrainConfig
@@ -23,12 +22,29 @@ class Key:
     Attributes:
         name: including its group, such as ``dataset.root``.
         default: ``MISSING`` if a value must be given.
+        by_kind: of a key that kinds of schedules document differently, what each of them says; else empty.
     """
 
     name: str
     declared: Any
     default: Any
     facts: KeyFacts
+    by_kind: Mapping[str, KeyFacts] = field(default_factory=dict)
+
+    def texts(self) -> Iterator[str]:
+        """Yield the documentation with the range in brackets: once, and for each kind of schedule that differs."""
+        kinds_by_text: dict[str, list[str]] = {}
+        for kind, facts in self.by_kind.items():
+            kinds_by_text.setdefault(_text_of(facts), []).append(kind)
+        own = _text_of(self.facts)
+        if own not in kinds_by_text:  # it is said of all kinds, or it is no key of schedules
+            yield own
+        for text, kinds in kinds_by_text.items():
+            yield f"{', '.join(kinds)}: {text}"
+
+
+def _text_of(facts: KeyFacts) -> str:
+    return facts.doc + (f" [{facts.allowed.text}]" if facts.allowed else "")
 
 
 def _keys_of(schema: type[KeyGroup]) -> Iterator[Key]:
@@ -41,17 +57,35 @@ def _keys_of(schema: type[KeyGroup]) -> Iterator[Key]:
             yield Key(schema.PREFIX + entry.name, types[entry.name], default, facts)
 
 
-def _all_keys() -> dict[str, Key]:
+def all_keys(kinds: Mapping[str, type[KeyGroup]] = SCHEDULE_KINDS) -> dict[str, Key]:
+    """Return every key by full name.
+
+    Args:
+        kinds: of schedules, by name.
+    """
     keys: dict[str, Key] = {}
+    by_kind: dict[str, dict[str, KeyFacts]] = {}
     for group, schema in {"": TrainConfig, **GROUPS}.items():
-        kinds = SCHEDULE_KINDS.values() if group == "schedule" else ()
-        for found in itertools.chain.from_iterable(map(_keys_of, (schema, *kinds))):
-            keys.setdefault(found.name, found)
+        keys |= {found.name: found for found in _keys_of(schema)}
+        for kind, schedule in kinds.items() if group == "schedule" else ():
+            for found in _keys_of(schedule):
+                keys.setdefault(found.name, found)
+                by_kind.setdefault(found.name, {})[kind] = found.facts
+    for name, facts in by_kind.items():
+        if len(set(map(_text_of, facts.values()))) > 1:
+            keys[name] = replace(keys[name], by_kind=facts)
     return keys
 
 
+def key_of_schema(schema: object, name: str) -> Key | None:
+    """Return a key as the schema declares it that a value was refused by; None if it is unknown there and elsewhere."""
+    if isinstance(schema, type) and issubclass(schema, KeyGroup):
+        return next((found for found in _keys_of(schema) if found.name == name), KEYS.get(name))
+    return KEYS.get(name)
+
+
 #: All keys by full name, including those of every kind of schedule.
-KEYS: dict[str, Key] = _all_keys()
+KEYS: dict[str, Key] = all_keys()
 
 
 def is_key(name: str) -> bool:

@@ -22,7 +22,7 @@ class CustomScheduleConfig(PluginGroup, ScheduleConfig):
 
     KIND: ClassVar[Kind] = Kind.SCHEDULE
 
-    kind: str = schedule_key("custom", doc="custom: your own schedule", allowed=one_of("custom"))
+    kind: str = schedule_key("custom", doc="your own schedule", allowed=one_of("custom"))
     name: str = schedule_key("", doc="a name for your own schedule", hash_rule=3)
     path: str | None = path_key(judged_by=JudgedBy.TRAJECTORY, shapes_micro_batch=False)
     args: dict[str, Any] = args_key(judged_by=JudgedBy.TRAJECTORY, shapes_micro_batch=False)

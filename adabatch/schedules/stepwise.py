@@ -39,9 +39,7 @@ class StepwiseScheduleConfig(ScheduleConfig):
     ``learning_rate_decays`` the factor on the learning rate at each boundary.
     """
 
-    kind: str = schedule_key(
-        "stepwise", doc="stepwise: changes at boundaries between epochs", allowed=one_of("stepwise")
-    )
+    kind: str = schedule_key("stepwise", doc="changes at boundaries between epochs", allowed=one_of("stepwise"))
     batch_growth: float = schedule_key(
         1.0, doc="factor on the batch size at each boundary; 1 for a fixed batch", allowed=POSITIVE
     )

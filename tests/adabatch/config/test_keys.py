@@ -13,8 +13,10 @@ import pytest
 
 from adabatch.config import TrainConfig, config_hash, differences, hashing, keys, matches_hash, to_dict
 from adabatch.config.compose import compose, option_names
-from adabatch.config.keys import KEYS, judged_by_equality
-from adabatch.fields import Changes, JudgedBy
+from adabatch.config.keys import KEYS, all_keys, judged_by_equality, key_of_schema
+from adabatch.fields import Changes, JudgedBy, between
+from adabatch.schedules import SCHEDULE_KINDS, ScheduleConfig
+from adabatch.schedules.base import schedule_key
 
 #: Another sound value than that of ``_config``, where adding one to a number, or turning a switch, does not give one.
 _OTHER_VALUES: dict[str, Any] = {
@@ -177,3 +179,33 @@ def test_a_number_beyond_all_floats_is_out_of_range() -> None:
 
 def test_defaults_of_the_schema_are_in_range() -> None:
     assert isinstance(compose(["dataset=digits", "network=tiny_cnn"]), TrainConfig)
+
+
+@dataclasses.dataclass
+class WaveConfig(ScheduleConfig):
+    """A kind of schedule with a key that a ramp has, too, and means something else by."""
+
+    power: float = schedule_key(0.5, doc="height of the wave", allowed=between(0, 1))
+    crests: int = schedule_key(3, doc="how many crests there are")
+
+
+def test_an_equally_named_key_is_documented_by_each_kind_of_schedule():
+    found = all_keys({**SCHEDULE_KINDS, "wave": WaveConfig})
+    assert list(found["schedule.power"].texts()) == [
+        "ramp: degree of shape=polynomial [a positive number]",
+        "wave: height of the wave [between 0 and 1]",
+    ]
+    # one of its own, and one of all kinds
+    assert list(found["schedule.crests"].texts()) == ["how many crests there are"]
+    assert list(found["schedule.batch_size"].texts()) == list(KEYS["schedule.batch_size"].texts())
+    assert key_of_schema(WaveConfig, "schedule.power").facts.allowed.text == "between 0 and 1"
+    assert key_of_schema(SCHEDULE_KINDS["ramp"], "schedule.power").facts.allowed.text == "a positive number"
+
+
+def test_help_says_what_each_kind_of_schedule_is():
+    assert list(KEYS["schedule.kind"].texts()) == [
+        "the kind of schedule; set by the option, not by hand",
+        "stepwise: changes at boundaries between epochs [one of stepwise]",
+        "ramp: changes with the samples seen [one of ramp]",
+        "custom: your own schedule [one of custom]",
+    ]
