@@ -248,8 +248,8 @@ def _lint_growth(config: TrainConfig, plan: _Plan) -> Iterator[_Found]:
                 "Expected with a cap; otherwise start smaller, or raise schedule.max_batch_size.",
             )
     settings = config.schedule
-    wants_growth = isinstance(settings, StepwiseScheduleConfig) and settings.wants_growth
-    if wants_growth and len(set(plan.batches)) == 1 and plan.batches[0] == settings.batch_size:
+    never_grows = len(set(plan.batches)) == 1 and plan.batches[0] == settings.batch_size
+    if isinstance(settings, StepwiseScheduleConfig) and settings.wants_growth and never_grows:
         yield _Found(
             "growth-never-happens",
             f"The batch never changes: no boundary falls before the last of {config.num_epochs} epochs.",

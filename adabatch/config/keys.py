@@ -65,9 +65,12 @@ def all_keys(kinds: Mapping[str, type[KeyGroup]] = SCHEDULE_KINDS) -> dict[str, 
     """
     keys: dict[str, Key] = {}
     by_kind: dict[str, dict[str, KeyFacts]] = {}
-    for group, schema in {"": TrainConfig, **GROUPS}.items():
+    schemas: dict[str, type[KeyGroup]] = {"": TrainConfig, **GROUPS}
+    for group, schema in schemas.items():
         keys |= {found.name: found for found in _keys_of(schema)}
-        for kind, schedule in kinds.items() if group == "schedule" else ():
+        if group != "schedule":
+            continue
+        for kind, schedule in kinds.items():
             for found in _keys_of(schedule):
                 keys.setdefault(found.name, found)
                 by_kind.setdefault(found.name, {})[kind] = found.facts
@@ -80,7 +83,8 @@ def all_keys(kinds: Mapping[str, type[KeyGroup]] = SCHEDULE_KINDS) -> dict[str, 
 def key_of_schema(schema: object, name: str) -> Key | None:
     """Return a key as the schema declares it that a value was refused by; None if it is unknown there and elsewhere."""
     if isinstance(schema, type) and issubclass(schema, KeyGroup):
-        return next((found for found in _keys_of(schema) if found.name == name), KEYS.get(name))
+        declared = _keys_of(schema)
+        return next((found for found in declared if found.name == name), KEYS.get(name))
     return KEYS.get(name)
 
 
