@@ -123,8 +123,7 @@ def init_he_fan_out(network: nn.Module) -> None:
     """Draw the convolutions' weights from He's normal distribution over the fan-out and zero their biases."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
-            # Ungrouped fan-out, k * k * out_channels, as the reference zoo computes it.
-            fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels
-            nn.init.normal_(module.weight, 0.0, (2.0 / fan_out) ** 0.5)
+            # torch's fan-out, k * k * out_channels also with groups, is that of the reference zoo.
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
