@@ -35,13 +35,13 @@ test-oldest: .venv-oldest/ready
 	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-oldest/constraints.txt -e '.[dashboard,dev]'
 	touch $@
 
-# The adapters with the real Lightning and Hugging Face trainers, in an environment of their own.
+# With the real Lightning, Transformers, timm and datasets, in an environment of their own.
 test-adapters: .venv-adapters/ready
-	.venv-adapters/bin/python -m pytest -m adapters
+	.venv-adapters/bin/python -m pytest -m adapters tests/adapters
 
 .venv-adapters/ready: setup.cfg constraints.txt
 	$(PYTHON) -m venv .venv-adapters
-	.venv-adapters/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,adapters]'
+	.venv-adapters/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,adapters,timm,datasets]'
 	touch $@
 
 check: .venv/ready

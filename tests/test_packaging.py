@@ -25,7 +25,7 @@ from launch.cli import main as launch_main
 #: Required, and imported by another package: pandas' ``to_markdown``.
 INDIRECT = {"tabulate"}
 #: Extras for users; ``dev`` is for those who change the code.
-EXTRAS = {"dashboard", "parquet", "adapters", "tensorboard", "safetensors", "timm", "all"}
+EXTRAS = {"dashboard", "parquet", "adapters", "tensorboard", "safetensors", "timm", "datasets", "all"}
 
 
 @pytest.fixture(scope="module")

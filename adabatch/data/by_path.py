@@ -1,4 +1,4 @@
-"""A data set of the user's own, by import path: ``dataset.path=my_data:load``."""
+"""A data set of the user's own, by import path, ``dataset.path=my_data:load``, or of Hugging Face's datasets."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from adabatch.data import files
 from adabatch.data.config import DatasetConfig
 from adabatch.data.division import divided, test_indices
 from adabatch.data.files import refuse_augmentation, verify_sizes
+from adabatch.data.hugging_face import is_hugging_face
 from adabatch.data.inputs import shape_keys
 from adabatch.data.labels import allowed_labels, require_labels
 from adabatch.data.loaded import LoadedSource, chosen
@@ -59,6 +60,8 @@ def _open_once(given: str) -> _Opened:
 
 def _opened(values: Mapping[str, Any]) -> _Opened:
     wanted = {"download": values["download"], **({"root": values["root"]} if values.get("root") is not None else {})}
+    if is_hugging_face(values["path"]):
+        wanted |= {key: values.get(key) for key in ("num_channels", "image_size")}
     return _open_once(json.dumps({"path": values["path"], "args": values["args"], "wanted": wanted}, sort_keys=True))
 
 
@@ -67,7 +70,10 @@ def read_sizes(values: Mapping[str, Any]) -> dict[str, Any]:
     opened = _opened(values)
     train = opened.train
     found = _facts(opened)
-    if "num_classes" not in values:
+    declared = train.num_classes
+    if declared is not None:
+        found["num_classes"] = declared
+    elif "num_classes" not in values:
         used = opened.labels(train).unique().tolist()
         if len(used) < 2 or used[-1] != len(used) - 1:
             missing = next(label for label in range(len(used) + 2) if label not in used)
@@ -92,6 +98,7 @@ def _facts(opened: _Opened) -> dict[str, Any]:
     digest = hashlib.blake2b(digest_size=8)
     for split in (opened.train, opened.test):
         digest.update(f"{split.num_samples}{first.dtype}{shape}".encode())
+        digest.update(split.classes_and_labels)
         for sample, label in split.probed.values():
             digest.update(label.to_bytes(8, "big") + sample.contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return {

@@ -100,7 +100,7 @@ def read_sizes(values: Mapping[str, Any]) -> dict[str, Any]:
         "num_test_samples": len(test.names),
         "num_classes": len(train.classes),
         "num_channels": values.get("num_channels", 1 if all_grey else 3),
-        "image_size": values.get("image_size", _common_size(sizes)),
+        "image_size": values.get("image_size", common_size(sizes)),
         "digest": digest_of(train, test),
     }
     check_channels(found["num_channels"])
@@ -187,7 +187,8 @@ def _read_headers(files: ImageFiles, places: Sequence[int]) -> tuple[list[tuple[
     return sizes, all_grey
 
 
-def _common_size(sizes: Sequence[tuple[int, int]]) -> int:
+def common_size(sizes: Sequence[tuple[int, int]]) -> int:
+    """Return the size of a set of images, from their widths and heights in pixels; see `read_sizes`."""
     width, height = sizes[0]
     if width == height and len(set(sizes)) == 1:
         return width

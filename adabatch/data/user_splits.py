@@ -16,6 +16,8 @@ from torch.utils.data import IterableDataset
 
 from adabatch.data.arrays import with_channels_last
 from adabatch.data.decoding import pixels_of
+from adabatch.data.hugging_face import is_hugging_face, open_hugging_face
+from adabatch.data.hugging_face_split import HuggingFaceSplit
 from adabatch.data.labels import allowed_labels
 from adabatch.data.loaded import seeded
 from adabatch.data.tensors import as_tensor
@@ -68,6 +70,18 @@ class UserSplit:
         return self.probed[0][0]
 
     @property
+    def num_classes(self) -> int | None:
+        """The number of classes that the data set itself declares; None if it declares none."""
+        return self.dataset.num_classes if isinstance(self.dataset, HuggingFaceSplit) else None
+
+    @property
+    def classes_and_labels(self) -> bytes:
+        """The names of classes and all labels, for the digest; empty where they cannot be had without reading."""
+        if not isinstance(self.dataset, HuggingFaceSplit):
+            return b""
+        return "\n".join([*self.dataset.class_names, *map(str, self.dataset.targets)]).encode()
+
+    @property
     def num_bytes(self) -> int:
         """What all samples would take in memory."""
         return self.num_samples * self.first.numel() * self.first.element_size()
@@ -97,7 +111,7 @@ class UserSplit:
 
 
 def open_splits(path: str, args: Mapping[str, Any], wanted: Mapping[str, Any]) -> tuple[UserSplit, UserSplit]:
-    """Return the training and the test samples of the data set at ``MODULE:NAME``.
+    """Return the training and the test samples of the data set at ``MODULE:NAME``, or ``hf:NAME_OR_FOLDER``.
 
     Args:
         args: the user's arguments.
@@ -107,6 +121,9 @@ def open_splits(path: str, args: Mapping[str, Any], wanted: Mapping[str, Any]) -
         ConfigError: if there is no such data set, or it cannot be called like this.
         OwnCodeError: if the user's code raises.
     """
+    if is_hugging_face(path):
+        train, test = open_hugging_face(path, args, wanted)
+        return UserSplit(train, f"{path}, training set"), UserSplit(test, f"{path}, test set")
     made = load(Kind.DATASET, path, TorchDataset)
     splits = _make(made, path, args, wanted)
     for name, split in zip(("training", "test"), splits, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -44,7 +45,7 @@ class PluginGroup(KeyGroup):
             require_path(self.KIND, name, self.path)
             require(not self.args, f"{self.KIND}.args", self.args, f"left out unless {key} is given")
         elif not name or name in self.own_names():
-            setattr(self, name_key, self.path.replace(":", "."))
+            setattr(self, name_key, ".".join(re.findall(r"[\w.-]+", self.path)))
         super().__post_init__()
 
     @classmethod

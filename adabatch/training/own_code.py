@@ -25,8 +25,8 @@ from adabatch.training.engine import build_network_of
 from adabatch.training.optimizers import build_optimizer
 from adabatch.training.own_metrics import OwnMetrics, metric_codes
 
-#: Paths that begin with these name a model of a package, not a module's attribute.
-_PREFIXES = {Kind.NETWORK: ("timm", "torchvision")}
+#: Paths that begin with these name a model or a data set of a package, not a module's attribute; and the package.
+_PREFIXES = {Kind.NETWORK: {"timm": "timm", "torchvision": "torchvision"}, Kind.DATASET: {"hf": "datasets"}}
 _BASES: dict[Kind, type] = {
     Kind.NETWORK: nn.Module,
     Kind.DATASET: torch.utils.data.Dataset,
@@ -72,9 +72,9 @@ def _groups(config: TrainConfig) -> dict[Kind, PluginGroup]:
 
 def _checked(kind: Kind, group: PluginGroup) -> OwnCode:
     path = str(group.path)
-    prefix = path.partition(":")[0]
-    if prefix in _PREFIXES.get(kind, ()):
-        return OwnCode(installed_version(prefix), {})
+    package = _PREFIXES.get(kind, {}).get(path.partition(":")[0])
+    if package is not None:
+        return OwnCode(installed_version(package), {})
     plugin = load(kind, path, _BASES.get(kind))
     check_arguments(plugin, kind, group.args, _passed(kind, plugin))
     return own_code(plugin)

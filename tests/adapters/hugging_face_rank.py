@@ -38,7 +38,9 @@ def main() -> None:
     network = Linear()
     trainer = GrowingTrainer(network, arguments, train_dataset=samples, batch_schedule=make_schedule())
     trainer.train()
-    torch.save({"seen": network.seen, "weights": network.weights.detach()}, f"{folder}/rank{arguments.process_index}.pt")
+    torch.save(
+        {"seen": network.seen, "weights": network.weights.detach()}, f"{folder}/rank{arguments.process_index}.pt"
+    )
 
 
 if __name__ == "__main__":

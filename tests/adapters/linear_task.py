@@ -17,7 +17,7 @@ def make_schedule() -> BatchSchedule:
     return BatchSchedule("adabatch", num_train_samples=NUM_SAMPLES, num_epochs=3, learning_rate=0.1, **arguments)
 
 
-def loss_of(weights: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+def loss_of(weights: torch.Tensor, indices: torch.Tensor | list[int]) -> torch.Tensor:
     return ((INPUTS[indices] @ weights - TARGETS[indices]) ** 2).mean()
 
 
