@@ -59,7 +59,7 @@ class UserSplit:
 
         Raises:
             OwnCodeError: if the user's code raises.
-        DataError: if it returns something else.
+            DataError: if it returns something else.
         """
         with seeded(seed):
             return fetch(self.dataset, index, self.place)
@@ -157,7 +157,7 @@ def fetch(dataset: TorchDataset[Any], index: int, place: str) -> tuple[torch.Ten
 
     Raises:
         OwnCodeError: if the user's code raises.
-        DataError: if it returns something else.
+            DataError: if it returns something else.
     """
     where = f"{place}: item {index}"
     with translated(where):
