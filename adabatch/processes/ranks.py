@@ -49,7 +49,7 @@ class Ranks:
         return tensor.clone()
 
     def gather(self, tensor: torch.Tensor) -> list[torch.Tensor]:
-        """Return the ranks' CPU tensors of equal shape, by rank."""
+        """Return the ranks' tensors of equal shape and device, by rank."""
         return [tensor]
 
     def broadcast_buffers(self, module: torch.nn.Module) -> None:

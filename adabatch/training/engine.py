@@ -187,6 +187,11 @@ class Engine:
         images = torch.zeros((count, *sample_shape), device=self.device, dtype=self._input_dtype)
         return images, torch.zeros(count, device=self.device, dtype=torch.int64)
 
+    def no_outputs(self, num_classes: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return logits (0, num_classes) and labels (0,), for a rank that has no samples in a micro-batch."""
+        logits = torch.empty((0, num_classes), device=self.device, dtype=self.dtype)
+        return logits, torch.empty(0, device=self.device, dtype=torch.int64)
+
     def update(self) -> None:
         """Make one optimizer step with the accumulated gradients, then reset them."""
         if self.graphs is not None:

@@ -40,27 +40,41 @@ def evaluate(
     Args:
         correct: uint8 of shape (num_samples,) on the device, zeros; set to 1 for every sample classified correctly, on
             this rank's share.
-        own: metrics of the user's, which are shown every batch.
+        own: metrics of the user's, which are shown every batch of every rank, in the order of the source.
         micro_batch_size: samples in one forward of the training.
     """
     ranks.broadcast_buffers(engine.network)
     sums = MetricSums(engine.device, num_classes)
     fills_up = micro_batch_size is not None and searches_kernels(engine.device)
     size = micro_batch_size if micro_batch_size and fills_up else _TEST_MICRO_BATCH_SIZE
-    batches = torch.arange(source.num_samples).split(size)[ranks.rank :: ranks.world_size]
+    rounds = _rounds(source.num_samples, size, ranks.world_size)
+    batches = [by_rank[ranks.rank] for by_rank in rounds if ranks.rank < len(by_rank)]
     asked = [_filled_up(batch, size) for batch in batches] if fills_up else batches
+    sizes = [list(map(len, by_rank)) for by_rank in rounds]
     engine.network.eval()
     with torch.inference_mode():
-        for indices, (images, labels) in zip(batches, source.iterate(0, 0, asked), strict=True):
-            loss, logits = engine.infer(images, labels, len(indices))
-            labels = labels[: len(indices)]
+        for number, (images, labels) in enumerate(source.iterate(0, 0, asked)):
+            count = len(batches[number])
+            loss, logits = engine.infer(images, labels, count)
+            labels = labels[:count]
             sums.add(loss, logits, labels)
             if own is not None:
-                own.update(logits, labels)
+                own.update(logits, labels, sizes[number])
             if correct is not None:
-                correct[indices.to(correct.device)] = (logits.argmax(1) == labels).to(torch.uint8)
+                correct[batches[number].to(correct.device)] = (logits.argmax(1) == labels).to(torch.uint8)
+        if own is not None and len(batches) < len(rounds):
+            own.update(*engine.no_outputs(num_classes), sizes[-1])
     engine.network.train()
     return sums.mean(ranks)
+
+
+def _rounds(num_samples: int, size: int, world_size: int) -> list[tuple[torch.Tensor, ...]]:
+    """Return the samples of each micro-batch, by rank, of what the ranks compute at the same time.
+
+    In the last round, the last ranks may have none.
+    """
+    batches = torch.arange(num_samples).split(size)
+    return [batches[start : start + world_size] for start in range(0, len(batches), world_size)]
 
 
 def _filled_up(indices: torch.Tensor, size: int) -> torch.Tensor:

@@ -71,7 +71,7 @@ class TrainingLoop:
         self.progress = Progress()
         self.ledger = SampleLedger(dataset.train.num_samples)
         self.rows: list[EpochRow] = []
-        self._own = OwnMetrics(config, engine.device)
+        self._own = OwnMetrics(config, engine.device, ranks)
         self._dataset = dataset
         self._engine = engine
         self._ranks = ranks

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -13,6 +13,7 @@ from adabatch.errors import ConfigError
 from adabatch.plugins import OwnCode, import_object, own_code
 from adabatch.plugins.arguments import call_by_key
 from adabatch.plugins.loading import translated
+from adabatch.processes.ranks import Ranks
 from adabatch.rundir.columns import COLUMNS
 
 
@@ -43,8 +44,6 @@ def _plugin(config: TrainConfig, name: str, path: object) -> type[Metric]:
     key = f"metrics.{name}"
     if not name.isidentifier() or name in COLUMNS:
         raise ConfigError(f"{key} is given; a metric's name must consist of letters, digits and _, and be no column.")
-    if config.hardware.world_size > 1:
-        raise ConfigError(f"{key} is {path}; it must be left out where a run has several ranks.")
     found = import_object(str(path), key)
     if not (isinstance(found, type) and issubclass(found, Metric)):
         raise ConfigError(f"{key} is {path}; it must be a class with the methods update, compute and reset.")
@@ -54,26 +53,41 @@ def _plugin(config: TrainConfig, name: str, path: object) -> type[Metric]:
 class OwnMetrics:
     """The user's metrics of a run.
 
+    The main rank has them, and shows them the whole test set; the other ranks hand over what they computed.
+
     Attributes:
-        values: by name, one number an epoch; the further columns of ``epochs.csv``.
+        values: on the main rank, by name, one number an epoch; the further columns of ``epochs.csv``.
     """
 
-    def __init__(self, config: TrainConfig, device: torch.device) -> None:
+    def __init__(self, config: TrainConfig, device: torch.device, ranks: Ranks | None = None) -> None:
+        self._ranks = ranks or Ranks()
+        self._are_wanted = bool(config.metrics)
         wanted = {"num_classes": config.dataset.num_classes}
         self._metrics = {
             name: call_by_key(_plugin(config, name, path), f"metrics.{name}", wanted)
-            for name, path in config.metrics.items()
+            for name, path in (config.metrics.items() if self._ranks.is_main else ())
         }
         for metric in self._metrics.values():
             if isinstance(metric, torch.nn.Module):
+                _keep_to_this_rank(metric)
                 metric.to(device)
         self.values: dict[str, list[float]] = {name: [] for name in self._metrics}
 
-    def update(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
-        """Show one batch of the test set to every metric."""
+    def update(self, logits: torch.Tensor, labels: torch.Tensor, sizes: Sequence[int]) -> None:
+        """Show every metric consecutive batches of the test set, of which each rank computed one; all ranks call this.
+
+        Args:
+            logits: (n, num_classes), this rank's.
+            labels: (n,), this rank's.
+            sizes: n by rank; the last ranks may have no batch any more, and are left out.
+        """
+        if not self._are_wanted:
+            return
+        batches = _gathered(self._ranks, logits, labels, sizes)
         for name, metric in self._metrics.items():
             with translated(f"metrics.{name}, whose update"):
-                metric.update(logits, labels)
+                for batch in batches:
+                    metric.update(*batch)
 
     def close_epoch(self) -> None:
         """Append each metric's value to ``values``, and reset it.
@@ -94,3 +108,22 @@ class OwnMetrics:
     def load(self, values: Mapping[str, list[float]], num_epochs: int) -> None:
         """Restore the values of the epochs before a resume; what a checkpoint lacks is unknown."""
         self.values = {name: list(values.get(name, [math.nan] * num_epochs)) for name in self._metrics}
+
+
+def _keep_to_this_rank(metric: torch.nn.Module) -> None:
+    """Make metrics of torchmetrics, and those inside of them, not wait in ``compute`` for ranks that have none."""
+    for module in metric.modules():
+        if hasattr(module, "sync_on_compute"):
+            module.sync_on_compute = False
+
+
+def _gathered(
+    ranks: Ranks, logits: torch.Tensor, labels: torch.Tensor, sizes: Sequence[int]
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Return the ranks' logits and labels, by rank."""
+    if ranks.world_size == 1:
+        return [(logits, labels)]
+    missing = max(sizes) - len(labels)  # collectives take equal shapes
+    all_logits = ranks.gather(torch.nn.functional.pad(logits, (0, 0, 0, missing)).contiguous())
+    all_labels = ranks.gather(torch.nn.functional.pad(labels, (0, missing)).contiguous())
+    return [(all_logits[rank][:size], all_labels[rank][:size]) for rank, size in enumerate(sizes)]
