@@ -27,7 +27,6 @@ from tests.support import wait_until
 
 pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
 
-OWN_WORK = Path(__file__).parent.parent / "own_work"
 QUICK = ("cluster=slurm", "cluster.timeout_min=30", "cluster.cpus_per_task=1")
 NEVER_ENDING = ("num_epochs=100000", "schedule.every_epochs=100000")
 
@@ -400,19 +399,3 @@ def test_a_forecast_is_measured_on_a_node(cluster, launch, monkeypatch, tmp_path
     meta = json.loads((Path(runs[0]["run_dir"]) / "meta.json").read_text())
     assert meta["launch"]["forecast"]["train_seconds"] > 0
     assert isinstance(load_config(Path(runs[0]["run_dir"]) / "config.yaml").max_micro_batch_size, int)
-
-
-def test_jobs_import_the_code_of_their_submission_whatever_is_edited_later(cluster, launch, tmp_path):
-    place = tmp_path / "mine"
-    shutil.copytree(OWN_WORK, place)
-    process = launch.process("submit", "sweep=one", "sweep.name=own", *QUICK, "network=my_nets:Net", cwd=place)
-    out, err = process.communicate(timeout=240)
-    assert process.returncode == 0, out + err
-    (place / "my_nets.py").write_text("raise SystemExit('the edited file was imported')\n")
-    run = wait_for_state(launch, "own", "done", "failed")
-    assert run["state"] == "done", run
-    meta = json.loads((Path(run["run_dir"]) / "meta.json").read_text())
-    frozen = launch.runs_dir / "own" / ".launch" / "code"
-    (copy,) = frozen.iterdir()
-    assert [path.name for path in copy.iterdir()] == ["my_nets.py"]
-    assert meta["network_code"].startswith("sha256:")
