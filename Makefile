@@ -17,9 +17,10 @@ demo: .venv/ready
 	$(PY) -m analysis tables runs/demo
 	$(PY) -m analysis report runs/demo -o runs/demo/report.html
 
-# Everything but the soaks; two processes, because a test trains with one thread.
+# Everything but the soaks. A test trains with one thread; one process more than two cores need, because the tests with
+# SLURM and with a browser mostly wait.
 test: .venv/ready
-	$(PY) -m pytest -n 2 --dist loadgroup -m "not soak and not adapters"
+	$(PY) -m pytest -n 3 --dist loadgroup -m "not soak and not adapters"
 
 # What needs neither processes nor training (config, schedules, plan, lint, tables, ...): a minute and a half on two free cores.
 test-fast: .venv/ready
@@ -27,7 +28,7 @@ test-fast: .venv/ready
 
 # Like test, with the oldest versions that setup.cfg allows, torch 2.6 among them, in an environment of their own.
 test-oldest: .venv-oldest/ready
-	.venv-oldest/bin/python -m pytest -n 2 --dist loadgroup -m "not soak and not adapters"
+	.venv-oldest/bin/python -m pytest -n 3 --dist loadgroup -m "not soak and not adapters"
 
 .venv-oldest/ready: setup.cfg
 	$(PYTHON) -m venv .venv-oldest

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from PIL import Image
 import analysis
 from adabatch.files import SOURCE_DIR
 from tests.snippets import run_snippets
+from tests.warm_python import warm_folder
 
 pytestmark = pytest.mark.slow
 
@@ -36,7 +36,7 @@ def write_pets(folder: Path) -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_works_as_it_is_written(page: str, tmp_path: Path) -> None:
     write_pets(tmp_path)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": f"{warm_folder()}:{os.environ['PATH']}"}
     commands = 0
     for language, text in _BLOCK.findall((SOURCE_DIR / "docs" / f"{page}.md").read_text(encoding="utf-8")):
         name = _FILE_NAME.match(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,12 +13,14 @@ import analysis
 from adabatch.config import load_config
 from analysis.tables import make_tables
 from tests.launch.support import Launch, launching
+from tests.warm_python import warm_python
 
 LOCAL = "cluster=local"
 
 
 @pytest.fixture
-def launch(tmp_path: Path) -> Iterator[Launch]:
+def launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Launch]:
+    monkeypatch.setattr(sys, "executable", warm_python())
     with launching(tmp_path) as calls:
         yield calls
 

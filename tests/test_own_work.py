@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import analysis
 from adabatch.rundir.files import RunDir
 from adabatch.tools.verify_resume import main as verify_resume
 from tests.adabatch.support import assert_equal_bits, read_rows
+from tests.warm_python import warm_python
 
 pytestmark = pytest.mark.slow
 
@@ -40,7 +40,19 @@ arms:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A user's working folder."""
-    place = tmp_path / "mine"
+    return make_folder(tmp_path / "mine")
+
+
+@pytest.fixture(scope="module")
+def trained_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working folder in which the sweep was submitted and has ended; tests leave it as it is."""
+    place = make_folder(tmp_path_factory.mktemp("trained") / "mine")
+    submitted = call(place, "launch", "submit", "sweep=mine", "cluster=local", "--config-dir", "conf")
+    assert submitted.returncode == 0, submitted.stdout + submitted.stderr
+    return place
+
+
+def make_folder(place: Path) -> Path:
     shutil.copytree(OWN_WORK, place)
     (place / "conf" / "sweep").mkdir(parents=True)
     (place / "conf" / "sweep" / "mine.yaml").write_text(SWEEP)
@@ -50,7 +62,7 @@ def folder(tmp_path: Path) -> Path:
 def call(folder: Path, module: str, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run ``python -m MODULE WORDS`` in a folder as a user would."""
     return subprocess.run(
-        [sys.executable, "-m", module, *words],
+        [warm_python(), "-m", module, *words],
         cwd=folder,
         env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
         capture_output=True,
@@ -111,6 +123,26 @@ def test_a_metric_of_ones_own_is_a_column(folder: Path) -> None:
     meta = meta_of(folder / "run")
     assert meta["own_code"].keys() == {"network", "dataset", "metrics.recall"}
     assert meta["dataset_code"] == meta["own_code"]["dataset"]["identity"]
+
+
+def test_five_kinds_of_ones_own_train_on_two_ranks_as_on_one(folder: Path) -> None:
+    words = [
+        "dataset=my_data:Stripes", "network=my_nets:Net", "optimizer=my_optimizers:Lion",
+        "schedule=my_schedules:Doubling", "schedule.batch_size=14", "schedule.args.every=1",
+        "optimizer.learning_rate=0.01", "hardware.precision=fp64", "metrics.recall=my_metrics:Recall",
+    ]  # fmt: skip
+    for ranks in (1, 2):
+        answer = train(folder, *words, f"hardware.num_devices={ranks}", f"run_dir={ranks}")
+        assert answer.returncode == 0, answer.stderr
+    alone, spread = (read_rows(RunDir(folder / name)) for name in ("1", "2"))
+    # 240 samples in updates of 14, of 28 and of 56: 17 and one of 2, 8 and one of 16, 4 and one of 16.
+    assert [(row["world_size"], row["updates"]) for row in spread] == [("2", "18"), ("2", "27"), ("2", "32")]
+    for one, other in zip(alone, spread, strict=True):
+        for column in ("batch_size", "updates", "learning_rate", "test_accuracy", "recall"):
+            assert one[column] == other[column]
+        assert float(one["train_loss"]) == pytest.approx(float(other["train_loss"]), rel=1e-9)
+    assert meta_of(folder / "1")["own_code"] == meta_of(folder / "2")["own_code"]
+    assert len(meta_of(folder / "2")["own_code"]) == 5
 
 
 def test_a_yaml_of_ones_own_names_it_too(folder: Path) -> None:
@@ -318,11 +350,11 @@ def test_a_run_goes_on_with_an_edited_tracker(folder: Path) -> None:
     ]  # fmt: skip
 
 
-def test_a_sweep_trains_what_was_submitted_and_tables_compare_it(folder: Path) -> None:
+@pytest.mark.xdist_group("own sweep")
+def test_a_sweep_trains_what_was_submitted_and_tables_compare_it(trained_folder: Path) -> None:
+    folder = trained_folder
     plan = call(folder, "launch", "plan", "sweep=mine", "--config-dir", "conf")
     assert plan.returncode == 0, plan.stderr
-    submitted = call(folder, "launch", "submit", "sweep=mine", "cluster=local", "--config-dir", "conf")
-    assert submitted.returncode == 0, submitted.stdout + submitted.stderr
     (frozen,) = (folder / "runs" / "mine" / ".launch" / "code").iterdir()
     assert sorted(path.name for path in frozen.iterdir()) == ["my_nets.py", "my_schedules.py", "my_tracker.py"]
     tables = call(folder, "analysis", "tables", "runs/mine", "--format", "json")
@@ -358,9 +390,10 @@ def test_runs_with_other_code_are_not_compared(folder: Path) -> None:
     assert "network_code" in [row["key"] for row in json.loads(tables.stdout)["refused"]]
 
 
-def test_analysis_imports_no_code_of_the_users(folder: Path) -> None:
-    submitted = call(folder, "launch", "submit", "sweep=mine", "cluster=local", "--config-dir", "conf")
-    assert submitted.returncode == 0, submitted.stdout + submitted.stderr
+@pytest.mark.xdist_group("own sweep")
+def test_analysis_imports_no_code_of_the_users(trained_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    shutil.copytree(trained_folder, folder)
     for name in ("my_nets.py", "my_schedules.py", "my_tracker.py"):
         (folder / name).write_text("raise SystemExit('imported')\n")
     for words in (["analysis", "tables", "runs/mine"], ["launch", "status", "runs/mine"]):
