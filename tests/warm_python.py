@@ -100,7 +100,8 @@ def _serve(path: str) -> dict[str, Any]:
     while True:
         while running and os.waitpid(-1, os.WNOHANG)[0]:
             running -= 1
-        ready, _, _ = select.select([listener, 0], [], [])
+        sources: list[Any] = [listener, 0]
+        ready, _, _ = select.select(sources, [], [])
         if 0 in ready:
             os._exit(0)
         connection, _ = listener.accept()
@@ -126,7 +127,8 @@ def _start(connection: socket.socket) -> dict[str, Any]:
     for stream in (*streams, 0, 1, 2):
         os.close(stream)
     ended = os.pidfd_open(command)
-    ready, _, _ = select.select([ended, connection], [], [])
+    sources: list[Any] = [ended, connection]
+    ready, _, _ = select.select(sources, [], [])
     if ended not in ready:  # the client was killed
         os.kill(command, signal.SIGKILL)
     status = os.waitstatus_to_exitcode(os.waitpid(command, 0)[1])

@@ -114,7 +114,7 @@ def _keep_to_this_rank(metric: torch.nn.Module) -> None:
     """Make metrics of torchmetrics, and those inside of them, not wait in ``compute`` for ranks that have none."""
     for module in metric.modules():
         if hasattr(module, "sync_on_compute"):
-            module.sync_on_compute = False
+            module.sync_on_compute = False  # type: ignore[assignment]  # a bool there
 
 
 def _gathered(
