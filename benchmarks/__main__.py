@@ -13,7 +13,7 @@ from typing import Any
 
 from adabatch.errors import EXIT_DONE, EXIT_FAILED
 from adabatch.terminal import print_renderable
-from benchmarks import coverage, dashboard, jpeg_loading, loading, packing, small_costs, training_speed
+from benchmarks import coverage, dashboard, gpu_speed, jpeg_loading, loading, packing, small_costs, training_speed
 from benchmarks.machine import OthersLoad, machine_facts, wait_until_quiet
 from benchmarks.measure import BenchmarkFailed
 from benchmarks.tables import Table
@@ -27,10 +27,14 @@ BENCHMARKS: dict[str, ModuleType] = {
     "packing": packing,
     "dashboard": dashboard,
     "coverage": coverage,
+    "gpu_speed": gpu_speed,
 }
+#: Measured only where they are named: they need what most machines lack.
+_BY_NAME_ALONE = ("gpu_speed",)
+_DEFAULT = f"all but {', '.join(_BY_NAME_ALONE)}"
 _FACTS = (
     ("Command", "command"), ("Started", "started_at"), ("Processor", "cpu_model"), ("Cores", "num_cores"),
-    ("Memory, GiB", "memory_gib"), ("GPUs", "gpu_models"), ("System", "system"), ("Python", "python"),
+    ("Memory, GiB", "memory_gib"), ("GPUs and drivers", "gpu_models"), ("System", "system"), ("Python", "python"),
     ("torch", "torch"), ("torchvision", "torchvision"), ("adabatch", "adabatch_version"), ("git", "git_sha"),
     ("with uncommitted changes", "git_dirty"), ("Load average before", "load_average"),
 )  # fmt: skip
@@ -61,7 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=_DESCRIPTION)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of {', '.join(BENCHMARKS)}; default: all")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"some of {', '.join(BENCHMARKS)}; default: {_DEFAULT}"
+    )
     parser.add_argument("--quick", action="store_true", help="small cases, only to see that everything works")
     parser.add_argument(
         "--repetitions", type=int, default=5, metavar="N", help="rounds; every arm has its turn in each round"
@@ -92,7 +98,7 @@ _DESCRIPTION = (
 
 def _measure(options: argparse.Namespace, given: Sequence[str]) -> dict[str, Any]:
     results: dict[str, Any] = {"machine": machine_facts(given), "benchmarks": {}, "failures": {}}
-    for name in options.names or BENCHMARKS:
+    for name in options.names or [name for name in BENCHMARKS if name not in _BY_NAME_ALONE]:
         wait_until_quiet(0.0 if options.quick else options.wait)
         print(f"{name} ...", file=sys.stderr)
         others = OthersLoad()

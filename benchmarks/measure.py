@@ -87,6 +87,8 @@ def paired_ratios(numerators: Sequence[float], denominators: Sequence[float]) ->
 
 
 def spread_text(values: Sequence[float], format_spec: str = ".2f", factor: float = 1.0) -> str:
-    """Return ``median (smallest-largest)`` of the values times a factor."""
+    """Return ``median (smallest-largest)`` of the values times a factor; a dash if there are none."""
+    if not values:
+        return "-"
     median, low, high = (format(factor * f(values), format_spec) for f in (statistics.median, min, max))
     return median if len(values) == 1 else f"{median} ({low}-{high})"

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ from adabatch.rundir.files import RunDir
 from adabatch.rundir.provenance import cpu_model
 from adabatch.schedules.batching import split_update
 from adabatch.trackers import Tracker
+from adabatch.training.cuda_graphs import NotRecordable, make_recorder, why_no_graphs
 from adabatch.training.device import make_device
 from adabatch.training.engine import DTYPES, Engine
 from adabatch.training.loop import TrainingLoop
@@ -47,15 +49,26 @@ class OurTrainer:
         self._config = config
         self._device = device
         self._dataset = dataset
-        self._engine = Engine(config, device)
+        self._refusal = why_no_graphs(config, device, world_size=1)
+        self._engine = Engine(config, device, recorder=make_recorder(device) if self._refusal is None else None)
         cap = config.max_micro_batch_size
         self.micro_batch_size = split_update(config.schedule.batch_size, 1, cap).micro_batch_size
         self._warm_up()
 
     def _warm_up(self) -> None:
         indices = torch.arange(self.micro_batch_size)
-        for micro_images, labels in self._dataset.train.iterate(1, 0, [indices, indices]):
-            self._engine.warm_up(micro_images, labels)
+        try:
+            for micro_images, labels in self._dataset.train.iterate(1, 0, [indices, indices]):
+                self._engine.warm_up(micro_images, labels)
+        except NotRecordable as error:
+            self._refusal = str(error)
+            self._engine.stop_recording(self._refusal)
+
+    @property
+    def no_graphs(self) -> str | None:
+        """Why nothing is replayed as CUDA graphs; None if it is, empty if that is not wanted or there is no GPU."""
+        is_given_up = self._refusal is None and self._engine.graphs is None
+        return "recording failed" if is_given_up else self._refusal
 
     def train(self) -> tuple[float, dict[str, Any]]:
         """Train for the config's epochs, with everything that belongs to a run.
@@ -63,19 +76,38 @@ class OurTrainer:
         Returns:
             The seconds without growth (paid for in the warm-up), test and saving; and the run's summary.
         """
+        with self._loop() as loop:
+            started = time.perf_counter()
+            loop.train()
+            summary = loop.summary()
+            seconds = time.perf_counter() - started
+        return seconds - sum(summary[f"{span}_seconds"] for span in ("growth", "test", "save")), summary
+
+    def train_epoch(self) -> tuple[float, float]:
+        """Make the updates of one epoch, and neither test nor save, for which a compiled network would compile again.
+
+        Returns:
+            The seconds without growth, and those of growth, such as recording.
+        """
+        with self._loop() as loop:
+            started = time.perf_counter()
+            loop.train_epoch()
+            growth: float = loop.seconds()["growth"]
+            seconds = time.perf_counter() - started
+        return seconds - growth, growth
+
+    @contextmanager
+    def _loop(self) -> Iterator[TrainingLoop]:
         with tempfile.TemporaryDirectory() as folder:
             run_dir = RunDir(folder)
             reporter = MainReporter(run_dir, self._config.num_epochs, Tracker())
             stopwatch = Stopwatch(use_device_events=self._device.type == "cuda")
-            trainer = TrainingLoop(
-                self._config, self._dataset, self._engine, Ranks(), run_dir, reporter, StopRequest(), stopwatch
-            )
-            started = time.perf_counter()
-            trainer.train()
-            summary = trainer.summary()
-            seconds = time.perf_counter() - started
-            reporter.close()
-        return seconds - sum(summary[f"{span}_seconds"] for span in ("growth", "test", "save")), summary
+            try:
+                yield TrainingLoop(
+                    self._config, self._dataset, self._engine, Ranks(), run_dir, reporter, StopRequest(), stopwatch
+                )
+            finally:
+                reporter.close()
 
 
 def resident_images(config: TrainConfig, device: torch.device, pixels: torch.Tensor, labels: torch.Tensor) -> Dataset:

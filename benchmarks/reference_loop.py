@@ -87,6 +87,9 @@ class ReferenceLoop:
         accumulation_steps: batches per optimizer step.
         num_workers: processes that make the samples.
         device: where to compute.
+
+    Attributes:
+        data: what the images show.
     """
 
     def __init__(
@@ -98,6 +101,7 @@ class ReferenceLoop:
         num_workers: int,
         device: torch.device,
     ) -> None:
+        self.data = images.name
         self._network = network
         self._device = device
         self._accumulation_steps = accumulation_steps
@@ -160,8 +164,8 @@ class ReferenceLoop:
         return time.perf_counter()
 
 
-def _build(order: dict[str, Any]) -> Callable[[], Measured]:
-    case = Case(**order["case"])
+def build_loop(case: Case) -> ReferenceLoop:
+    """Set this process up as a user would, and return the loop of a case, warmed up."""
     torch.set_num_threads(available_cores())
     images = load_images(case.num_samples, case.fashion_mnist)
     device = torch.device(case.device)
@@ -173,8 +177,13 @@ def _build(order: dict[str, Any]) -> Callable[[], Measured]:
         return ReferenceLoop(network, images, case.batch_size, 1, case.num_workers, device)
 
     loop(images.first(_WARM_UP_BATCHES * case.batch_size)).train_epoch()
-    measured = loop(images)
-    return lambda: {**asdict(measured.train_epoch()), "data": images.name}
+    return loop(images)
+
+
+def _build(order: dict[str, Any]) -> Callable[[], Measured]:
+    case = Case(**order["case"])
+    measured = build_loop(case)
+    return lambda: {**asdict(measured.train_epoch()), "data": measured.data}
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 from adabatch.config import TrainConfig
 from adabatch.config.compose import compose
@@ -24,8 +25,12 @@ class Case:
     fashion_mnist: bool = True
 
 
-def train_config(case: Case, precision: str) -> TrainConfig:
-    """Return the config of our trainer's run: one epoch, with the cap on the micro-batch that was asked for."""
+def train_config(case: Case, precision: str, more: Sequence[str] = ()) -> TrainConfig:
+    """Return the config of our trainer's run: one epoch, with the cap on the micro-batch that was asked for.
+
+    Args:
+        more: overrides, which win over those of the case.
+    """
     return compose(
         [
             f"network={case.network}",
@@ -46,5 +51,6 @@ def train_config(case: Case, precision: str) -> TrainConfig:
             f"hardware.precision={precision}",
             f"hardware.compile={'auto' if case.device == 'cuda' else 'false'}",
             f"max_micro_batch_size={case.max_micro_batch_size}",
+            *more,
         ]
     )

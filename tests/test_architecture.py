@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "tests.adapters": {"adabatch", "tests"},
     "tests.launch": {"adabatch", "launch", "tests", "tests.adabatch", "tests.slurm"},
     "tests.analysis": {"adabatch", "analysis", "benchmarks", "tests", "tests.adabatch"},  # simulated sweeps
-    "tests.benchmarks": {"adabatch", "launch", "analysis", "benchmarks", "tests"},
+    "tests.benchmarks": {"adabatch", "launch", "analysis", "benchmarks", "tests", "tests.adabatch"},  # recorders
     "tests.slurm": {"tests"},
     "tests": {"adabatch", "launch", "analysis", "tests.adabatch", "tests.launch"},
 }

@@ -60,7 +60,12 @@ def test_children_are_not_others():
 
 
 @pytest.mark.parametrize(
-    ("module", "unwanted"), [("reference_loop", "adabatch.training.worker"), ("__main__", "torch")]
+    ("module", "unwanted"),
+    [
+        ("reference_loop", "adabatch.training.worker"),
+        ("gpu_reference", "adabatch.training.worker"),
+        ("__main__", "torch"),
+    ],
 )
 @pytest.mark.slow
 def test_no_module_is_imported_that_would_change_what_is_measured(module: str, unwanted: str):
