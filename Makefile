@@ -3,7 +3,7 @@ PY := .venv/bin/python
 # Both come before anything imports torch, so that a run's own number of threads is the one that counts.
 export PYTHONUTF8 = 1
 
-.PHONY: demo test test-fast test-oldest test-adapters check bench clean
+.PHONY: demo test test-fast test-oldest test-adapters check bench bench-gpu gpu-check clean
 
 # Ready once all packages of setup.cfg are installed in the versions of constraints.txt.
 .venv/ready: setup.cfg constraints.txt
@@ -52,6 +52,14 @@ check: .venv/ready
 
 bench: .venv/ready
 	$(PY) -m benchmarks
+
+# On one GPU, within eight minutes; what is measured so far is kept after every case.
+bench-gpu: .venv/ready
+	$(PY) -m benchmarks gpu_speed --wait 10 -o runs/bench_gpu.json
+
+# On one GPU, within three minutes: graphs against eager, resuming, memory, growth, a sweep with its forecast.
+gpu-check: .venv/ready
+	$(PY) -m benchmarks.gpu_check
 
 clean:
 	rm -rf .venv .venv-oldest .venv-adapters build *.egg-info .pytest_cache .mypy_cache .ruff_cache
