@@ -1,20 +1,22 @@
-"""The trainer, a Hydra app over ``conf/``: ``adabatch train`` or ``python -m adabatch``, and ``key=value ...``."""
+"""The trainer: ``adabatch train`` or ``python -m adabatch``, and ``key=value ...``.
+
+Hydra composes the config, and does nothing else: its own app would call what the config names as callbacks, launchers
+and log handlers, before the config is checked.
+"""
 
 from __future__ import annotations
 
-import os
+import argparse
 import sys
-import tempfile
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import hydra
-from omegaconf import DictConfig, OmegaConf
 
-from adabatch.call_words import CallRules, check_words, config_dir_of
+from adabatch.call_words import CallRules, check_words, config_dir_of, options_of
 from adabatch.config import CONF_DIR
-from adabatch.config.compose import option_names, register_schemas, to_config, translated_errors, words_for_hydra
+from adabatch.config.compose import compose, composed_text, composer, each_run, option_names, register_schemas
 from adabatch.config.keys import KEYS, is_key_or_group
 from adabatch.config.schema import GROUPS
 from adabatch.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE, ConfigError
@@ -42,7 +44,8 @@ does not affect its results; brackets hold the allowed values:
 
   --quick            end within about a minute, with few samples and epochs; it proves nothing
   --cfg job          print the composed config, without training
-  --config-dir DIR   add your own options: DIR/dataset/NAME.yaml and so on
+  --config-dir DIR   add your own options: DIR/dataset/NAME.yaml and so on; they hold values and references
+                     to other keys, such as ${{dataset.name}}, and call nothing
   --help             this page, which a call without arguments shows, too
   --version          the installed version
 
@@ -80,13 +83,35 @@ def _wrapped(label: str, text: str) -> list[str]:
     return textwrap.wrap(text, _WIDTH, initial_indent=label, subsequent_indent=" " * len(label))
 
 
+class _Arguments(argparse.Namespace):
+    overrides: list[str]
+    config_dir: Path | None
+    multirun: bool
+    cfg: str | None
+
+
 def _rules(program: str, config_dir: Path | None) -> CallRules:
     """Return what the words of a call may be."""
 
     def find_group(word: str) -> str | None:
         return next((group for group in GROUPS if word in option_names(group, config_dir)), None)
 
-    return CallRules(program, _OPTIONS, is_key_or_group, find_group)
+    options = {**options_of(_parser(program)), "--quick": False, "--help": False, "--version": False}
+    return CallRules(program, options, is_key_or_group, find_group)
+
+
+def _parser(program: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=program, add_help=False, usage=f"{program} KEY=VALUE ...")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
+    parser.add_argument("--config-dir", "-cd", type=Path)
+    parser.add_argument("--multirun", "-m", action="store_true")
+    parser.add_argument("--cfg", "-c", choices=("job",))
+    return parser
+
+
+def _parsed(program: str, words: Sequence[str]) -> _Arguments:
+    check_words(words, _rules(program, config_dir_of(words)))
+    return _parser(program).parse_intermixed_args(words, namespace=_Arguments())
 
 
 def main(program: str = "python -m adabatch") -> int:
@@ -96,48 +121,45 @@ def main(program: str = "python -m adabatch") -> int:
         program: how the command is called, for its help.
     """
     words = ["quick=true" if word == "--quick" else word for word in sys.argv[1:]]
-    if not words:
-        print(_help_text(program), file=sys.stderr)
-        return EXIT_USAGE
+    if not words or {"--help", "-h"} & set(words):
+        print(_help_text(program), file=sys.stdout if words else sys.stderr)
+        return EXIT_DONE if words else EXIT_USAGE
     if "--version" in words:
         print(VERSION)
         return EXIT_DONE
+    if words[0] in ("-sc", "--shell-completion"):
+        return _complete()
     try:
-        config_dir = config_dir_of(words)
-        check_words(sys.argv[1:], _rules(program, config_dir))
-        sys.argv[1:] = words_for_hydra(words, config_dir)
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        return EXIT_USAGE
-    return _train(program)
-
-
-def _train(program: str) -> int:
-    register_schemas()
-    # Otherwise Hydra prints its exceptions and exits; here they become ConfigError.
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    scratch = tempfile.TemporaryDirectory(prefix="adabatch-")
-    OmegaConf.register_new_resolver("adabatch.scratch", lambda: scratch.name, replace=True)
-    OmegaConf.register_new_resolver("adabatch.help", lambda: _help_text(program), replace=True)
-    words = [word for word in sys.argv[1:] if not word.startswith("-")]
-    statuses = []
-
-    @hydra.main(config_path=str(CONF_DIR), config_name="train", version_base="1.3")
-    def task(composed: DictConfig) -> None:
-        try:
-            with translated_errors(words):
-                statuses.append(run_config(to_config(composed)))
-        except ConfigError as error:  # Hydra would print a line before it
-            print(error, file=sys.stderr)
-            statuses.append(EXIT_USAGE)
-
-    try:
-        with scratch, translated_errors(words):
-            task()
+        return _train(_parsed(program, words))
     except ConfigError as error:
         print(error, file=sys.stderr)
         return EXIT_USAGE
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
-    return max(statuses, default=EXIT_DONE)
+
+
+def _train(arguments: _Arguments) -> int:
+    with composer():
+        runs = each_run(arguments.overrides) if arguments.multirun else [arguments.overrides]
+        if arguments.cfg:
+            for words in runs:
+                print(composed_text(words, arguments.config_dir), end="")
+            return EXIT_DONE
+        return max(_train_one(words, arguments.config_dir) for words in runs)
+
+
+def _train_one(words: Sequence[str], config_dir: Path | None) -> int:
+    """Train one run; a run whose config is wrong does not keep a multirun from the others."""
+    try:
+        return run_config(compose(words, config_dir))
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return EXIT_USAGE
+
+
+def _complete() -> int:
+    """Let Hydra complete a line for the shell; it composes no config for that."""
+    register_schemas()
+    hydra.main(config_path=str(CONF_DIR), config_name="train", version_base="1.3")(lambda _: None)()
+    return EXIT_DONE

@@ -25,7 +25,7 @@ from adabatch.rundir.files import RunDir
 from adabatch.rundir.provenance import cpu_model
 from adabatch.schedules.batching import split_update
 from adabatch.trackers import Tracker
-from adabatch.training.cuda_graphs import NotRecordable, make_recorder, why_no_graphs
+from adabatch.training.cuda_graphs import NotRecordable
 from adabatch.training.device import make_device
 from adabatch.training.engine import DTYPES, Engine
 from adabatch.training.loop import TrainingLoop
@@ -49,8 +49,7 @@ class OurTrainer:
         self._config = config
         self._device = device
         self._dataset = dataset
-        self._refusal = why_no_graphs(config, device, world_size=1)
-        self._engine = Engine(config, device, recorder=make_recorder(device) if self._refusal is None else None)
+        self._engine = Engine(config, device)
         cap = config.max_micro_batch_size
         self.micro_batch_size = split_update(config.schedule.batch_size, 1, cap).micro_batch_size
         self._warm_up()
@@ -61,14 +60,12 @@ class OurTrainer:
             for micro_images, labels in self._dataset.train.iterate(1, 0, [indices, indices]):
                 self._engine.warm_up(micro_images, labels)
         except NotRecordable as error:
-            self._refusal = str(error)
-            self._engine.stop_recording(self._refusal)
+            self._engine.stop_recording(str(error))
 
     @property
     def no_graphs(self) -> str | None:
         """Why nothing is replayed as CUDA graphs; None if it is, empty if that is not wanted or there is no GPU."""
-        is_given_up = self._refusal is None and self._engine.graphs is None
-        return "recording failed" if is_given_up else self._refusal
+        return self._engine.why_no_graphs
 
     def train(self) -> tuple[float, dict[str, Any]]:
         """Train for the config's epochs, with everything that belongs to a run.

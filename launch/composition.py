@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hydra import compose as hydra_compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
@@ -23,8 +22,19 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from adabatch.config import TrainConfig
-from adabatch.config.compose import compose, composer, to_config, translated_errors, words_for_hydra
+from adabatch.config.compose import (
+    compose,
+    composer,
+    hydra_config,
+    search_words,
+    to_config,
+    translated_errors,
+    words_for_hydra,
+)
 from adabatch.config.schema import GROUPS
+
+#: What Hydra and OmegaConf raise for words that they do not take.
+_REFUSALS = (OmegaConfBaseException, HydraException, ValueError, TypeError, AttributeError, OSError, RecursionError)
 
 
 @contextmanager
@@ -51,7 +61,7 @@ class SweepComposer:
         """
         try:
             composed = self._assemble(words_for_hydra(overrides, self._config_dir))
-        except (OmegaConfBaseException, HydraException):
+        except _REFUSALS:  # told by Hydra
             composed = None
         if composed is None:
             return compose(overrides, self._config_dir)
@@ -87,9 +97,8 @@ class SweepComposer:
     def _option(self, choice: tuple[str, str] | None) -> DictConfig | None:
         """Return the config with one option, or none, chosen; None if the option affects other groups."""
         if choice not in self._nodes:
-            words = [] if self._config_dir is None else [f"hydra.searchpath=[{str(self._config_dir.resolve())!r}]"]
-            words += [] if choice is None else [f"{choice[0]}={choice[1]}"]
-            node: DictConfig | None = hydra_compose("train", words)
+            words = search_words(self._config_dir) + ([] if choice is None else [f"{choice[0]}={choice[1]}"])
+            node: DictConfig | None = hydra_config(words)
             if choice is not None and node is not None:
                 base = self._option(None)
                 others = [str(key) for key in node if key != choice[0]]

@@ -9,15 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from omegaconf import MISSING, OmegaConf
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
-from yaml import YAMLError
+from omegaconf import MISSING
 
 from adabatch.config.compose import unknown_key
 from adabatch.config.keys import KEYS, suggestion
+from adabatch.config.option_files import parse_yaml, read_yaml
 from adabatch.config.quick import quick_name
 from adabatch.config.schema import GROUPS
-from adabatch.config.value_types import has_type, type_text
+from adabatch.config.values import NUMBER, shortened, typed
 from adabatch.errors import ConfigError
 from adabatch.fields import require, require_choice
 from adabatch.files import CONF_DIR
@@ -92,7 +91,10 @@ class SweepConfig:
                 "a list of at least one value",
             )
             require(
-                len({str(value) for value in values}) == len(values), f"sweep.grid.{key}", values, "without duplicates"
+                len({_identity(value) for value in values}) == len(values),
+                f"sweep.grid.{key}",
+                values,
+                "without duplicates, also of numbers such as 0.1 and 1e-1",
             )
             if key in GROUPS:
                 are_names = all(isinstance(value, str) for value in values)
@@ -118,6 +120,14 @@ class SweepConfig:
             return
         is_list = isinstance(overrides, list) and all(isinstance(word, str) for word in overrides)
         require(is_list, f"sweep.arms.{arm}", overrides, "a list of overrides such as [schedule=fixed], or twin(ARM)")
+
+
+def _identity(value: object) -> str:
+    """Return the same text for two values of a grid that mean the same; 1, 1.0 and "1" do."""
+    if isinstance(value, list):
+        return f"[{','.join(map(_identity, value))}]"
+    text = str(value)
+    return str(float(text) + 0.0) if NUMBER.fullmatch(text) else text  # adding 0 makes -0.0 equal to 0.0
 
 
 def twin_source(overrides: object) -> str | None:
@@ -280,55 +290,44 @@ def option_path(group: str, name: str, config_dir: Path | None) -> Path:
 
 def _load(schema: type[Group], group: str, name: str, words: Words, config_dir: Path | None) -> Group:
     path = option_path(group, name, config_dir)
-    try:
-        given = OmegaConf.load(path)
-    except YAMLError as error:
-        raise ConfigError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}.") from error
-    if not OmegaConf.is_dict(given):
+    values = read_yaml(path)
+    if not isinstance(values, dict):
         raise ConfigError(f"{path} holds no mapping; it must hold the keys and values of a {group}.")
-    values: dict[str, Any] = OmegaConf.to_container(given)  # type: ignore[assignment]
-    known = [entry.name for entry in dataclasses.fields(schema)]
+    entries = {entry.name: entry for entry in dataclasses.fields(schema)}
+    for key in values:
+        _check_known(group, list(entries), str(key))
     for key, text in words.items():
-        _set(values, group, known, key, text)
-    _check_types(schema, group, values)
-    try:
-        merged = OmegaConf.merge(OmegaConf.structured(schema), values)
-        return OmegaConf.to_object(merged)  # type: ignore[return-value]
-    except OmegaConfBaseException as error:
-        raise ConfigError(_refusal(error, group, known)) from error
+        _set(values, group, list(entries), key, _value(schema, group, key, text))
+    given = typed(schema, {str(key): value for key, value in values.items()}, f"{group}.", _EXAMPLES)
+    for key, entry in entries.items():
+        if key not in given and entry.default == MISSING:
+            raise ConfigError(f"{group}.{key} has no value; give it one with {group}.{key}=VALUE.")
+    return schema(**given)
 
 
-def _check_types(schema: type[Group], group: str, values: Mapping[str, Any]) -> None:
-    """Raise ConfigError for a value of another type than its key's."""
-    declared = get_type_hints(schema)
-    for key, value in values.items():
-        if key not in declared or value == MISSING or (isinstance(value, str) and "${" in value):
-            continue
-        example = f" such as {_EXAMPLES[key]}" if key in _EXAMPLES else ""
-        require(has_type(value, declared[key]), f"{group}.{key}", value, type_text(declared[key]) + example)
-
-
-def _set(values: dict[str, Any], group: str, known: Sequence[str], key: str, text: str) -> None:
-    """Set ``key`` to the YAML value ``text``. What follows ``grid.``, ``arms.``, ``exceptions.`` is one key."""
+def _check_known(group: str, known: Sequence[str], key: str) -> None:
     first, _, rest = key.partition(".")
     if first not in known or (rest and first not in ("grid", "arms", "exceptions")):
-        raise ConfigError(unknown_key(f"{group}.{first}", known, f"{group}."))
-    try:
-        value = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))["value"]  # type: ignore[index,call-overload]
-    except YAMLError as error:
-        raise ConfigError(f"{group}.{key} is {text}; it must be a YAML value.") from error
+        raise ConfigError(unknown_key(f"{group}.{shortened(first)}", known, f"{group}."))
+
+
+def _value(schema: type[Any], group: str, key: str, text: str) -> Any:
+    """Return the value that a text of the command line stands for: YAML, unless the key's value is a text anyway."""
+    declared = get_type_hints(schema).get(key)
+    is_null = declared == str | None and text.strip() in ("", "~", "null")
+    if declared in (str, str | None) and not is_null and text[:1] not in ("'", '"'):
+        return text.strip()
+    return parse_yaml(text, f"{group}.{key} is {shortened(text)}, which")
+
+
+def _set(values: dict[str, Any], group: str, known: Sequence[str], key: str, value: Any) -> None:
+    """Set ``key`` to a value. What follows ``grid.``, ``arms.``, ``exceptions.`` is one key."""
+    _check_known(group, known, key)
+    first, _, rest = key.partition(".")
     if rest:
-        values[first] = {**(values.get(first) or {}), rest: value}
+        before = values.get(first) or {}
+        if not isinstance(before, dict):
+            raise ConfigError(f"{group}.{first} is {shortened(before)}; it must be a mapping.")
+        values[first] = {**before, rest: value}
     else:
         values[first] = value
-
-
-def _refusal(error: OmegaConfBaseException, group: str, known: Sequence[str]) -> str:
-    key = str(error.full_key or error.key or "")
-    full_key = f"{group}.{key}" if key else group
-    if isinstance(error, MissingMandatoryValue):
-        return f"{full_key} has no value; give it one with {full_key}=VALUE."
-    if isinstance(error, ConfigAttributeError | ConfigKeyError):
-        return unknown_key(full_key, known, f"{group}.")
-    reason = str(error.msg or error).splitlines()[0].rstrip(".")
-    return f"{full_key} is wrong: {reason}."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,10 @@ from launch.composition import SweepComposer, key_of, last_of_each_key, sweep_co
 from launch.config import SweepConfig, twin_source
 
 _SAFE_LEVEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.,=+\[\]-]*")
+#: Texts that Hydra takes as they are.
+_BARE = re.compile(r"[A-Za-z0-9_./:+-]+")
+#: A sweep of more runs is a mistake.
+_MOST_RUNS = 100_000
 #: Keys that launch sets for each run.
 _RESERVED = {
     "seed": "sweep.seeds lists the seeds of all arms",
@@ -71,6 +76,9 @@ def expand(sweep: SweepConfig, overrides: Sequence[str], runs_dir: Path, config_
         ConfigError: if an override is invalid, an exception matches nothing, or two arms or runs are the same.
     """
     _check_keys(sweep, overrides)
+    num_runs = math.prod(map(len, (sweep.arms, sweep.seeds, *sweep.grid.values())))
+    if num_runs > _MOST_RUNS:
+        raise ConfigError(f"the sweep {sweep.name} has {num_runs:,} runs; it must have at most {_MOST_RUNS:,}.")
     folder = Path(runs_dir) / sweep.name
     runs: list[Run] = []
     with sweep_composer(config_dir) as composer:
@@ -161,9 +169,21 @@ def _refuse_equal_arms(configs: dict[str, TrainConfig]) -> None:
 
 
 def _override(key: str, value: object) -> str:
-    """Return ``key=value`` as Hydra reads it, without spaces."""
+    """Return ``key=value`` as Hydra reads it; there are no spaces but those in texts."""
+    return f"{key}={_in_flow(value)}"
+
+
+def _in_flow(value: object) -> str:
+    if isinstance(value, list):
+        return f"[{','.join(map(_in_flow, value))}]"
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{key}:{_in_flow(entry)}" for key, entry in value.items()) + "}"
     text = yaml.safe_dump(value, default_flow_style=True, width=10**9).removesuffix("...\n").strip()
-    return f"{key}={text.replace(' ', '')}"
+    if not isinstance(value, str) or (text == value and _BARE.fullmatch(text)):
+        return text
+    # Hydra's quotes, in which a backslash counts only before a quote or at the end.
+    escaped = re.sub(r"(\\*)'", r"\1\1\\'", value)
+    return "'" + re.sub(r"(\\+)$", r"\1\1", escaped) + "'"
 
 
 def _option(group: str, words: Sequence[str], config: TrainConfig) -> str:

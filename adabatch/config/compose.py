@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,97 +16,70 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
     MissingMandatoryValue,
     OmegaConfBaseException,
-    ValidationError,
+    UnsupportedInterpolationType,
 )
 
-from adabatch.config.keys import KEYS, key_of_schema, suggestion
+from adabatch.config.composed import UNTYPED, known_keys, option_names, to_config, without_resolvers
+from adabatch.config.keys import KEYS, suggestion
+from adabatch.config.option_files import check_option_files
 from adabatch.config.plugin_words import BY_PATH, plugin_words
-from adabatch.config.quick import cut_down
 from adabatch.config.schema import GROUPS, TrainConfig
-from adabatch.config.value_types import allowed_text
-from adabatch.data.sizes import count_used, fill_sizes
+from adabatch.config.values import shortened, typed
+from adabatch.config.words import checked_words
 from adabatch.errors import ConfigError
 from adabatch.files import CONF_DIR
 from adabatch.plugins.kinds import Kind
 from adabatch.schedules import SCHEDULE_KINDS, ScheduleConfig
 
-#: Schemas by the path that the defaults lists in ``conf/`` use.
-_SCHEMAS: dict[str, type[Any]] = {
-    **{f"{group}/base_{group}": schema for group, schema in GROUPS.items() if group != "schedule"},
-    **{f"schedule/base_{kind}": schema for kind, schema in SCHEDULE_KINDS.items()},
-}
+#: A multirun of more is a mistake.
+_MOST_RUNS = 10_000
 
 
 @functools.cache
 def register_schemas() -> None:
     """Register the dataclasses with Hydra under the names that the defaults lists in ``conf/`` use."""
     store = ConfigStore.instance()
-    store.store(name="base_train", node=TrainConfig)
-    for path, schema in _SCHEMAS.items():
-        group, name = path.split("/")
-        store.store(group=group, name=name, node=schema)
-
-
-def option_names(group: str, config_dir: Path | None = None) -> list[str]:
-    """Return the options of a group: the YAML files of ``conf/GROUP`` and of the user's ``config_dir``."""
-    folders = [CONF_DIR / group] + ([Path(config_dir) / group] if config_dir else [])
-    return sorted({path.stem for folder in folders for path in folder.glob("*.yaml")})
+    for path, schema in UNTYPED.items():
+        group, _, name = path.rpartition("/")
+        store.store(group=group or None, name=name, node=schema)
 
 
 def words_for_hydra(overrides: Sequence[str], config_dir: Path | None = None) -> list[str]:
-    """Return overrides in which the user's own networks and the like are named as the schema has it."""
-    return plugin_words(overrides, lambda group, name: name in option_names(group, config_dir))
-
-
-def to_config(composed: DictConfig) -> TrainConfig:
-    """Turn what Hydra composed into checked plain dataclasses.
+    """Return overrides as Hydra and the schema have them: plug-ins by their paths, texts in quotes.
 
     Raises:
-        ConfigError: if a value is missing, of the wrong type or out of range, or if the sizes of the data set must be
-            read and cannot be.
+        ConfigError: for an override of Hydra's own settings, or one that is not of the form key=value.
     """
-    for key in _added_keys(composed):
-        raise ConfigError(f"unknown key {key}; only existing keys can be set, and +KEY=VALUE cannot add one.")
-    if OmegaConf.is_dict(composed._get_node("dataset")) and not OmegaConf.is_missing(composed, "dataset"):
-        fill_sizes(composed.dataset)
-        if composed.quick:
-            cut_down(composed)
-        count_used(composed.dataset, is_quick=bool(composed.quick))
-    config = OmegaConf.to_object(composed)
-    if not isinstance(config, TrainConfig):
-        raise ConfigError("the defaults list lacks base_train; the first entry of train.yaml must be base_train.")
-    return config
+    plain = checked_words(overrides)
+    return checked_words(plugin_words(plain, lambda group, name: name in option_names(group, config_dir)))
 
 
-def _added_keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
-    """Yield keys added by ``+key=value``; Hydra accepts them even if the schema does not."""
-    known = _known_keys(OmegaConf.get_type(node))
-    for name in map(str, node):
-        key = f"{prefix}{name}"
-        if name not in known:
-            yield key
-        elif _is_group(node, name):
-            yield from _added_keys(node[name], f"{key}.")
+def hydra_config(words: Sequence[str]) -> DictConfig:
+    """Return what Hydra composes from words of `words_for_hydra`, within `composer`.
 
-
-def _is_group(node: DictConfig, name: str) -> bool:
-    """Return whether a key holds a group of keys; the arguments of a plug-in are free."""
-    is_mapping = OmegaConf.is_dict(node._get_node(name)) and not OmegaConf.is_missing(node, name)
-    return is_mapping and OmegaConf.get_type(node, name) is not dict
+    No resolver is there meanwhile: a value may refer to another key, but cannot call anything, nor read the
+    environment. Hydra's own settings are left out, so that its callbacks, plug-ins and logging have no effect.
+    """
+    with without_resolvers():
+        composed: DictConfig = hydra_compose("train", list(words))
+    return composed
 
 
 @contextmanager
-def composer(config_dir: Path | None = None) -> Iterator[None]:
+def composer() -> Iterator[None]:
     """Keep Hydra initialized for many calls of `compose`, as in a sweep."""
     register_schemas()
-    GlobalHydra.instance().clear()
+    if GlobalHydra.instance().is_initialized():
+        yield
+        return
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         yield
 
@@ -115,15 +90,57 @@ def compose(overrides: Sequence[str], config_dir: Path | None = None) -> TrainCo
     Raises:
         ConfigError: for an unknown option, key or value; the sentence names it and what is allowed.
     """
-    searchpath = [] if config_dir is None else [f"hydra.searchpath=[{str(Path(config_dir).resolve())!r}]"]
-    if config_dir is not None and not Path(config_dir).is_dir():
-        raise ConfigError(f"--config-dir is {config_dir}; it must be an existing folder.")
-    words = [*searchpath, *words_for_hydra(overrides, config_dir)]
-    with translated_errors(overrides, config_dir):
-        if GlobalHydra.instance().is_initialized():
-            return to_config(hydra_compose("train", words))
-        with composer():
-            return to_config(hydra_compose("train", words))
+    with translated_errors(overrides, config_dir), composer():
+        return to_config(hydra_config([*search_words(config_dir), *words_for_hydra(overrides, config_dir)]))
+
+
+def composed_text(overrides: Sequence[str], config_dir: Path | None = None) -> str:
+    """Return the composed config as YAML, with values that refer to others as they are written.
+
+    Raises:
+        ConfigError: for an unknown option or key, or a value that Hydra cannot read.
+    """
+    with translated_errors(overrides, config_dir), composer():
+        return OmegaConf.to_yaml(hydra_config([*search_words(config_dir), *words_for_hydra(overrides, config_dir)]))
+
+
+def each_run(overrides: Sequence[str]) -> list[list[str]]:
+    """Return the overrides of each run of a multirun: all combinations of values such as ``1,2`` and ``range(3)``.
+
+    Raises:
+        ConfigError: for a value that Hydra cannot read, or too many runs.
+    """
+    with translated_errors(overrides):
+        choices = [_each_value(word) for word in checked_words(overrides)]
+        if math.prod(map(len, choices)) > _MOST_RUNS:
+            raise ConfigError(f"the multirun has more than {_MOST_RUNS:,} runs; give it fewer values.")
+        return [list(words) for words in itertools.product(*choices)]
+
+
+def _each_value(word: str) -> list[str]:
+    loader = GlobalHydra.instance().config_loader()
+    parsed = OverridesParser.create(config_loader=loader).parse_override(word)
+    if not parsed.is_sweep_override():
+        return [word]
+    if not parsed.is_discrete_sweep():
+        raise ConfigError(f"{shortened(word)} is an interval; list its values, such as 1,2,3 or range(1,4).")
+    values = itertools.islice(parsed.sweep_string_iterator(), _MOST_RUNS + 1)
+    return [f"{parsed.get_key_element()}={value}" for value in values]
+
+
+def search_words(config_dir: Path | None) -> list[str]:
+    """Return the words by which Hydra finds the options of a folder, once they are checked.
+
+    Raises:
+        ConfigError: if there is no such folder, or an option file in it is not data alone.
+    """
+    if config_dir is None:
+        return []
+    folder = Path(config_dir).resolve()
+    if not folder.is_dir():
+        raise ConfigError(f"--config-dir is {shortened(str(config_dir))}; it must be an existing folder.")
+    check_option_files(folder)
+    return [f"hydra.searchpath=[{str(folder)!r}]"]
 
 
 def compose_schedule(name: str, values: Mapping[str, Any]) -> ScheduleConfig:
@@ -140,14 +157,20 @@ def compose_schedule(name: str, values: Mapping[str, Any]) -> ScheduleConfig:
     if name not in known:
         raise ConfigError(f"schedule is {name}; it must be one of {', '.join(known)}.{suggestion(str(name), known)}")
     kind, option = (name, {}) if name in SCHEDULE_KINDS else _schedule_option(name)
-    given = [f"schedule.{key}={value}" for key, value in values.items()]
-    with translated_errors(given):
-        # Below its own key, so that messages name keys in full.
-        node = OmegaConf.structured({"schedule": SCHEDULE_KINDS[kind]})
-        merged = OmegaConf.merge(node, {"schedule": option}, {"schedule": dict(values)})
-        composed = OmegaConf.to_object(merged)
-    assert isinstance(composed, dict)
-    config: ScheduleConfig = composed["schedule"]
+    schema = SCHEDULE_KINDS[kind]
+    for key in values:
+        if key not in known_keys(schema):
+            raise ConfigError(unknown_key(f"schedule.{key}", known_keys(schema)))
+    merged = OmegaConf.create({**option, **values})
+    with translated_errors(), without_resolvers():
+        plain: dict[str, Any] = OmegaConf.to_container(merged, resolve=True)  # type: ignore[assignment]
+    given = typed(schema, plain, "schedule.")
+    missing = [
+        entry.name for entry in dataclasses.fields(schema) if entry.default == MISSING and entry.name not in given
+    ]
+    for key in missing:
+        raise ConfigError(f"schedule.{key} has no value; give it one with schedule.{key}=VALUE.")
+    config: ScheduleConfig = schema(**given)
     return config
 
 
@@ -175,12 +198,15 @@ def translated_errors(overrides: Sequence[str] = (), config_dir: Path | None = N
         raise ConfigError(_refused_call(error, overrides)) from error
     except OmegaConfBaseException as error:
         raise ConfigError(_refused_value(error, overrides)) from error
-    except ValueError as error:
+    except ConfigError:
+        raise
+    except (ValueError, TypeError, AttributeError, AssertionError, OSError, RecursionError) as error:
+        # Hydra's and OmegaConf's own, for words that they do not expect.
         chosen = next((given for given in overrides if given.partition("=")[0] in GROUPS), "")
-        if isinstance(error, ConfigError) or not str(error).startswith("Config group override must be"):
-            raise
-        group, _, name = chosen.partition("=")
-        raise ConfigError(f"{group} is {name}; it must be the name of one of its options, a text.") from error
+        if str(error).startswith("Config group override must be"):
+            group, _, name = chosen.partition("=")
+            raise ConfigError(f"{group} is {name}; it must be the name of one of its options, a text.") from error
+        raise ConfigError(f"the overrides cannot be used: {shortened(error)}.") from error
 
 
 def _missing_option(error: MissingConfigException, overrides: Sequence[str], config_dir: Path | None) -> str:
@@ -200,38 +226,37 @@ def unknown_key(key: str, known: Sequence[str], prefix: str = "") -> str:
     return f"unknown key {key}; expected one of {', '.join(sorted(known))}.{suggestion(name, known, prefix)}"
 
 
-def _known_keys(schema: object) -> list[str]:
-    if isinstance(schema, type) and hasattr(schema, "__dataclass_fields__"):
-        return [entry.name for entry in dataclasses.fields(schema)]
-    return []
-
-
 def _refused_value(error: OmegaConfBaseException, overrides: Sequence[str]) -> str:
     key = str(error.full_key or error.key or "the config")
     if isinstance(error, MissingMandatoryValue):
         return f"{key} has no value; give it one with {key}=VALUE."
+    if isinstance(error, UnsupportedInterpolationType):
+        resolver = str(error.msg or error).splitlines()[0].rpartition(" ")[2]
+        calling = (given.split("=", 1)[0] for given in overrides if f"{resolver}:" in given)
+        key = next(calling, str(error.full_key or "an option"))
+        return f"{key} calls {resolver}; a value may refer to another key, as in ${{seed}}, and call nothing."
     if isinstance(error, ConfigAttributeError | ConfigKeyError):
-        return unknown_key(key, _known_keys(error.object_type))
+        return unknown_key(key, known_keys(error.object_type))
     value = next((given.split("=", 1)[1] for given in overrides if given.lstrip("+").split("=", 1)[0] == key), None)
-    known = key_of_schema(error.object_type, re.sub(r"\[\d+\]$", "", key))
-    if value is not None and known is not None and isinstance(error, ValidationError):
-        return f"{key} is {value}; it must be {allowed_text(known.declared, known.facts.allowed)}."
     reason = str(error.msg or error).splitlines()[0].rstrip(".")
-    return f"{key} is {value}; {reason}." if value is not None else f"{key} is wrong: {reason}."
+    return f"{key} is {shortened(value)}; {reason}." if value is not None else f"{key} is wrong: {reason}."
 
 
 def _refused_call(error: HydraException, overrides: Sequence[str]) -> str:
     if isinstance(error, OverrideParseException):
         return (
-            f"{error.override} cannot be read; the value must be a word, a number, null, [a, b] or {{a: b}}, with "
-            "other characters in quotes."
+            f"{shortened(error.override)} cannot be read; the value must be a word, a number, null, [a, b] or "
+            "{a: b}, with other characters in quotes."
         )
-    first_line = str(error).splitlines()[0].rstrip(".")
+    first_line = str(shortened(next(iter(str(error).splitlines()), ""))).rstrip(".")
     unmatched = re.match(r"Could not override '([^']+)'", first_line)
     if unmatched:
         key = unmatched.group(1)
         known = sorted({*(name.rpartition(".")[2] for name in KEYS), *GROUPS})
         return f"unknown key {key}.{suggestion(key.rpartition('.')[2], known)} Keys: python -m adabatch --help."
+    several = re.match(r"Ambiguous value for argument '(.+)'", first_line)
+    if several:
+        return f"{several.group(1)} gives several values; that needs -m, and a list needs brackets: KEY=[1,2]."
     added = next((given for given in overrides if given.startswith("+")), None)
     if (added and "+" in first_line) or (added and "append" in first_line):
         return f"{added} adds a key; only existing keys can be set, without the plus sign."

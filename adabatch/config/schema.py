@@ -238,7 +238,7 @@ class CheckpointConfig(KeyGroup):
     every_seconds: float | None = key(
         None,
         doc="seconds between saves; at most this much work is lost if the run is killed",
-        allowed=Range("null or more than 0", lambda value: value is None or value > 0),
+        allowed=null_or(POSITIVE),
         changes=Changes.NOTHING,
     )
 

@@ -7,16 +7,15 @@ import types
 from decimal import Decimal
 from typing import Any, Union, get_args, get_origin
 
+from adabatch.config.values import LARGEST, NUMBER, TRUTH_VALUES
+
 #: What logs write where there is no value, in small letters.
 MISSING = frozenset({"", "nan", "na", "n/a", "none", "null", "<na>"})
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
 _INFINITE = re.compile(r"([+-]?)inf(inity)?", re.IGNORECASE)
 #: A number with a decimal comma.
 DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d{1,3})?\s*%?")
 #: A number with a decimal point.
 DECIMAL_POINT = re.compile(r"[+-]?\d*\.\d+([eE][+-]?\d{1,3})?\s*%?")
-#: int64's limit.
-_LARGEST = 2**63 - 1
 
 
 class Unusable(Exception):
@@ -34,7 +33,7 @@ def parse_decimal(text: str) -> Decimal:
     Raises:
         ValueError: if it is none; the message ends the sentence "it must be ...".
     """
-    if not _NUMBER.fullmatch(text):
+    if not NUMBER.fullmatch(text):
         raise ValueError("a number such as 0.5 or 5e-4")
     return Decimal(text)
 
@@ -71,14 +70,14 @@ def parse_value(text: str, declared: Any) -> Any:
 
 
 def _parse_bool(text: str) -> bool:
-    if text.lower() not in ("true", "false"):
+    if text.lower() not in TRUTH_VALUES:
         raise ValueError("true or false")
-    return text.lower() == "true"
+    return TRUTH_VALUES[text.lower()]
 
 
 def _parse_int(text: str) -> int:
-    number = parse_decimal(text) if _NUMBER.fullmatch(text) else None
-    if number is None or number != number.to_integral_value() or abs(number) > _LARGEST:
+    number = parse_decimal(text) if NUMBER.fullmatch(text) else None
+    if number is None or number != number.to_integral_value() or abs(number) > LARGEST:
         raise ValueError("a whole number of at most 64 bits")
     return int(number)
 

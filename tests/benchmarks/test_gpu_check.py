@@ -40,8 +40,8 @@ class TwiceRecorder(EagerRecorder):
 
 
 def use(recorder: EagerRecorder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("adabatch.training.worker.why_no_graphs", lambda config, *_: _unless_unwanted(config))
-    monkeypatch.setattr("adabatch.training.worker.make_recorder", lambda _: recorder)
+    monkeypatch.setattr("adabatch.training.engine.why_no_graphs", lambda config, *_: _unless_unwanted(config))
+    monkeypatch.setattr("adabatch.training.engine.make_recorder", lambda _: recorder)
 
 
 def _unless_unwanted(config: object) -> str | None:

@@ -158,13 +158,13 @@ def test_it_can_be_tried_out_on_a_cpu(
 def test_graphs_that_are_not_used_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BenchmarkFailed, match="CUDA graphs are not used: there is no GPU"):
         gpu_ours.start(ORDER)("graphs fp32")()
-    monkeypatch.setattr("benchmarks.our_trainer.why_no_graphs", lambda *_, **__: None)
+    monkeypatch.setattr("adabatch.training.engine.why_no_graphs", lambda *_, **__: None)
     recorder = EagerRecorder()
-    monkeypatch.setattr("benchmarks.our_trainer.make_recorder", lambda _: recorder)
+    monkeypatch.setattr("adabatch.training.engine.make_recorder", lambda _: recorder)
     measure = gpu_ours.start(ORDER)("graphs bf16")
     assert [measure()["num_samples"], measure()["num_samples"]] == [16, 16]
     assert (recorder.num_recorded, recorder.num_replayed) == (1, 4)
-    monkeypatch.setattr("benchmarks.our_trainer.make_recorder", lambda _: RefusingRecorder())
+    monkeypatch.setattr("adabatch.training.engine.make_recorder", lambda _: RefusingRecorder())
     with pytest.raises(BenchmarkFailed, match="CUDA graphs are not used: the network waits for values on the GPU"):
         gpu_ours.start(ORDER)("graphs fp32")()
 

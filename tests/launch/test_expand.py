@@ -255,7 +255,7 @@ def test_option_that_reaches_outside_its_group_is_composed_by_hydra(conf):
         ({"arms": "{128: [schedule=fixed]}"}, "names that are numbers need quotes"),
         ({"arms.x": "{schedule: fixed}"}, "sweep.arms.x is .*; it must be a list of overrides"),
         ({"exceptions": "3"}, "sweep.exceptions is 3; it must be a mapping from names to values"),
-        ({"baseline": "[fixed]"}, r"sweep.baseline is \['fixed'\]; it must be a text such as small"),
+        ({"baseline": "[fixed]"}, r"sweep.baseline is \['fixed'\]; it must be a text"),
         ({"baseline": "null"}, "sweep.baseline is null; it must be a text"),
         ({"name": "[x]"}, r"sweep.name is \['x'\]; it must be a text"),
         ({"target": "high"}, "sweep.target is high; it must be null or a number such as 0.925"),
