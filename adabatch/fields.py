@@ -68,6 +68,12 @@ def at_least(least: float, unit: str = "") -> Range:
     return Range(f"at least {least:g}" + (f" {unit}" if unit else ""), lambda value: isfinite(value) and value >= least)
 
 
+def count(most: int, unit: str = "", least: int = 1) -> Range:
+    """Return the range of whole numbers from ``least`` to ``most``, beyond which a number is a mistake."""
+    text = f"at least {least}" + (f" {unit}" if unit else "") + f" and at most {most:,}"
+    return Range(text, lambda value: least <= value <= most)
+
+
 def between(least: float, most: float) -> Range:
     """Return the range of numbers from ``least`` to ``most``, both included."""
     return Range(f"between {least} and {most}", lambda value: least <= value <= most)

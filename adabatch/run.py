@@ -31,6 +31,7 @@ from adabatch.errors import (
     Preempted,
 )
 from adabatch.fields import Difference
+from adabatch.measure.feasible import refuse_uncomputable
 from adabatch.plugins import Kind
 from adabatch.plugins.loading import OwnCodeError, one_line, own_frames, shown_frames
 from adabatch.processes.local_ranks import run_local_ranks
@@ -106,6 +107,7 @@ def _run(config: TrainConfig, run_dir: RunDir) -> int:
         return EXIT_DONE
     check_tracker(config.tracker)
     _check_own_code(config, run_dir)
+    warnings = refuse_uncomputable(config)
     place = rank_place(config.hardware, os.environ)
     if place is None and config.hardware.world_size > 1:
         if config.hardware.device == "cuda":
@@ -116,13 +118,13 @@ def _run(config: TrainConfig, run_dir: RunDir) -> int:
         clear_outcome(run_dir)
         return run_local_ranks(config.hardware, run_dir)
     if place is not None and place.rank > 0:
-        return _execute(config, run_dir, place)
+        return _execute(config, run_dir, place, warnings)
     _prepare(config, run_dir)
     with run_dir.locked() as is_free:
         if not is_free:
             raise ConfigError(f"run_dir is {run_dir.path}; another process is training in it.")
         clear_outcome(run_dir)
-        return _execute(config, run_dir, place)
+        return _execute(config, run_dir, place, warnings)
 
 
 def _check_own_code(config: TrainConfig, run_dir: RunDir) -> None:
@@ -142,13 +144,19 @@ def _prepare(config: TrainConfig, run_dir: RunDir) -> None:
         raise ConfigError(f"run_dir is {run_dir.path}; it must be a writable folder ({error}).") from error
 
 
-def _execute(config: TrainConfig, run_dir: RunDir, place: RankPlace | None) -> int:
-    """Run the training as one rank and record how it ended."""
+def _execute(config: TrainConfig, run_dir: RunDir, place: RankPlace | None, warnings: Sequence[str]) -> int:
+    """Run the training as one rank and record how it ended.
+
+    Args:
+        warnings: for the log.
+    """
     is_main = place is None or place.rank == 0
     worker = None
     with ExitStack() as stack:
         stop = stack.enter_context(StopRequest().installed())
         stack.enter_context(_logging(run_dir if is_main else None))
+        for sentence in warnings if is_main else ():
+            _log.warning("%s", sentence)
         try:
             from adabatch.training.worker import Worker
 
@@ -168,6 +176,7 @@ def _resolve_auto(config: TrainConfig, device: torch.device) -> tuple[TrainConfi
     from adabatch.measure.resolve_auto import resolve_auto
 
     resolved = resolve_auto([config], device)
+    refuse_uncomputable(resolved.configs[0])
     return resolved.configs[0], resolved.reasons, resolved.measured
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from adabatch.config import ScheduleConfig, StepwiseScheduleConfig, TrainConfig, differences, to_dict
 from adabatch.fields import Difference, require
+from adabatch.measure.feasible import doubts
 from adabatch.measure.forecast import micro_batch_counts
 from adabatch.schedules import Progress, Schedule
 from adabatch.schedules.batching import split_update
@@ -50,6 +51,9 @@ CODES = {
     "rate-vanishes": (ERROR, "the learning rate per sample falls so fast that training stops: a typo in the decay"),
     "batch-exceeds-data": (ERROR, "the first batch is larger than the training set"),
     "ranks-do-not-divide": (ERROR, "a batch does not divide evenly over the ranks"),
+    "single-sample-batch": (ERROR, "a micro-batch has one sample, which the network's BatchNorm cannot normalize"),
+    "warmup-too-long": (ERROR, "the warm-up is longer than the training"),
+    "ghost-batch-too-large": (NOTE, "no micro-batch is larger than a ghost batch"),
     "start-rate-differs": (
         NOTE,
         "arms that start at different batch sizes differ in the learning rate per sample",
@@ -209,6 +213,8 @@ def _lint_arm(config: TrainConfig, plan: _Plan) -> Iterator[_Found]:
         )
     yield from _lint_growth(config, plan)
     yield from _lint_shapes(config)
+    for doubt in doubts(config):
+        yield _Found(doubt.code, doubt.sentence, doubt.remedy)
 
 
 def _lint_learning_rates(config: TrainConfig, plan: _Plan) -> Iterator[_Found]:
@@ -236,7 +242,7 @@ def _lint_growth(config: TrainConfig, plan: _Plan) -> Iterator[_Found]:
     schedule = plan.schedule
     if isinstance(schedule, CoupledSchedule):
         first = config.schedule.batch_size
-        wanted = [first * schedule.growth(Progress(epoch=epoch)) for epoch in range(1, config.num_epochs + 1)]
+        wanted = [schedule.wanted_batch_size(Progress(epoch=epoch)) for epoch in range(1, config.num_epochs + 1)]
         refused = [
             epoch for epoch, (want, got) in enumerate(zip(wanted, plan.batches, strict=True), 1) if want > got + 1
         ]

@@ -23,6 +23,7 @@ from adabatch.fields import (
     Range,
     at_least,
     between,
+    count,
     key,
     null_or,
     one_of,
@@ -33,6 +34,8 @@ from adabatch.networks import check_network_name, network_names
 from adabatch.plugins.config import PluginGroup, args_key, path_key
 from adabatch.plugins.kinds import Kind
 from adabatch.schedules import Schedule, ScheduleConfig
+from adabatch.schedules.base import MOST_EPOCHS
+from adabatch.schedules.coupled import check_every_epoch
 
 #: The optimizers that are chosen by name.
 OPTIMIZERS = ("sgd", "adamw")
@@ -41,6 +44,8 @@ TRACKERS = ("none", "wandb", "tensorboard")
 #: Modes of ``torch.compile`` besides its default one: with CUDA graphs, which are recorded as for
 #: ``hardware.cuda_graphs=true``, and a search for the fastest kernels.
 COMPILE_MODES = ("reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
+
+_MOST_RANKS = 16_384
 
 
 def _is_count_or_auto(value: object) -> bool:
@@ -138,11 +143,11 @@ class HardwareConfig(KeyGroup):
     num_threads: int | None = key(
         None,
         doc="threads of one rank; null: the cores this process may use, shared by the node's ranks",
-        allowed=null_or(at_least(1)),
+        allowed=null_or(count(1_024)),
         changes=Changes.TIME,
     )
-    num_nodes: int = key(1, doc="number of nodes", allowed=at_least(1))
-    num_devices: int = key(1, doc="ranks per node, one GPU each", allowed=at_least(1))
+    num_nodes: int = key(1, doc="number of nodes", allowed=count(10_000))
+    num_devices: int = key(1, doc="ranks per node, one GPU each", allowed=count(1_024))
     profile: bool = key(
         False,
         doc="write a profiler trace of a few updates into the run directory",
@@ -164,6 +169,9 @@ class HardwareConfig(KeyGroup):
                 False,
                 "auto or true where hardware.compile is reduce-overhead",
             )
+        most = _MOST_RANKS // self.num_devices
+        allowed = f"at most {most:,} with hardware.num_devices={self.num_devices}: {_MOST_RANKS:,} ranks"
+        require(self.num_nodes <= most, "hardware.num_nodes", self.num_nodes, allowed)
 
     @property
     def world_size(self) -> int:
@@ -254,7 +262,7 @@ class TrainConfig(KeyGroup):
         judged_by=JudgedBy.PAIRING,
         shapes_micro_batch=False,
     )
-    num_epochs: int = key(doc="number of epochs", allowed=at_least(1), shapes_micro_batch=False)
+    num_epochs: int = key(doc="number of epochs", allowed=count(MOST_EPOCHS), shapes_micro_batch=False)
     run_dir: str | None = key(
         None, doc="the run's folder; null: a readable one below runs/single", changes=Changes.NOTHING
     )
@@ -305,9 +313,14 @@ class TrainConfig(KeyGroup):
 
         Args:
             num_samples: size of the training set; by default the declared one.
+
+        Raises:
+            ConfigError: if it cannot be computed in every epoch.
         """
         samples = self.dataset.num_train_samples if num_samples is None else num_samples
-        return self.schedule.build(self.optimizer.learning_rate, samples, self.num_epochs)
+        schedule = self.schedule.build(self.optimizer.learning_rate, samples, self.num_epochs)
+        check_every_epoch(schedule, self.num_epochs, samples)
+        return schedule
 
 
 #: The groups of keys by name, in their order; the schedule's class depends on its kind.

@@ -8,9 +8,24 @@ from math import isfinite
 from typing import Any, ClassVar
 
 from adabatch.data.names import dataset_names
-from adabatch.fields import BELOW_ONE, Changes, Range, at_least, key, null_or, one_of, require, require_choice, shown
+from adabatch.fields import (
+    BELOW_ONE,
+    Changes,
+    Range,
+    at_least,
+    count,
+    key,
+    null_or,
+    one_of,
+    require,
+    require_choice,
+    shown,
+)
 from adabatch.plugins.config import PluginGroup, args_key, path_key
 from adabatch.plugins.kinds import Kind
+
+#: A data set of more samples is a mistake.
+MOST_SAMPLES = 1_000_000_000
 
 
 @dataclass
@@ -37,7 +52,7 @@ class DatasetConfig(PluginGroup):
     )
     num_train_samples: int = key(
         doc="training samples; filled in where some are held out or left out",
-        allowed=at_least(1),
+        allowed=count(MOST_SAMPLES),
         shapes_micro_batch=False,
     )
     limit: int | None = key(
@@ -64,9 +79,9 @@ class DatasetConfig(PluginGroup):
     num_validation_samples: int = key(
         0, doc="samples held out, filled in", allowed=at_least(0), shapes_micro_batch=False, hash_rule=3
     )
-    num_test_samples: int = key(doc="test samples", allowed=at_least(1), shapes_micro_batch=False)
-    image_size: int = key(doc="height and width in pixels", allowed=at_least(1))
-    num_channels: int = key(doc="channels of an image", allowed=at_least(1))
+    num_test_samples: int = key(doc="test samples", allowed=count(MOST_SAMPLES), shapes_micro_batch=False)
+    image_size: int = key(doc="height and width in pixels", allowed=count(65_536))
+    num_channels: int = key(doc="channels of an image", allowed=count(65_536))
     input_shape: list[int] | None = key(
         None,
         doc="shape of one sample; null: (num_channels, image_size, image_size)",
@@ -79,8 +94,10 @@ class DatasetConfig(PluginGroup):
         allowed=null_or(at_least(1)),
         hash_rule=3,
     )
-    num_classes: int = key(doc="classes", allowed=at_least(2))
-    crop_padding: int = key(0, doc="pixels of padding for random crops; 0: no crops", allowed=at_least(0, "pixels"))
+    num_classes: int = key(doc="classes", allowed=count(10_000_000, least=2))
+    crop_padding: int = key(
+        0, doc="pixels of padding for random crops; 0: no crops", allowed=count(65_536, "pixels", least=0)
+    )
     horizontal_flip: bool = key(False, doc="mirror training images at random")
     transforms: list[Any] = key(
         [],
@@ -106,7 +123,7 @@ class DatasetConfig(PluginGroup):
     num_workers: int = key(
         0,
         doc="processes that decode files, for each of training and test",
-        allowed=at_least(0),
+        allowed=count(1_024, least=0),
         changes=Changes.NOTHING,
     )
 

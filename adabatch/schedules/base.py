@@ -9,8 +9,12 @@ from typing import Any, ClassVar
 
 from omegaconf import MISSING
 
-from adabatch.fields import POSITIVE, JudgedBy, KeyGroup, at_least, between, key, null_or, require
+from adabatch.fields import POSITIVE, JudgedBy, KeyGroup, at_least, between, count, key, null_or, require
 from adabatch.schedules.progress import Progress
+
+#: More epochs, or more samples in a batch, are a mistake.
+MOST_EPOCHS = 100_000
+MOST_BATCH = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,9 @@ class ScheduleConfig(KeyGroup):
     CHANGES_WITHIN_EPOCH: ClassVar[bool] = False
 
     kind: str = schedule_key(doc="the kind of schedule; set by the option, not by hand")
-    batch_size: int = schedule_key(doc="samples of the first updates, over all devices", allowed=at_least(1, "sample"))
+    batch_size: int = schedule_key(
+        doc="samples of the first updates, over all devices", allowed=count(MOST_BATCH, "sample")
+    )
     max_batch_size: int | None = schedule_key(None, doc="cap; growth beyond it becomes learning-rate decay; null: none")
     learning_rate_decay: float = schedule_key(
         1.0, doc="factor on the learning rate at each boundary, or over the whole ramp", allowed=POSITIVE
@@ -88,10 +94,12 @@ class ScheduleConfig(KeyGroup):
     warmup_epochs: int = schedule_key(
         0,
         doc="epochs in which the learning rate rises to base * (batch_size / warmup_base_batch_size)**p",
-        allowed=at_least(0),
+        allowed=count(MOST_EPOCHS, least=0),
     )
     warmup_base_batch_size: int = schedule_key(
-        128, doc="batch size that optimizer.learning_rate is meant for, if there is a warm-up", allowed=at_least(1)
+        128,
+        doc="batch size that optimizer.learning_rate is meant for, if there is a warm-up",
+        allowed=count(MOST_BATCH),
     )
 
     def __post_init__(self) -> None:

@@ -18,8 +18,12 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 
+from adabatch.errors import ConfigError
 from adabatch.schedules.base import Decision, Schedule, ScheduleConfig, Signals
 from adabatch.schedules.progress import Progress
+
+#: As many are planned in about a minute.
+_MOST_PLANNED_UPDATES = 50_000_000
 
 
 class CoupledSchedule(Schedule):
@@ -51,11 +55,26 @@ class CoupledSchedule(Schedule):
 
     def decide(self, progress: Progress, signals: Signals | None = None) -> Decision:
         first = self._config.batch_size
-        wanted = math.floor(first * self.growth(progress) + 0.5)
-        batch_size = max(1, min(wanted, self._cap))
+        wanted = self.wanted_batch_size(progress)
+        batch_size = self._cap if wanted >= self._cap else max(1, math.floor(wanted + 0.5))
         coupling = (batch_size / first) ** self._config.learning_rate_exponent
-        scale = self._warmup(progress) * self.twin_decay(progress) * coupling
-        return Decision(batch_size, self._learning_rate * scale)
+        try:
+            learning_rate = self._learning_rate * self._warmup(progress) * self.twin_decay(progress) * coupling
+        except OverflowError:
+            learning_rate = math.inf
+        if not 0 < learning_rate < math.inf:
+            raise ConfigError(
+                f"the learning rate of epoch {progress.epoch} is {learning_rate:g}; it must be a positive number: change "
+                "optimizer.learning_rate, schedule.learning_rate_decay or the growth of the batch."
+            )
+        return Decision(batch_size, learning_rate)
+
+    def wanted_batch_size(self, progress: Progress) -> float:
+        """Return the batch size before rounding and without a cap; infinite if it is beyond the numbers."""
+        try:
+            return self._config.batch_size * self.growth(progress)
+        except OverflowError:
+            return math.inf
 
     def _warmup(self, progress: Progress) -> float:
         config = self._config
@@ -64,3 +83,20 @@ class CoupledSchedule(Schedule):
         target = (config.batch_size / config.warmup_base_batch_size) ** config.learning_rate_exponent
         done = (progress.epoch - 1 + progress.samples_in_epoch / self._num_samples) / config.warmup_epochs
         return 1.0 + min(done, 1.0) * (target - 1.0)
+
+
+def check_every_epoch(schedule: Schedule, num_epochs: int, num_samples: int) -> None:
+    """Raise ConfigError unless a schedule of this family can be computed in every epoch, and planned update by update.
+
+    Others are the user's own, and may wait for signals.
+    """
+    if not isinstance(schedule, CoupledSchedule):
+        return
+    batches = [schedule.decide(Progress(epoch=epoch)).batch_size for epoch in range(1, num_epochs + 1)]
+    if not schedule.constant_within_epoch:
+        num_updates = sum(num_samples / batch for batch in batches)
+        if num_updates > _MOST_PLANNED_UPDATES:
+            raise ConfigError(
+                f"the ramp makes about {num_updates:.2g} updates; it must make at most {_MOST_PLANNED_UPDATES:,}, "
+                "since each is planned."
+            )

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from adabatch.errors import ConfigError
-from adabatch.fields import POSITIVE, at_least, null_or, one_of, require
-from adabatch.schedules.base import ScheduleConfig, schedule_key
+from adabatch.fields import POSITIVE, at_least, count, null_or, one_of, require
+from adabatch.schedules.base import MOST_BATCH, ScheduleConfig, schedule_key
 from adabatch.schedules.coupled import CoupledSchedule
 from adabatch.schedules.progress import Progress
 
@@ -26,7 +26,7 @@ class RampScheduleConfig(ScheduleConfig):
     CHANGES_WITHIN_EPOCH: ClassVar[bool] = True
 
     kind: str = schedule_key("ramp", doc="changes with the samples seen", allowed=one_of("ramp"))
-    final_batch_size: int = schedule_key(doc="batch size at the end of the ramp", allowed=at_least(1, "sample"))
+    final_batch_size: int = schedule_key(doc="batch size at the end of the ramp", allowed=count(MOST_BATCH, "sample"))
     shape: str = schedule_key("linear", doc="shape of the ramp", allowed=one_of("linear", "polynomial", "cosine"))
     power: float = schedule_key(1.0, doc="degree of shape=polynomial", allowed=POSITIVE)
     ramp_epochs: int | None = schedule_key(
