@@ -10,7 +10,7 @@ import pandas as pd
 
 from adabatch.config.keys import KEYS, changes, is_key, judged_by_equality
 from adabatch.fields import Changes, Difference, JudgedBy, shown
-from adabatch.rundir.meta import FACT_CHANGES, FOREIGN, RECORDED
+from adabatch.rundir.meta import FACT_CHANGES, FOREIGN, RECORDED, Meta, fact_infos
 from adabatch.schedules.trajectory import Trajectory, compare, constant_factor, factor_sentence
 from analysis.frames import Data, has_failed, is_final, records
 from analysis.trajectories import trajectories
@@ -167,6 +167,9 @@ class RunChecker:
             yield "some pairs ran on different hosts"
         if not is_missing(run.values.get("config_hash")) and is_missing(run.values.get("hash_matches")):
             yield f"its config hash {run.values['config_hash']} is by a rule that this version does not know"
+        unknown = _unknown_facts(run, base)
+        if unknown:
+            yield f"not known of either run, so perhaps not equal: {', '.join(unknown)}"
         if run.values.get("git_dirty") is True:
             yield "the code had changes that were not committed"
         if run.values.get("lint_allowed"):
@@ -181,6 +184,19 @@ class RunChecker:
             yield f"recorded by {run.values['trainer']}: its settings are as declared, not verified"
         if run.values.get("results_only") is True:
             yield "only the ends of its runs are known: they are in no curve and no time to the target"
+
+
+def _unknown_facts(run: CheckedRun, base: CheckedRun) -> list[str]:
+    """Return the facts of which neither run has what every run of this trainer records: they may differ.
+
+    Logs of another trainer record none of them, and are marked as a whole.
+    """
+    if FOREIGN in (run.values["source"], base.values["source"]):
+        return []
+    device = run.values.get("device")
+    device = "cpu" if is_missing(device) else str(device)
+    expected = [name for name, info in fact_infos(Meta).items() if device in info.recorded_on]
+    return [name for name in expected if all(is_missing(one.values.get(name)) for one in (run, base))]
 
 
 def _is_paired_by(name: str) -> bool:

@@ -33,8 +33,8 @@ def declaration(sweep: SweepConfig, call_overrides: list[str]) -> dict[str, Any]
 def snapshot_code(journal: Journal) -> dict[str, Any]:
     """Save the diff to the last commit in the sweep's folder; return version, commit and the diff's file name."""
     version = code_version()
-    diff = _uncommitted(SOURCE_DIR) if version["git_sha"] else ""
-    version["git_dirty"] = bool(diff) if version["git_sha"] else None
+    diff = _uncommitted(SOURCE_DIR) if version["git_sha"] else None
+    version["git_dirty"] = None if diff is None else bool(diff)
     if not diff:
         return {**version, "git_diff": None}
     name = f"git_{hashlib.sha256(diff.encode()).hexdigest()[:12]}.diff"
@@ -43,18 +43,26 @@ def snapshot_code(journal: Journal) -> dict[str, Any]:
     return {**version, "git_diff": name}
 
 
-def _uncommitted(root: Path) -> str:
+def _uncommitted(root: Path) -> str | None:
+    """Return the changes since the last commit, new files included; None if git does not tell."""
     diff = _git(root, "diff", "HEAD", "--binary")
-    for name in _git(
-        root, "ls-files", "--others", "--exclude-standard", "-z", "--", "adabatch", "launch", "conf"
-    ).split("\0"):
+    added = _git(root, "ls-files", "--others", "--exclude-standard", "-z", "--", "adabatch", "launch", "conf")
+    if diff is None or added is None:
+        return None
+    for name in filter(None, added.split("\0")):
         # git exits with 1 for an untracked file: the files differ.
-        diff += _git(root, "diff", "--no-index", "--binary", "--", "/dev/null", name, allowed=(0, 1)) if name else ""
+        new = _git(root, "diff", "--no-index", "--binary", "--", "/dev/null", name, allowed=(0, 1))
+        if new is None:
+            return None
+        diff += new
     return (
         diff if len(diff) <= _LARGEST_DIFF_BYTES else f"{diff[:_LARGEST_DIFF_BYTES]}\n(cut here: larger than 10 MB)\n"
     )
 
 
-def _git(root: Path, *arguments: str, allowed: tuple[int, ...] = (0,)) -> str:
-    answer = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, timeout=60)
-    return answer.stdout.decode("utf-8", errors="replace") if answer.returncode in allowed else ""
+def _git(root: Path, *arguments: str, allowed: tuple[int, ...] = (0,)) -> str | None:
+    try:
+        answer = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.decode("utf-8", errors="replace") if answer.returncode in allowed else None

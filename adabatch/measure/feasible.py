@@ -78,9 +78,9 @@ def doubts(config: TrainConfig) -> Iterator[Doubt]:
         yield Doubt(
             "single-sample-batch",
             False,
-            f"micro-batches of {ends[0]} samples end with a ghost batch of 1 (ghost_batch_size={ghost}), and BatchNorm of"
-            f" {config.network.name} makes nothing of the single value that each channel then has.",
-            "Choose ghost_batch_size, schedule.batch_size and max_micro_batch_size so that no ghost batch has 1 sample.",
+            f"micro-batches of {ends[0]} samples end with a ghost batch of 1 (ghost_batch_size={ghost}), and"
+            f" BatchNorm of {config.network.name} makes nothing of the single value that each channel then has.",
+            "Choose ghost_batch_size and the batch sizes so that no ghost batch has 1 sample.",
         )
 
 

@@ -28,14 +28,18 @@ class FactInfo:
         changes: what a difference in it between two compared runs can affect.
         in_frame: whether it is a column of the frame of runs.
         per_segment: whether it may differ between the segments of a resumed run.
+        recorded_on: the kinds of device on which every run of this trainer records it; where it is missing, it is not
+            known.
     """
 
     kinds: tuple[type, ...]
     changes: Changes
     in_frame: bool
     per_segment: bool
+    recorded_on: tuple[str, ...] = ()
 
 
+_EVERYWHERE = ("cpu", "cuda")
 _INFO = "adabatch"
 
 
@@ -44,10 +48,11 @@ def fact(
     changes: Changes = Changes.NOTHING,
     in_frame: bool = True,
     per_segment: bool = False,
+    recorded_on: tuple[str, ...] = (),
     default: Any = None,
 ) -> Any:
     """Return a dataclass field for a fact; see `FactInfo`."""
-    info = FactInfo(kinds, changes, in_frame, per_segment)
+    info = FactInfo(kinds, changes, in_frame, per_segment, recorded_on)
     if isinstance(default, list | dict):
         return field(default_factory=default.copy, metadata={_INFO: info})
     return field(default=default, metadata={_INFO: info})
@@ -116,16 +121,16 @@ class Meta:
     """
 
     format_version: int | None = fact(int, in_frame=False)
-    adabatch_version: str | None = fact(str, changes=Changes.RESULT)
-    git_sha: str | None = fact(str, changes=Changes.RESULT, per_segment=True)
-    git_dirty: bool | None = fact(bool, changes=Changes.RESULT)
-    python: str | None = fact(str, changes=Changes.RESULT)
-    torch: str | None = fact(str, changes=Changes.RESULT, per_segment=True)
-    torchvision: str | None = fact(str, changes=Changes.RESULT)
-    cuda: str | None = fact(str, changes=Changes.RESULT, per_segment=True)
-    cudnn: str | None = fact(str, changes=Changes.RESULT, per_segment=True)
-    device: str | None = fact(str, changes=Changes.RESULT)
-    device_model: str | None = fact(str, changes=Changes.RESULT, per_segment=True)
+    adabatch_version: str | None = fact(str, changes=Changes.RESULT, recorded_on=_EVERYWHERE)
+    git_sha: str | None = fact(str, changes=Changes.RESULT, per_segment=True, recorded_on=_EVERYWHERE)
+    git_dirty: bool | None = fact(bool, changes=Changes.RESULT, recorded_on=_EVERYWHERE)
+    python: str | None = fact(str, changes=Changes.RESULT, recorded_on=_EVERYWHERE)
+    torch: str | None = fact(str, changes=Changes.RESULT, per_segment=True, recorded_on=_EVERYWHERE)
+    torchvision: str | None = fact(str, changes=Changes.RESULT, recorded_on=_EVERYWHERE)
+    cuda: str | None = fact(str, changes=Changes.RESULT, per_segment=True, recorded_on=("cuda",))
+    cudnn: str | None = fact(str, changes=Changes.RESULT, per_segment=True, recorded_on=("cuda",))
+    device: str | None = fact(str, changes=Changes.RESULT, recorded_on=_EVERYWHERE)
+    device_model: str | None = fact(str, changes=Changes.RESULT, per_segment=True, recorded_on=_EVERYWHERE)
     host: str | None = fact(str)
     num_threads: int | None = fact(int, changes=Changes.TIME)
     cuda_graphs: str | None = fact(str, changes=Changes.TIME)

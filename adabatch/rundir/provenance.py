@@ -7,13 +7,14 @@ import os
 import platform
 import socket
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from adabatch import __version__
 from adabatch.files import SOURCE_DIR
-from adabatch.git import git
+from adabatch.git import Answer, ask_git
 from adabatch.rundir.meta import Meta
 
 #: Tells which repository this package is in.
@@ -34,15 +35,41 @@ def code_version(path: Path = _OWN_FILE) -> dict[str, Any]:
     Args:
         path: a file of this package, or the folder of another program whose code trains.
     """
-    folder, name = (path, ".") if path.is_dir() else (path.parent, path.name)
-    is_tracked = git(folder, "ls-files", "--error-unmatch", "--", name) is not None
-    sha = git(folder, "rev-parse", "HEAD") if is_tracked else None
-    dirty = git(folder, "status", "--porcelain", "--untracked-files=no") if sha else None
-    return {
-        "adabatch_version": __version__,
-        "git_sha": sha,
-        "git_dirty": None if dirty is None else bool(dirty),
-    }
+    return CodeVersion.of(path).facts
+
+
+@dataclass(frozen=True)
+class CodeVersion:
+    """The version of the code that trains.
+
+    Attributes:
+        facts: ``adabatch_version``, ``git_sha`` and ``git_dirty``; the last two are None if they are not known.
+        unknown: a sentence on what is not known, and why; None if all is known.
+        is_refused: whether git did not answer, although there may be a repository.
+    """
+
+    facts: dict[str, Any]
+    unknown: str | None
+    is_refused: bool
+
+    @classmethod
+    def of(cls, path: Path = _OWN_FILE) -> CodeVersion:
+        """Ask git about a path; see `code_version`."""
+        folder, name = (path, ".") if path.is_dir() else (path.parent, path.name)
+        tracked = ask_git(folder, "ls-files", "--error-unmatch", "--", name)
+        commit = Answer(None, tracked.refusal) if tracked.text is None else ask_git(folder, "rev-parse", "HEAD")
+        status = ask_git(folder, "status", "--porcelain", "--untracked-files=no") if commit.text else Answer(None)
+        refusal = commit.refusal or status.refusal
+        what = "whether the code has uncommitted changes" if commit.text else "the commit of the code"
+        why = refusal or f"no git repository tracks {path}"
+        facts = {
+            "adabatch_version": __version__,
+            "git_sha": commit.text,
+            "git_dirty": None if status.text is None else bool(status.text),
+        }
+        is_known = status.text is not None
+        unknown = None if is_known else f"{what} is not known: {why}; tables mark the pairs of such runs."
+        return cls(facts, unknown, refusal is not None)
 
 
 def library_versions() -> dict[str, str | None]:

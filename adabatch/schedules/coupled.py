@@ -64,8 +64,8 @@ class CoupledSchedule(Schedule):
             learning_rate = math.inf
         if not 0 < learning_rate < math.inf:
             raise ConfigError(
-                f"the learning rate of epoch {progress.epoch} is {learning_rate:g}; it must be a positive number: change "
-                "optimizer.learning_rate, schedule.learning_rate_decay or the growth of the batch."
+                f"the learning rate of epoch {progress.epoch} is {learning_rate:g}; it must be a positive number: "
+                "change optimizer.learning_rate, schedule.learning_rate_decay or the growth of the batch."
             )
         return Decision(batch_size, learning_rate)
 

@@ -22,7 +22,7 @@ from adabatch.rundir.files import RunDir
 from adabatch.rundir.meta import META_FORMAT_VERSION, read_meta, update_meta
 from adabatch.rundir.outcome import Failure, mark_done, mark_failed, write_summary
 from adabatch.rundir.provenance import (
-    code_version,
+    CodeVersion,
     cpu_model,
     gpu_versions,
     library_versions,
@@ -135,8 +135,11 @@ class Worker:
         codes = own_codes(config)
         before = read_meta(self._run_dir)
         is_gpu = self._device.type == "cuda"
+        code = CodeVersion.of()
+        if code.unknown:
+            _log.log(logging.WARNING if code.is_refused else logging.INFO, "%s", code.unknown)
         made_by = {
-            **code_version(),
+            **code.facts,
             **library_versions(),
             **(gpu_versions() if is_gpu else {}),
             "device": self._device.type,

@@ -72,6 +72,9 @@ def write_run(
         (values[group] if group else values)[rest] = value
     (path / "config.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
     origin = {
+        "adabatch_version": "0.2.0",
+        "python": "3.11.7",
+        "torchvision": "0.29.1",
         "git_sha": "a" * 40,
         "git_dirty": False,
         "torch": "2.14.1",
