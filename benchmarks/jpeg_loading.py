@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from adabatch.rundir.provenance import available_cores
+from adabatch.rundir.cores import available_cores
 from benchmarks.arm import Measured, measure_in_child, others_text, seconds_of
 from benchmarks.machine import torch_devices
 from benchmarks.measure import BenchmarkFailed, alternate, run_child, spread_text

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from adabatch.rundir.provenance import available_cores, code_version, cpu_model, library_versions, utc_now
+from adabatch.rundir.cores import available_cores
+from adabatch.rundir.provenance import code_version, cpu_model, library_versions, utc_now
 from benchmarks.measure import run_child
 
 _GIBIBYTE = 1 << 30

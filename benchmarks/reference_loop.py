@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from adabatch.networks import build_network
-from adabatch.rundir.provenance import available_cores
+from adabatch.rundir.cores import available_cores
 from benchmarks.arm import Measured, print_measured
 from benchmarks.images import (
     CROP_PADDING,

@@ -20,11 +20,12 @@ from adabatch.config import (
     with_measured,
 )
 from adabatch.config.hashing import config_hash
+from adabatch.errors import ConfigError
+from adabatch.rundir.cores import available_cores
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.meta import LaunchFacts, Meta, read_meta, update_meta
 from adabatch.rundir.other_config import refuse_other_config
 from adabatch.rundir.outcome import clear_outcome
-from adabatch.rundir.provenance import available_cores
 from adabatch.rundir.states import State
 from launch.config import ClusterConfig
 from launch.expand import Expansion, Run

@@ -7,7 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from adabatch.config import HardwareConfig
+from adabatch.config.values import shortened
 from adabatch.errors import ConfigError
+
+_MOST_DIGITS = 10
+#: SLURM's numbers for the steps of batch scripts, interactive shells and the like begin here.
+_FIRST_SPECIAL_STEP = 0xFFFFFFF0
 
 
 @dataclass(frozen=True)
@@ -33,39 +38,72 @@ def rank_place(config: HardwareConfig, environment: Mapping[str, str]) -> RankPl
     """Read this process's place from torchrun's or SLURM's variables; None if neither started ranks.
 
     Raises:
-        ConfigError: if the number of started ranks differs from the config's.
+        ConfigError: if the number of started ranks differs from the config's, or a variable is no number.
     """
     place = None
-    if "RANK" in environment and "WORLD_SIZE" in environment:
+    if environment.get("RANK") and environment.get("WORLD_SIZE"):
         place = RankPlace(
-            int(environment["RANK"]),
-            int(environment.get("LOCAL_RANK", "0")),
-            int(environment["WORLD_SIZE"]),
-            environment.get("MASTER_ADDR", "127.0.0.1"),
-            int(environment.get("MASTER_PORT", "29500")),
-            environment.get("TORCHELASTIC_RESTART_COUNT", "0"),
+            _number(environment, "RANK", 0),
+            _number(environment, "LOCAL_RANK", 0, "0"),
+            _number(environment, "WORLD_SIZE", 1),
+            environment.get("MASTER_ADDR") or "127.0.0.1",
+            _number(environment, "MASTER_PORT", 1, "29500"),
+            environment.get("TORCHELASTIC_RESTART_COUNT") or "0",
             environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True",
         )
-    elif config.world_size > 1 and int(environment.get("SLURM_NTASKS", "1")) > 1:
+    elif config.world_size > 1 and _is_in_step(environment) and _number(environment, "SLURM_NTASKS", 1, "1") > 1:
         place = _slurm_place(environment)
     if place is not None and place.world_size != config.world_size:
         raise ConfigError(
             f"hardware.num_nodes x hardware.num_devices is {config.num_nodes} x {config.num_devices}; "
             f"it must be {place.world_size}, the number of ranks that were started."
         )
+    if place is not None and place.rank >= place.world_size:
+        raise ConfigError(
+            f"the variable RANK or SLURM_PROCID is {place.rank}; it must be less than {place.world_size}."
+        )
     return place
 
 
+def _number(environment: Mapping[str, str], name: str, least: int, default: str | None = None) -> int:
+    """Return the whole number in a variable; one that is empty counts as not set.
+
+    Raises:
+        ConfigError: if it holds something else, or nothing and there is no default.
+    """
+    text = (environment.get(name) or default or "").strip()
+    if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS) or int(text) < least:
+        value = shortened(text) if text else "empty"
+        raise ConfigError(
+            f"the variable {name} is {value}; it must be a whole number of at least {least}, as torchrun and srun set"
+            " it. Unset what is left of another call."
+        )
+    return int(text)
+
+
+def _is_in_step(environment: Mapping[str, str]) -> bool:
+    """Return whether srun started this process; the shell of an allocation has SLURM's variables, but no step."""
+    step = environment.get("SLURM_STEP_ID", "")
+    return step.isascii() and step.isdigit() and int(step) < _FIRST_SPECIAL_STEP
+
+
 def _slurm_place(environment: Mapping[str, str]) -> RankPlace:
-    nodes = environment.get("SLURM_STEP_NODELIST", environment.get("SLURM_JOB_NODELIST", ""))
-    answer = subprocess.run(["scontrol", "show", "hostnames", nodes], capture_output=True, text=True, check=True)
-    job = int(environment["SLURM_JOB_ID"])
+    nodes = environment.get("SLURM_STEP_NODELIST") or environment.get("SLURM_JOB_NODELIST") or ""
+    try:
+        answer = subprocess.run(["scontrol", "show", "hostnames", nodes], capture_output=True, text=True, check=True)
+        first_node = answer.stdout.split()[0]
+    except (OSError, subprocess.CalledProcessError, IndexError) as error:
+        raise ConfigError(
+            f"SLURM's nodes are {shortened(nodes) or 'empty'}; scontrol must tell the first of them"
+            f" ({shortened(error)})."
+        ) from error
+    job = _number(environment, "SLURM_JOB_ID", 0)
     return RankPlace(
-        int(environment["SLURM_PROCID"]),
-        0 if _has_own_gpu(environment) else int(environment["SLURM_LOCALID"]),
-        int(environment["SLURM_NTASKS"]),
-        answer.stdout.split()[0],
-        int(environment.get("MASTER_PORT", 20000 + job % 20000)),
+        _number(environment, "SLURM_PROCID", 0),
+        0 if _has_own_gpu(environment) else _number(environment, "SLURM_LOCALID", 0),
+        _number(environment, "SLURM_NTASKS", 1),
+        first_node,
+        _number(environment, "MASTER_PORT", 1, str(20000 + job % 20000)),
     )
 
 

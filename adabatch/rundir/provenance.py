@@ -96,11 +96,6 @@ def _version(package: str) -> str | None:
         return None
 
 
-def available_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def cpu_model() -> str:
     """Return the processor's name as reported by the system."""
     try:
@@ -113,8 +108,8 @@ def cpu_model() -> str:
 
 def batch_job_id() -> str | None:
     """Return the id of the batch job in which this process runs, with its array index if any; None if there is none."""
-    job_id = next((os.environ[name] for name in _JOB_ID_VARIABLES if name in os.environ), None)
-    if job_id is not None and "SLURM_ARRAY_TASK_ID" in os.environ:
+    job_id = next((os.environ[name] for name in _JOB_ID_VARIABLES if os.environ.get(name)), None)
+    if job_id is not None and os.environ.get("SLURM_ARRAY_TASK_ID"):
         job_id = f"{job_id}_{os.environ['SLURM_ARRAY_TASK_ID']}"
     return job_id
 

@@ -11,7 +11,7 @@ import torch
 
 from adabatch.config import HardwareConfig, TrainConfig
 from adabatch.errors import ConfigError
-from adabatch.rundir.provenance import available_cores
+from adabatch.rundir.cores import available_cores
 
 _log = logging.getLogger(__name__)
 #: mallopt's parameters, from glibc's malloc.h.

@@ -11,10 +11,10 @@ import pytest
 
 from adabatch.config import load_config
 from adabatch.errors import EXIT_PREEMPTED
+from adabatch.rundir.cores import available_cores
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.meta import read_meta
 from adabatch.rundir.process_identity import ProcessIdentity, start_time
-from adabatch.rundir.provenance import available_cores
 from tests.support import wait_until
 
 pytestmark = pytest.mark.slow
