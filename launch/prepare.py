@@ -20,7 +20,6 @@ from adabatch.config import (
     with_measured,
 )
 from adabatch.config.hashing import config_hash
-from adabatch.errors import ConfigError
 from adabatch.rundir.cores import available_cores
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.meta import LaunchFacts, Meta, read_meta, update_meta

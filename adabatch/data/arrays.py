@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
+import os
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,16 +134,52 @@ def _read(path: Path) -> Mapping[str, np.ndarray]:
         if path.is_dir():
             return {file.stem: np.load(file, mmap_mode="r", allow_pickle=False) for file in sorted(path.glob("*.npy"))}
         if path.suffix == ".npz":
+            _check_packed(path)
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
                 return {
                     name: archive[name] for name in archive.files if any(name in names for names in _NAMES.values())
                 }
         if path.suffix == ".safetensors":
             return _read_safetensors(path)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except DataError:
+        raise
+    except (OSError, ValueError, EOFError, MemoryError, zlib.error, NotImplementedError, RuntimeError,
+            zipfile.BadZipFile) as error:  # fmt: skip
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise DataError(f"{path} cannot be read ({reason}).") from error
     raise ConfigError(f"dataset.root is {path}; it must be a .npz or .safetensors file, or a folder of .npy files.")
+
+
+def _check_packed(path: Path) -> None:
+    """Check what the arrays of a .npz file unpack to, before they are unpacked.
+
+    Raises:
+        DataError: if an array's header says another size than is packed, or all do not fit into the memory.
+    """
+    total = 0
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            if not any(entry.filename == f"{name}.npy" for names in _NAMES.values() for name in names):
+                continue
+            with archive.open(entry) as file:
+                version = np.lib.format.read_magic(file)
+                of_version = {(1, 0): np.lib.format.read_array_header_1_0}
+                shape, _, dtype = of_version.get(version, np.lib.format.read_array_header_2_0)(file)
+                num_bytes = math.prod(shape) * dtype.itemsize
+                if not dtype.hasobject and file.tell() + num_bytes != entry.file_size:
+                    raise DataError(
+                        f"{path}: {entry.filename} says that it holds {num_bytes:,} bytes, and {entry.file_size:,} are "
+                        "packed; it is corrupt."
+                    )
+            total += entry.file_size
+    if total > _memory_bytes():
+        raise DataError(
+            f"{path} unpacks to {total:,} bytes, more than this machine's memory; use a folder of .npy files."
+        )
+
+
+def _memory_bytes() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _read_safetensors(path: Path) -> Mapping[str, np.ndarray]:

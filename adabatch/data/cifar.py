@@ -52,12 +52,18 @@ def _is_complete(cifar: type[CIFAR10], root: Path) -> bool:
 def _read(cifar: type[CIFAR10], root: Path, is_train: bool) -> tuple[torch.Tensor, torch.Tensor, int]:
     """Return images (N, 32, 32, 3), labels (N,) and the number of classes."""
     try:
+        # Checks the sums before it unpickles anything.
         split = cifar(str(root), train=is_train)
     except RuntimeError as error:
         for path, md5 in _files(cifar, root).items():
             if not check_integrity(path, md5):
-                raise DataError(f"{path} is truncated or corrupt; fetch it again.") from error
+                raise DataError(
+                    f"{path} is truncated or corrupt, or of another data set: its checksum (MD5) is not that of"
+                    f" {cifar.__name__}; fetch it again."
+                ) from error
         raise
+    except OSError as error:
+        raise DataError(f"{error.filename or root} cannot be read: {error.strerror or error}.") from error
     num_classes = len(split.classes)
     require_labels(split.targets, num_classes, str(root / cifar.base_folder))
     images = torch.from_numpy(split.data).contiguous()

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import stat
+import struct
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from adabatch.errors import DataError
 
 #: Pillow's modes of 8 bits or less a channel. Converting the others would cut off pixel values.
 _GREY_MODES = ("1", "L", "LA")
 _COLOR_MODES = ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB")
+#: What Pillow raises for files that it cannot read.
+_REFUSALS = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, Image.DecompressionBombError)
 #: The mode that an image is converted to, by its number of channels.
 MODES = {1: "L", 3: "RGB"}
 
@@ -28,14 +33,17 @@ def open_image(path: str | Path) -> Image.Image:
         DataError: if the file is no image, or has more than 8 bits a channel.
     """
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise DataError(f"{path} is no regular file; it must be an image.")  # a pipe would be waited for
         image: Image.Image = Image.open(path)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise unreadable(path) from error
+    except _REFUSALS as error:
+        raise unreadable(path, error) from error
     if image.mode not in _GREY_MODES + _COLOR_MODES:
         mode = image.mode
         image.close()
         raise DataError(
-            f"{path} has pixels of Pillow's mode {mode}; they must have 8 bits a channel: convert the file."
+            f"{path} has pixels of Pillow's mode {mode}; they must have 8 bits a channel, since others would lose"
+            " values: convert the file."
         )
     return image
 
@@ -49,8 +57,8 @@ def decode(path: str | Path, num_channels: int) -> Image.Image:
     with open_image(path) as image:
         try:
             return image.convert(MODES[num_channels])
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise unreadable(path) from error
+        except _REFUSALS as error:
+            raise unreadable(path, error) from error
 
 
 def decode_square(path: str | Path, num_channels: int, size: int) -> np.ndarray:
@@ -77,6 +85,16 @@ def pixels_of(image: Image.Image, place: str) -> np.ndarray:
     return np.array(image.convert(MODES[num_channels])).reshape(image.height, image.width, num_channels)
 
 
-def unreadable(path: str | Path) -> DataError:
-    """Return the error for a file that cannot be decoded."""
-    return DataError(f"{path} cannot be read as an image; it is truncated or corrupt.")
+def unreadable(path: str | Path, error: Exception) -> DataError:
+    """Return the error for a file that cannot be decoded, with the reason: not every such file is damaged."""
+    return DataError(f"{path} cannot be read as an image: {_reason(error)}.")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    said = str(error).partition("\n")[0].rstrip(".")
+    if isinstance(error, UnidentifiedImageError):
+        return "it is truncated or corrupt, or of no format that Pillow knows"
+    is_damage = isinstance(error, OSError | SyntaxError | EOFError | IndexError | struct.error)
+    return f"it is truncated or corrupt ({said})" if is_damage else said or type(error).__name__

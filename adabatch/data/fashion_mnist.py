@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import gzip
-import tempfile
+import hashlib
+import math
+import struct
 import zlib
 from pathlib import Path
 
 import torch
 from torchvision.datasets import FashionMNIST
-from torchvision.datasets.mnist import read_sn3_pascalvincent_tensor
 
 from adabatch.data.config import DatasetConfig
-from adabatch.data.files import download_once, locate, search_folders, verify_sizes
+from adabatch.data.files import MAX_RESIDENT_BYTES, download_once, locate, search_folders, verify_sizes
 from adabatch.data.labels import require_labels
 from adabatch.data.resident import resident_dataset
 from adabatch.data.source import Dataset, ImageFormat
@@ -26,12 +27,24 @@ _FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
+_NUM_SAMPLES = {"train": 60_000, "test": 10_000}
+#: SHA-256 of what follows the headers. MNIST and others have files of the same names and sizes.
+_SUMS = {
+    "train-images-idx3-ubyte": "2e487a6c89124f78f2d7521542223cafe96f7123c3ca13d447772ac6ecbb3012",
+    "train-labels-idx1-ubyte": "657fbd221bfc9f4198cc14b5619cc33ec57c58dd0e47af4d99d6650759e869a7",
+    "t10k-images-idx3-ubyte": "c867c93ff95360594e8ec3287995350b824dd110b11595c0e13d5423f621867a",
+    "t10k-labels-idx1-ubyte": "3d0e6c6ea990b53b6f8f500a41cac93881d981b315f84578b7d915342ade01e9",
+}
+#: The code of unsigned bytes in IDX files.
+_BYTES = 8
 
 
 def load(config: DatasetConfig, image_format: ImageFormat) -> Dataset:
     """Load images and labels from the first folder that has them. See `adabatch.data.load_dataset`."""
     folder = _find(config)
-    train, test = (_read_split(folder, *names) for names in _FILES.values())
+    splits = {split: _read_split(folder, *names) for split, names in _FILES.items()}
+    _check_sums(folder, splits)
+    train, test = splits["train"], splits["test"]
     verify_sizes(
         config,
         str(folder),
@@ -73,29 +86,38 @@ def _read_split(folder: Path, images_name: str, labels_name: str) -> tuple[torch
 
 
 def read_idx(path: Path, num_dimensions: int) -> torch.Tensor:
-    """Read an IDX file of bytes, gzipped if its name ends in .gz, as uint8.
+    """Read an IDX file of bytes, gzipped if its name ends in .gz, as uint8; no more is unpacked than its header says.
 
     Raises:
         DataError: if the file is truncated or not an IDX file of bytes; the message names it.
     """
     try:
-        if path.suffix == ".gz":
-            with tempfile.NamedTemporaryFile() as plain:
-                plain.write(gzip.decompress(path.read_bytes()))
-                plain.flush()
-                tensor = read_sn3_pascalvincent_tensor(plain.name)
-        else:
-            tensor = read_sn3_pascalvincent_tensor(str(path))
-    except (
-        EOFError,
-        gzip.BadGzipFile,
-        zlib.error,
-        AssertionError,
-        ValueError,
-        KeyError,
-        RuntimeError,
-    ) as error:
+        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
+            magic = file.read(4)
+            if magic != bytes((0, 0, _BYTES, num_dimensions)) and len(magic) == 4:
+                raise DataError(f"{path} is corrupt: it must hold bytes in {num_dimensions} dimension(s).")
+            shape = struct.unpack(f">{num_dimensions}I", file.read(4 * num_dimensions))
+            num_bytes = math.prod(shape)
+            if num_bytes > MAX_RESIDENT_BYTES:
+                raise DataError(f"{path} is corrupt: its header says {num_bytes:,} bytes, more than it can hold.")
+            content = file.read(num_bytes + 1)
+    except (EOFError, gzip.BadGzipFile, zlib.error, struct.error) as error:
         raise DataError(f"{path} is truncated or corrupt; fetch it again.") from error
-    if tensor.dtype != torch.uint8 or tensor.ndim != num_dimensions:
-        raise DataError(f"{path} is corrupt: it must hold bytes in {num_dimensions} dimension(s).")
-    return tensor
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
+    if len(content) != num_bytes or not num_bytes:
+        raise DataError(f"{path} is truncated or corrupt: it holds other than the {num_bytes:,} bytes that it says.")
+    return torch.frombuffer(bytearray(content), dtype=torch.uint8).reshape(shape)
+
+
+def _check_sums(folder: Path, splits: dict[str, tuple[torch.Tensor, torch.Tensor]]) -> None:
+    """Raise DataError if the files have the sizes of Fashion-MNIST and hold something else, such as MNIST."""
+    if {split: len(images) for split, (images, _) in splits.items()} != _NUM_SAMPLES:
+        return
+    for split, parts in splits.items():
+        for name, part in zip(_FILES[split], parts, strict=True):
+            if hashlib.sha256(part.numpy().tobytes()).hexdigest() != _SUMS[name]:
+                raise DataError(
+                    f"{_file(folder, name)} is not of Fashion-MNIST, or damaged: its checksum (SHA-256) is another one."
+                    " For images of your own, MNIST among them, use dataset=tensors or dataset=image_folder."
+                )

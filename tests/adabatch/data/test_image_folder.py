@@ -161,7 +161,7 @@ def test_files_that_are_no_images_are_named(tmp_path):
     with pytest.raises(ConfigError, match="notes.txt is no image by its name"):
         composed(tmp_path)
     odd.rename(odd.with_suffix(".png"))
-    with pytest.raises(ConfigError, match="notes.png cannot be read as an image; it is truncated or corrupt"):
+    with pytest.raises(ConfigError, match="notes.png cannot be read as an image: it is truncated or corrupt"):
         composed(tmp_path)
 
 
