@@ -8,15 +8,20 @@ from typing import Any
 
 import pandas as pd
 
-from adabatch.config.keys import KEYS, changes, is_key, judged_by_equality
+from adabatch.config.keys import KEYS, changes, is_key, judged_by_equality, suggestion
+from adabatch.config.values import shortened
+from adabatch.errors import ConfigError
 from adabatch.fields import Changes, Difference, JudgedBy, shown
 from adabatch.rundir.meta import FACT_CHANGES, FOREIGN, RECORDED, Meta, fact_infos
-from adabatch.schedules.trajectory import Trajectory, compare, constant_factor, factor_sentence
+from adabatch.schedules.trajectory import RATE_RULE, Trajectory, compare, constant_factor, factor_sentence
 from analysis.frames import Data, has_failed, is_final, records
 from analysis.trajectories import trajectories
 
 #: Seconds of two runs whose ratio is beyond this are in different units, or broken.
 _LARGEST_RATIO = 1000.0
+_SAMPLES_RULE, _SECONDS_RULE = "samples_per_epoch", "elapsed_seconds"
+#: What is compared besides config keys and recorded facts.
+_RULES = (RATE_RULE, _SAMPLES_RULE, _SECONDS_RULE)
 
 
 def is_missing(value: object) -> bool:
@@ -57,6 +62,9 @@ class RunChecker:
     Args:
         allow: keys that may differ; such pairs are marked.
 
+    Raises:
+        ConfigError: for a key of ``allow`` that is never compared.
+
     Attributes:
         trajectories: by run, of those with a finished epoch.
     """
@@ -64,6 +72,8 @@ class RunChecker:
     def __init__(self, data: Data, allow: frozenset[str]) -> None:
         columns = [str(name) for name in data.runs]
         keys = [name for name in columns if is_key(name)]
+        for key in sorted(allow):
+            _require_comparable(key, columns)
         self._allow = allow
         self._equal_keys = judged_by_equality(keys)
         self._own_keys = [name for name in keys if changes(name) is not Changes.NOTHING and not _is_paired_by(name)]
@@ -141,13 +151,13 @@ class RunChecker:
             ratio = float(seconds[0]) / float(seconds[1])  # type: ignore[arg-type]
             if not 1 / _LARGEST_RATIO < ratio < _LARGEST_RATIO:
                 own_text, base_text = (f"{one.values['elapsed_seconds']:.4g} in {one.name}" for one in (run, base))
-                yield Difference("elapsed_seconds", own_text, base_text)
+                yield Difference(_SECONDS_RULE, own_text, base_text)
 
     def _unequal_samples(self, run: CheckedRun, base: CheckedRun, batch: float) -> Iterator[Difference]:
         """Yield a difference of the samples per epoch that a dropped partial batch does not explain."""
         own, other = self._samples.get(run.name), self._samples.get(base.name)
         if own is not None and other is not None and abs(own - other) >= batch:
-            yield Difference("samples_per_epoch", own, other)
+            yield Difference(_SAMPLES_RULE, own, other)
 
     def _both_trajectories(self, run: CheckedRun, base: CheckedRun) -> tuple[Trajectory | None, Trajectory | None]:
         return self.trajectories.get(run.name), self.trajectories.get(base.name)
@@ -197,6 +207,16 @@ def _unknown_facts(run: CheckedRun, base: CheckedRun) -> list[str]:
     device = "cpu" if is_missing(device) else str(device)
     expected = [name for name, info in fact_infos(Meta).items() if device in info.recorded_on]
     return [name for name in expected if all(is_missing(one.values.get(name)) for one in (run, base))]
+
+
+def _require_comparable(key: str, columns: Sequence[str]) -> None:
+    """Raise ConfigError for a key in which no two runs can differ, such as one with a typo."""
+    known = [*KEYS, *FACT_CHANGES, *_RULES]
+    if key not in known and not (key in columns and is_key(key)):
+        raise ConfigError(
+            f"--allow is {shortened(key)}; it must be a key of the config, a recorded fact such as git_sha, or "
+            f"{' or '.join(_RULES)}.{suggestion(key, known)}"
+        )
 
 
 def _is_paired_by(name: str) -> bool:

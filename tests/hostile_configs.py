@@ -22,6 +22,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 import pytest
+import torch  # noqa: F401  (its import changes the environment, which is no fault of a case)
 from hydra.core.global_hydra import GlobalHydra
 
 import adabatch.command

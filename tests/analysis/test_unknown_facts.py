@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import analysis
+from adabatch.errors import ConfigError
 from analysis.comparison import Comparison
 from tests.analysis.runs import write_run
 
@@ -46,6 +47,13 @@ def marks(folder: Path, meta: dict[str, Any]) -> list[str]:
 def test_a_pair_is_marked_with_what_is_known_of_neither(missing, named, tmp_path: Path) -> None:
     expected = [f"not known of either run, so perhaps not equal: {names}" for names in named]
     assert marks(tmp_path, missing) == expected
+
+
+def test_an_unknown_key_of_allow_is_refused(tmp_path: Path) -> None:
+    write_run(tmp_path, "fixed", **DECAYING)
+    sentence = "--allow is git_shaa; it must be a key of the config, .* Did you mean git_sha?"
+    with pytest.raises(ConfigError, match=sentence):
+        analysis.compare(analysis.load(tmp_path), allow=["git_dirty", "git_shaa"])
 
 
 def test_what_is_known_of_one_run_only_refuses_the_pair(tmp_path: Path) -> None:
