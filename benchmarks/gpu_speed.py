@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any
 
-from adabatch.rundir.provenance import available_cores
+from adabatch.rundir.cores import available_cores
 from benchmarks.arm import Measured
 from benchmarks.gpu_case import BARE, COMPILED, OUR_ARMS, REFERENCE, arms_before_compiling, arms_with_compiling
 from benchmarks.machine import torch_devices

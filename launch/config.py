@@ -317,7 +317,7 @@ def _value(schema: type[Any], group: str, key: str, text: str) -> Any:
     is_null = declared == str | None and text.strip() in ("", "~", "null")
     if declared in (str, str | None) and not is_null and text[:1] not in ("'", '"'):
         return text.strip()
-    return parse_yaml(text, f"{group}.{key} is {shortened(text)}, which")
+    return parse_yaml(text, f"{group}.{shortened(key)}")
 
 
 def _set(values: dict[str, Any], group: str, known: Sequence[str], key: str, value: Any) -> None:

@@ -41,6 +41,8 @@ from adabatch.schedules import SCHEDULE_KINDS, ScheduleConfig
 
 #: A multirun of more is a mistake.
 _MOST_RUNS = 10_000
+#: Of Hydra's own words in a sentence.
+_MOST_CHARACTERS = 200
 
 
 @functools.cache
@@ -206,7 +208,8 @@ def translated_errors(overrides: Sequence[str] = (), config_dir: Path | None = N
         if str(error).startswith("Config group override must be"):
             group, _, name = chosen.partition("=")
             raise ConfigError(f"{group} is {name}; it must be the name of one of its options, a text.") from error
-        raise ConfigError(f"the overrides cannot be used: {shortened(error)}.") from error
+        reason = str(shortened(error, _MOST_CHARACTERS)).rstrip(".")
+        raise ConfigError(f"the overrides cannot be used: {reason}.") from error
 
 
 def _missing_option(error: MissingConfigException, overrides: Sequence[str], config_dir: Path | None) -> str:
@@ -223,6 +226,9 @@ def _missing_option(error: MissingConfigException, overrides: Sequence[str], con
 def unknown_key(key: str, known: Sequence[str], prefix: str = "") -> str:
     """Return the error sentence for an unknown key; ``prefix`` precedes a suggested name."""
     name = key.rpartition(".")[2]
+    if not known:
+        group = key.partition(".")[0]
+        return f"unknown key {key}; the file of the option of {group} lacks its keys: defaults: [base_{group}, _self_]."
     return f"unknown key {key}; expected one of {', '.join(sorted(known))}.{suggestion(name, known, prefix)}"
 
 
@@ -248,12 +254,16 @@ def _refused_call(error: HydraException, overrides: Sequence[str]) -> str:
             f"{shortened(error.override)} cannot be read; the value must be a word, a number, null, [a, b] or "
             "{a: b}, with other characters in quotes."
         )
-    first_line = str(shortened(next(iter(str(error).splitlines()), ""))).rstrip(".")
+    first_line = str(shortened(next(iter(str(error).splitlines()), ""), _MOST_CHARACTERS)).rstrip(".")
     unmatched = re.match(r"Could not override '([^']+)'", first_line)
     if unmatched:
         key = unmatched.group(1)
         known = sorted({*(name.rpartition(".")[2] for name in KEYS), *GROUPS})
         return f"unknown key {key}.{suggestion(key.rpartition('.')[2], known)} Keys: python -m adabatch --help."
+    of_option = re.match(r"In '([^']+)': \w+ raised while composing config:?$", first_line)
+    if of_option:
+        reason = str(shortened(str(error).splitlines()[1], _MOST_CHARACTERS)).rstrip(".")
+        return f"the option {of_option.group(1)} cannot be used: {reason}."
     several = re.match(r"Ambiguous value for argument '(.+)'", first_line)
     if several:
         return f"{several.group(1)} gives several values; that needs -m, and a list needs brackets: KEY=[1,2]."

@@ -22,27 +22,30 @@ from adabatch.schedules import SCHEDULE_KINDS
 
 #: Schemas by the path that the defaults lists in ``conf/`` use.
 _SCHEMAS: dict[str, type[Any]] = {
-    "base_train": TrainConfig,
     **{f"{group}/base_{group}": schema for group, schema in GROUPS.items() if group != "schedule"},
     **{f"schedule/base_{kind}": schema for kind, schema in SCHEDULE_KINDS.items()},
 }
 
 
-def _untyped(schema: type[Any]) -> type[Any]:
-    """Return a dataclass with the keys of a schema, of any type.
+def _untyped(schema: type[Any], groups: Mapping[str, type[Any]] | None = None) -> type[Any]:
+    """Return a dataclass with the keys of a schema, of any type but for its groups.
 
     OmegaConf converts values to the declared types on the way, such as numbers to truth values, so that what was given
     is lost. It only puts the values together; their types are checked by `adabatch.config.values`.
     """
-    entries = [
-        (entry.name, Any, dataclasses.field(default=entry.default, default_factory=entry.default_factory))
-        for entry in dataclasses.fields(schema)
-    ]
+    entries = []
+    for entry in dataclasses.fields(schema):
+        default: Any = dataclasses.field(default=entry.default, default_factory=entry.default_factory)
+        entries.append((entry.name, (groups or {}).get(entry.name, Any), default))
     return dataclasses.make_dataclass(schema.__name__, entries)
 
 
 #: What Hydra composes over, by the same paths.
 UNTYPED: dict[str, type[Any]] = {path: _untyped(schema) for path, schema in _SCHEMAS.items()}
+# A schedule's keys are those of its kind, which only the option knows.
+UNTYPED["base_train"] = _untyped(
+    TrainConfig, {group: UNTYPED[f"{group}/base_{group}"] for group in GROUPS if group != "schedule"}
+)
 
 
 def option_names(group: str, config_dir: Path | None = None) -> list[str]:

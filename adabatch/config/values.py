@@ -90,8 +90,8 @@ def described(declared: Any) -> str:
     return _TEXTS.get(declared, _FREE)
 
 
-def shortened(value: object) -> object:
-    """Return a value as messages show it, cut if it is long, with control characters escaped."""
+def shortened(value: object, most: int = _MOST_CHARACTERS) -> object:
+    """Return a value as messages show it, cut to ``most`` characters, with control characters escaped."""
     try:
         text = str(shown(value))
     except ValueError:  # more digits than Python prints
@@ -99,7 +99,7 @@ def shortened(value: object) -> object:
     except RecursionError:
         return "nested too deeply"
     text = _CONTROL.sub(lambda match: ascii(match.group())[1:-1], text.replace("\n", "\\n"))
-    return text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]}... ({len(text):,} characters)"
+    return text if len(text) <= most else f"{text[:most]}... ({len(text):,} characters)"
 
 
 @functools.cache

@@ -110,8 +110,9 @@ def test_an_option_without_its_schema_has_its_keys_and_defaults(tmp_path):
     write(tmp_path, "tracker/mine.yaml", "project: mine\nnotes: ${tracker.project}\n")
     tracker = compose([*_BASE, "tracker=mine"], tmp_path).tracker
     assert (tracker.project, tracker.notes, tracker.kind) == ("mine", "mine", "none")
+    assert compose([*_BASE, "tracker=mine", "tracker.entity=me"], tmp_path).tracker.entity == "me"
     write(tmp_path, "tracker/mine.yaml", "projct: mine\n")
-    with pytest.raises(ConfigError, match="unknown key tracker.projct"):
+    with pytest.raises(ConfigError, match="the option tracker/mine cannot be used: Key 'projct' not in"):
         compose([*_BASE, "tracker=mine"], tmp_path)
 
 
