@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adabatch.errors import ConfigError
+from adabatch.files import user_path
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class CallRules:
 def config_dir_of(words: Sequence[str]) -> Path | None:
     """Return the folder of the user's own options, before the words are parsed."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("--config-dir", "-cd", type=Path)
+    parser.add_argument("--config-dir", "-cd", type=user_path)
     try:
         found: Path | None = parser.parse_known_args(words)[0].config_dir
     except argparse.ArgumentError:  # without a value

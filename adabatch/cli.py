@@ -14,6 +14,7 @@ from importlib.metadata import EntryPoint, entry_points
 
 from adabatch.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE, ConfigError
 from adabatch.files import SOURCE_DIR
+from adabatch.terminal import complain, prepare_streams
 from adabatch.verb_help import VERSION, Verb, list_verbs, summary
 
 #: The group of entry points in which packages declare verbs.
@@ -39,6 +40,7 @@ Exit status: 0 done, 1 a run or a check failed, 2 invalid call or config, 75 sto
 
 def main() -> int | None:
     """Run the verb that the command line names, and return its exit status."""
+    prepare_streams()
     first, *others = sys.argv[1:] or [""]
     if first in ("", "-h", "--help", "help"):
         print(_help_text(), end="", file=sys.stdout if first else sys.stderr)
@@ -50,7 +52,7 @@ def main() -> int | None:
     try:
         return _load(_find(first, find_verbs()))()
     except ConfigError as error:
-        print(error, file=sys.stderr)
+        complain(error)
         return EXIT_USAGE
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED

@@ -21,7 +21,9 @@ from adabatch.config.keys import KEYS, is_key_or_group
 from adabatch.config.schema import GROUPS
 from adabatch.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE, ConfigError
 from adabatch.fields import Changes
+from adabatch.files import user_path
 from adabatch.run import run_config
+from adabatch.terminal import complain, prepare_streams
 from adabatch.verb_help import VERSION
 
 _HELP = """\
@@ -53,13 +55,6 @@ Exit status: 0 done, 1 failed, 2 invalid call or config, 75 stopped by a signal 
 """
 _MARKS = {Changes.RESULT: "", Changes.TIME: "time", Changes.NOTHING: "-"}
 _WIDTH = 100
-#: Our options and Hydra's, and whether a value follows.
-_OPTIONS = {
-    **dict.fromkeys(("--quick", "--help", "-h", "--hydra-help", "--version", "--resolve"), False),
-    **dict.fromkeys(("--run", "-r", "--multirun", "-m", "--shell-completion", "-sc"), False),
-    **dict.fromkeys(("--cfg", "-c", "--package", "-p", "--info", "-i", "--experimental-rerun"), True),
-    **dict.fromkeys(("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn"), True),
-}
 
 
 def _help_text(program: str) -> str:
@@ -103,7 +98,7 @@ def _rules(program: str, config_dir: Path | None) -> CallRules:
 def _parser(program: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=program, add_help=False, usage=f"{program} KEY=VALUE ...")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
-    parser.add_argument("--config-dir", "-cd", type=Path)
+    parser.add_argument("--config-dir", "-cd", type=user_path)
     parser.add_argument("--multirun", "-m", action="store_true")
     parser.add_argument("--cfg", "-c", choices=("job",))
     return parser
@@ -120,6 +115,7 @@ def main(program: str = "python -m adabatch") -> int:
     Args:
         program: how the command is called, for its help.
     """
+    prepare_streams()
     words = ["quick=true" if word == "--quick" else word for word in sys.argv[1:]]
     if not words or {"--help", "-h"} & set(words):
         print(_help_text(program), file=sys.stdout if words else sys.stderr)
@@ -132,7 +128,7 @@ def main(program: str = "python -m adabatch") -> int:
     try:
         return _train(_parsed(program, words))
     except ConfigError as error:
-        print(error, file=sys.stderr)
+        complain(error)
         return EXIT_USAGE
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -154,7 +150,7 @@ def _train_one(words: Sequence[str], config_dir: Path | None) -> int:
     try:
         return run_config(compose(words, config_dir))
     except ConfigError as error:
-        print(error, file=sys.stderr)
+        complain(error)
         return EXIT_USAGE
 
 

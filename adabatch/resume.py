@@ -7,16 +7,18 @@ import sys
 
 from adabatch.errors import EXIT_INTERRUPTED, EXIT_USAGE, ConfigError
 from adabatch.run import resume_run
+from adabatch.terminal import complain, prepare_streams
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m adabatch.resume", description=__doc__)
     parser.add_argument("run_dir", help="a folder with the config.yaml of a run")
+    prepare_streams()
     try:
         return resume_run(parser.parse_args(arguments).run_dir)
     except ConfigError as error:
-        print(error, file=sys.stderr)
+        complain(error)
         return EXIT_USAGE
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

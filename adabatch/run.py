@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from adabatch.config import (
     config_hash,
     differences,
     load_config,
+    matches_hash,
     save_config,
     to_dict,
     with_measured,
@@ -31,15 +33,18 @@ from adabatch.errors import (
     Preempted,
 )
 from adabatch.fields import Difference
+from adabatch.files import user_path
 from adabatch.measure.feasible import refuse_uncomputable
 from adabatch.plugins import Kind
 from adabatch.plugins.loading import OwnCodeError, one_line, own_frames, shown_frames
 from adabatch.processes.local_ranks import run_local_ranks
 from adabatch.processes.rank_place import RankPlace, rank_place
 from adabatch.processes.signals import StopRequest
+from adabatch.reading import Unreadable, open_to_append, printable, reason
 from adabatch.rundir.files import RunDir
+from adabatch.rundir.meta import read_meta
 from adabatch.rundir.other_config import refuse_other_config
-from adabatch.rundir.outcome import Failure, clear_outcome, describe_failure, mark_failed, write_summary
+from adabatch.rundir.outcome import Failure, clear_outcome, describe_failure, mark_failed, read_done, write_summary
 from adabatch.rundir.states import State
 from adabatch.trackers.make import check_tracker
 
@@ -75,17 +80,32 @@ def run_config(config: TrainConfig) -> int:
     Raises:
         ConfigError: if the run directory holds another config, or another process is training in it.
     """
-    run_dir = RunDir(config.run_dir or default_run_dir(config))
+    run_dir = RunDir(user_path(config.run_dir) if config.run_dir else default_run_dir(config))
     if config.quick:
         print(f"a quick look in {run_dir.path}: cut down to end within about a minute; it proves nothing")
-    saved = _matching_saved_config(config, run_dir)
-    return _run(saved or config, run_dir)
+    with _file_errors(run_dir):
+        saved = _matching_saved_config(config, run_dir)
+        return _run(saved or config, run_dir)
 
 
 def resume_run(path: Path | str) -> int:
     """Train or resume the run of a directory that holds a ``config.yaml``; return the exit status."""
     run_dir = RunDir(path)
-    return _run(load_config(run_dir.config), run_dir)
+    with _file_errors(run_dir):
+        return _run(load_config(run_dir.config), run_dir)
+
+
+@contextmanager
+def _file_errors(run_dir: RunDir) -> Iterator[None]:
+    """Turn what the file system refuses before the training begins, or after it has ended, into ConfigError."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except (OSError, Unreadable) as error:
+        file = getattr(error, "filename", None)
+        what = f"{file}: {reason(error)}" if file else reason(error)
+        raise ConfigError(f"run_dir is {run_dir.path}; it must be a folder that can be written ({what}).") from error
 
 
 def _matching_saved_config(config: TrainConfig, run_dir: RunDir) -> TrainConfig | None:
@@ -103,8 +123,9 @@ def _differences(asked: TrainConfig, saved: TrainConfig) -> list[Difference]:
 
 def _run(config: TrainConfig, run_dir: RunDir) -> int:
     if run_dir.done.exists():
-        print(f"{run_dir.path} is already finished: {run_dir.done.read_text(encoding='utf-8').strip()}")
+        print(printable(f"{run_dir.path} is already finished: {read_done(run_dir)}"))
         return EXIT_DONE
+    _refuse_changed_config(config, run_dir)
     check_tracker(config.tracker)
     _check_own_code(config, run_dir)
     warnings = refuse_uncomputable(config)
@@ -120,11 +141,21 @@ def _run(config: TrainConfig, run_dir: RunDir) -> int:
     if place is not None and place.rank > 0:
         return _execute(config, run_dir, place, warnings)
     _prepare(config, run_dir)
-    with run_dir.locked() as is_free:
-        if not is_free:
+    with run_dir.locked() as lock:
+        if not lock.is_free:
             raise ConfigError(f"run_dir is {run_dir.path}; another process is training in it.")
         clear_outcome(run_dir)
         return _execute(config, run_dir, place, warnings)
+
+
+def _refuse_changed_config(config: TrainConfig, run_dir: RunDir) -> None:
+    """Raise ConfigError if a run that has started has another config than it started with."""
+    recorded = read_meta(run_dir).config_hash
+    if recorded is not None and run_dir.has_started and matches_hash(config, recorded) is False:
+        raise ConfigError(
+            f"{run_dir.config} was changed after the run had started: its hash is {config_hash(config)}, and meta.json "
+            f"says {recorded}; it must be as it was, or the run start in a new folder."
+        )
 
 
 def _check_own_code(config: TrainConfig, run_dir: RunDir) -> None:
@@ -136,12 +167,9 @@ def _check_own_code(config: TrainConfig, run_dir: RunDir) -> None:
 
 
 def _prepare(config: TrainConfig, run_dir: RunDir) -> None:
-    try:
-        run_dir.path.mkdir(parents=True, exist_ok=True)
-        if not run_dir.config.exists():
-            save_config(config, run_dir.config)
-    except OSError as error:
-        raise ConfigError(f"run_dir is {run_dir.path}; it must be a writable folder ({error}).") from error
+    run_dir.path.mkdir(parents=True, exist_ok=True)
+    if not run_dir.config.exists():
+        save_config(config, run_dir.config)
 
 
 def _execute(config: TrainConfig, run_dir: RunDir, place: RankPlace | None, warnings: Sequence[str]) -> int:
@@ -210,12 +238,28 @@ def _described(error: Exception, distributed: bool) -> Failure:
     return failure
 
 
+class _LogFile(logging.StreamHandler[IO[str]]):
+    """A log file that a full disk cuts short, and nothing more."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.TextIOWrapper(open_to_append(path), encoding="utf-8", errors="backslashreplace"))
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Go on without the line: the run's own files say what matters."""
+
+    def close(self) -> None:
+        """Close the file."""
+        with suppress(OSError):
+            self.stream.close()
+        super().close()
+
+
 @contextmanager
 def _logging(run_dir: RunDir | None) -> Iterator[None]:
     """Send log lines to the run's ``log.txt`` and, where there is no progress bar, to stderr."""
     handlers: list[logging.Handler] = []
     if run_dir is not None:
-        file: logging.Handler = logging.FileHandler(run_dir.log, encoding="utf-8")
+        file: logging.Handler = _LogFile(run_dir.log)
         file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         handlers.append(file)
     console: logging.StreamHandler[IO[str]] = logging.StreamHandler(sys.stderr)

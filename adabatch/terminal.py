@@ -2,26 +2,56 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import sys
 from collections.abc import Callable
 
 from rich.console import Console, RenderableType
 
 from adabatch.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE, ConfigError
+from adabatch.reading import printable
+
+#: How characters of our own tables and sentences are written where they cannot be encoded.
+_PLAIN = {"–": "-", "—": "-", "±": "+-", "×": "x", "·": "-", "…": "...", "−": "-", "─": "-", "│": "|"}
+#: The name under which Python knows that.
+_PLAINLY = "adabatch-plainly"
 
 
 def run_command(command: Callable[[], int]) -> int:
     """Run a command and return its exit status; print a ConfigError as one sentence, ignore a closed pipe."""
+    prepare_streams()
     try:
         return command()
     except ConfigError as error:
-        print(error, file=sys.stderr)
+        complain(error)
         return EXIT_USAGE
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()
         return EXIT_DONE
+
+
+def complain(sentence: object) -> None:
+    """Print a sentence to stderr; what it quotes from files and their names cannot move the terminal."""
+    print(printable(str(sentence), keep="\n\t"), file=sys.stderr)
+
+
+def prepare_streams() -> None:
+    """Let stdout and stderr write characters that their encoding lacks in a plainer way, instead of failing."""
+    codecs.register_error(_PLAINLY, _plainly)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=_PLAINLY)
+
+
+def _plainly(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    # Characters that came from bytes of a name that is no text are shown as such.
+    return "".join(_PLAIN.get(char) or char.encode("unicode_escape").decode("ascii") for char in text), error.end
 
 
 def print_renderable(content: RenderableType) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adabatch.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, ConfigError, extra
-from adabatch.terminal import print_renderable, run_command
+from adabatch.files import user_path
+from adabatch.terminal import complain, print_renderable, run_command
 from adabatch.verb_help import VERSION, Verb, help_of, name_of, summary
 from analysis import verbs
 
@@ -61,7 +62,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     figure.add_argument("--group", help="one data set and network of several")
     _add_comparison_arguments(figure)
     scorecard = _add(commands, verbs.scorecard, _scorecard)
-    scorecard.add_argument("folders", nargs="+", metavar="DIR", help="folders with runs")
+    scorecard.add_argument("folders", nargs="+", type=user_path, metavar="DIR", help="folders with runs")
     scorecard.add_argument(
         "--reference", default="adabatch_paper", metavar="NAME", help="the claims: adabatch_paper (default), or the "
         "name of a YAML file of your own",
@@ -70,7 +71,9 @@ def _parser(program: str) -> argparse.ArgumentParser:
     scorecard.add_argument("--allow", action="append", default=[], metavar="KEY", help="as for tables")
     _add_importers(commands)
     dashboard = _add(commands, verbs.dashboard, _dashboard)
-    dashboard.add_argument("folder", type=Path, metavar="DIR", help="a folder with runs, or one that will hold them")
+    dashboard.add_argument(
+        "folder", type=user_path, metavar="DIR", help="a folder with runs, or one that will hold them"
+    )
     dashboard.add_argument("--port", type=int, default=8050, help="default 8050; 0 for any free one")
     return parser
 
@@ -86,7 +89,7 @@ def _add(
 
 
 def _add_output(parser: argparse.ArgumentParser, what: str, name: str) -> None:
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help=f"{what}; by default {name} in DIR")
+    parser.add_argument("-o", "--output", type=user_path, metavar="FILE", help=f"{what}; by default {name} in DIR")
 
 
 def _output(options: argparse.Namespace, name: str) -> Path:
@@ -102,9 +105,9 @@ def _add_importers(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     fetch = _add(commands, verbs.fetch_wandb, _fetch_wandb)
     fetch.add_argument("project", metavar="ENTITY/PROJECT")
     offline = _add(commands, verbs.read_wandb, _read_wandb)
-    offline.add_argument("folder", type=Path, metavar="DIR", help="searched for .wandb files")
+    offline.add_argument("folder", type=user_path, metavar="DIR", help="searched for .wandb files")
     foreign = _add(commands, verbs.import_csv, _import_csv)
-    foreign.add_argument("files", nargs="+", type=Path, metavar="FILE", help="CSV, or a trainer_state.json")
+    foreign.add_argument("files", nargs="+", type=user_path, metavar="FILE", help="CSV, or a trainer_state.json")
     foreign.add_argument("--trainer", required=True, metavar="NAME", help="the other trainer and its version")
     foreign.add_argument(
         "--map", action="append", default=[], metavar="COLUMN=NAME[:UNIT]", help="a column by our name; the unit is "
@@ -131,11 +134,15 @@ def _add_importers(commands: argparse._SubParsersAction[argparse.ArgumentParser]
         "in all cells (DATASET-NETWORK) or in one",
     )  # fmt: skip
     for parser in (fetch, offline, foreign):
-        parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="where they are written")
+        parser.add_argument(
+            "-o", "--output", type=user_path, required=True, metavar="DIR", help="where they are written"
+        )
 
 
 def _add_comparison_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folders", nargs="+", metavar="DIR", help="sweeps' folders, parts of them, or run directories")
+    parser.add_argument(
+        "folders", nargs="+", type=user_path, metavar="DIR", help="sweeps' folders, parts of them, or run directories"
+    )
     parser.add_argument(
         "--allow", action="append", default=[], metavar="KEY", help="a key in which compared runs may differ; marked"
     )
@@ -229,7 +236,7 @@ def _fetch_wandb(options: argparse.Namespace) -> int:
     from analysis.wandb_api import fetch_wandb
 
     try:
-        return _tell(fetch_wandb(options.project, options.output, report=_complain))
+        return _tell(fetch_wandb(options.project, options.output, report=complain))
     except ConnectionError as error:
         print(f"{error} Runs fetched so far are complete; the same command goes on.", file=sys.stderr)
         return EXIT_FAILED
@@ -238,7 +245,7 @@ def _fetch_wandb(options: argparse.Namespace) -> int:
 def _read_wandb(options: argparse.Namespace) -> int:
     from analysis.wandb_offline import read_offline
 
-    return _tell(read_offline(options.folder, options.output, report=_complain))
+    return _tell(read_offline(options.folder, options.output, report=complain))
 
 
 def _import_csv(options: argparse.Namespace) -> int:
@@ -254,7 +261,7 @@ def _import_csv(options: argparse.Namespace) -> int:
         options.learning_rate_at,
         options.baseline,
     )
-    imported = import_logs(options.files, options.output, options.trainer, read, report=_complain)
+    imported = import_logs(options.files, options.output, options.trainer, read, report=complain)
     _tell(imported.paths)
     if not imported.paths:
         return EXIT_USAGE
@@ -265,10 +272,6 @@ def _tell(paths: Sequence[Path]) -> int:
     for path in paths:
         print(path)
     return EXIT_DONE if paths else EXIT_FAILED
-
-
-def _complain(sentence: str) -> None:
-    print(sentence, file=sys.stderr)
 
 
 def _dashboard(options: argparse.Namespace) -> int:

@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 
 from adabatch.errors import ConfigError
+from adabatch.files import warn_once
+from adabatch.reading import printable
 from adabatch.rundir.columns import COLUMN_FACTS, COLUMNS, Kind, OfRun, columns_where
 from adabatch.rundir.files import find_runs
 from adabatch.rundir.state import RunState, collect_evidence, read_state
@@ -33,7 +35,7 @@ def load(*folders: str | Path) -> Data:
     Unfinished, failed and damaged runs are rows like all others, with state, cause and damage.
 
     Raises:
-        ConfigError: if a folder does not exist or holds no run.
+        ConfigError: if no folder holds a run. Where others do, one without is named in a warning.
 
     Example:
         >>> data = analysis.load("runs/paper_cifar10", "runs/paper_cifar100")
@@ -68,7 +70,17 @@ class Collector:
 
     def _find(self) -> dict[Path, list[Path]]:
         """Return the run directories by folder; those found twice, or by several names, under the first one."""
-        found = {folder: _find(folder) for folder in self._folders}
+        found: dict[Path, list[Path]] = {}
+        problems = []
+        for folder in self._folders:
+            try:
+                found[folder] = _find(folder)
+            except ConfigError as error:
+                problems.append(str(error))
+        if not found:
+            raise ConfigError(" ".join(problems))
+        for problem in problems:
+            warn_once(problem, "%s Left out.", printable(problem))
         if len(found) == 1:
             return found
         places: dict[Path, tuple[Path, Path]] = {}

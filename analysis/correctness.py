@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import math
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from adabatch.reading import read_bytes
 from adabatch.rundir.files import RunDir
 from analysis.intervals import paired_sampling_sd
 
@@ -29,13 +31,25 @@ def _of_pair(run: Path, base: Path) -> float:
     return paired_sampling_sd(int((own & ~other).sum()), int((other & ~own).sum()), len(own))
 
 
+def _read_array(content: bytes) -> np.ndarray:
+    """Return the array of an NPY file; what its header claims to follow must be there."""
+    stream = io.BytesIO(content)
+    if np.lib.format.read_magic(stream) != (1, 0):
+        raise ValueError("it is no array that this package wrote")
+    shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+    values = np.frombuffer(content[stream.tell() :], dtype=np.uint8)
+    if dtype != np.uint8 or shape != values.shape:
+        raise ValueError(f"its header claims {shape} values of {dtype}, and {len(values)} bytes follow")
+    return values
+
+
 def read_correctness(run: Path) -> np.ndarray | None:
     """Return which test samples a run classified correctly in its last epoch; None if it is not known."""
     try:
-        values = np.load(RunDir(run).test_correct, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        values = _read_array(read_bytes(RunDir(run).test_correct))
+    except (OSError, ValueError):
         return None
-    if values.dtype != np.uint8 or values.ndim != 1 or len(values) < 2 or values[0] > 7:
+    if len(values) < 2 or values[0] > 7:
         return None
     num_samples = 8 * (len(values) - 1) - int(values[0])  # the first byte is the number of padding bits
     return np.unpackbits(values[1:])[:num_samples].astype(bool)

@@ -216,7 +216,7 @@ def _logs(snapshot: Snapshot, data: Data, name: str | None) -> dict[str, list[st
     run = None if name is None else find_run(snapshot.folder, data, name)
     if run is None:
         return {}
-    logs = {file: last_lines(snapshot.folder, run, file, LOG_LINES) for file in ("FAILED", "log.txt")}
+    logs = {file: last_lines(run, file, LOG_LINES) for file in ("FAILED", "log.txt")}
     return {file: lines for file, lines in logs.items() if lines}
 
 

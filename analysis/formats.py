@@ -13,7 +13,9 @@ from rich.console import Group, JustifyMethod, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from adabatch.reading import printable
 from analysis.comparison import Comparison
+from analysis.embedded import for_spreadsheets
 from analysis.frames import Data, records
 from analysis.tables import GROUP, Table, make_tables, provenance
 
@@ -166,7 +168,7 @@ def _number(data: Data, table: str, row: dict[str, Any], quantity: str, values: 
 
 def to_csv(comparison: Comparison) -> str:
     """Return `numbers` as CSV."""
-    return str(numbers(comparison).to_csv(index=False, lineterminator="\n"))
+    return str(for_spreadsheets(numbers(comparison)).to_csv(index=False, lineterminator="\n"))
 
 
 def to_json(comparison: Comparison) -> str:
@@ -218,4 +220,4 @@ def render_tables(tables: Sequence[Table], closing: Sequence[str], form: str) ->
         "markdown": to_markdown,
         "latex": to_latex,
     }
-    return writers[form](tables, closing)
+    return writers[form](tables, [printable(sentence) for sentence in closing])

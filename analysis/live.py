@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import re
-import stat
 import threading
 import time
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from adabatch.errors import ConfigError
+from adabatch.reading import Unreadable, printable
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.heartbeat import read_beat
 from adabatch.rundir.state import tail
@@ -37,7 +37,7 @@ STATES = (
 #: A file that its run replaces or removes while it is read is there, or gone for good, the next moment.
 _ATTEMPTS = 3
 _WITH_BEAT = (State.RUNNING.value, State.LOST.value)
-_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
+_COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 @dataclass(frozen=True)
@@ -206,6 +206,8 @@ class RunRow:
 
 def run_name(folder: Path, run: str) -> str:
     """Return a run's folder relative to the watched one; the last part of its name if it is that one."""
+    if not Path(run).is_relative_to(folder):  # its bytes are no text, so that it has another name here
+        return run
     name = Path(run).relative_to(folder).as_posix()
     return folder.resolve().name if name == "." else name
 
@@ -253,18 +255,13 @@ def run_rows(folder: Path, data: Data, runs: pd.DataFrame) -> list[RunRow]:
     return rows
 
 
-def last_lines(folder: Path, run: Path, name: str, count: int) -> list[str]:
-    """Return the last lines of a run's file, without blank ones; none if there is no such file.
-
-    Only a regular file that really lies in the watched folder is read: a link out of it is not followed.
-    """
+def last_lines(run: Path, name: str, count: int) -> list[str]:
+    """Return the last lines of a run's file, without blank ones; none if there is no such file."""
     try:
-        path = (run / name).resolve(strict=True)
-        if not path.is_relative_to(folder.resolve()) or not stat.S_ISREG(path.stat().st_mode):
-            return []
-        lines = tail(path).split("\n")
-    except OSError as error:
+        lines = tail(run / name).split("\n")
+    except (OSError, Unreadable) as error:
         _log.debug("%s cannot be read: %s", run / name, error)
         return []
     # What a progress bar has overwritten is not shown, nor what colours a terminal.
-    return [_ESCAPES.sub("", line.rstrip().rsplit("\r", 1)[-1]) for line in lines if line.strip()][-count:]
+    plain = [_COLOURS.sub("", line.rstrip().rsplit("\r", 1)[-1]) for line in lines if line.strip()][-count:]
+    return [printable(line, keep="\t") for line in plain]

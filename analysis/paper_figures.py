@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from adabatch.errors import ConfigError
 from adabatch.fields import require
+from adabatch.files import output
+from adabatch.reading import printable
 from analysis.curves import CURVES, arms_in_order, colours, curve_frame, groups, notes
 from analysis.frames import Data
 
@@ -64,13 +66,19 @@ def save_figure(data: Data, path: str | Path, names: Sequence[str] = DEFAULT, gr
             for column, name in enumerate(names):
                 frames.append(_draw(axes[place][column], data, row, name))
             if len(rows) > 1:
-                axes[place][0].set_title(row, loc="left")
+                axes[place][0].set_title(_plain(row), loc="left")
         handles, labels = axes[0][-1].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=max(1, len(labels)), frameon=False)
         figure.supxlabel("; ".join(notes(*frames)), fontsize=6.5, x=0.01, ha="left", color="#555")
         date = {"Date": None} if path.suffix == ".svg" else {"CreationDate": None} if path.suffix == ".pdf" else None
-        figure.savefig(path, dpi=200, metadata=date)
+        with output("-o", path) as file:
+            figure.savefig(file, dpi=200, metadata=date)
     return path
+
+
+def _plain(name: str) -> str:
+    """Return a name as matplotlib draws it: a dollar sign begins no formula, and control characters are written out."""
+    return printable(name).replace("$", "\\$")
 
 
 def _draw(axes: Axes, data: Data, group: str, name: str) -> pd.DataFrame:
@@ -83,7 +91,7 @@ def _draw(axes: Axes, data: Data, group: str, name: str) -> pd.DataFrame:
     step: Literal["pre"] | None = "pre" if curve.steps else None
     for arm in arms_in_order(data, group):
         line = frame[frame.arm == arm]
-        style: dict[str, Any] = {"color": palette[arm], "label": arm}
+        style: dict[str, Any] = {"color": palette[arm], "label": _plain(arm)}
         if step:
             axes.step(line.x, line.y, where="pre", **style)
         else:

@@ -15,7 +15,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import adabatch
-from adabatch.files import write_text_atomic
+from adabatch.files import output
+from adabatch.reading import printable
 from analysis.comparison import Comparison
 from analysis.curves import groups
 from analysis.embedded import packed, packed_csv
@@ -47,10 +48,10 @@ def write_report(comparison: Comparison, path: str | Path, title: str) -> Path:
     )
     sections = list(_sections(comparison))
     page = environment.get_template("report.html.jinja").render(
-        title=title,
+        title=printable(title),
         version=adabatch.__version__,
         made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        provenance=provenance(comparison),
+        provenance=[printable(sentence) for sentence in provenance(comparison)],
         tables=Markup(to_html(make_tables(comparison))),
         sections=[(heading, list(figures)) for heading, figures in sections],
         plotly_js=packed(get_plotlyjs().encode()),
@@ -63,10 +64,9 @@ def write_report(comparison: Comparison, path: str | Path, title: str) -> Path:
         num_epochs=len(data.epochs),
         most_megabytes=MOST_EPOCHS_CHARACTERS / 1e6,
     )
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text_atomic(path, page)
-    return path
+    with output("-o", Path(path)) as file:
+        file.write_text(page, encoding="utf-8")
+    return Path(path)
 
 
 def _sections(comparison: Comparison) -> Iterator[tuple[str, dict[str, str]]]:
@@ -85,4 +85,5 @@ def _figures(sections: list[tuple[str, dict[str, str]]]) -> str:
 def _run_table(runs: pd.DataFrame) -> str:
     shown = runs.reindex(columns=_RUN_COLUMNS).assign(git_sha=runs.git_sha.str[:8])
     shown.insert(0, "run", runs.index)
-    return str(shown.astype(object).to_html(index=False, na_rep="", border=0, classes="table runs"))
+    texts = shown.astype(object).map(lambda value: printable(value) if isinstance(value, str) else value)
+    return str(texts.to_html(index=False, na_rep="", border=0, classes="table runs"))

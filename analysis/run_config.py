@@ -8,12 +8,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from adabatch.config.keys import flatten, is_key
+from adabatch.reading import Unreadable, parse_yaml, read_text, reason
 from analysis.run_epochs import Damage
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 #: int64's limit.
 LARGEST = 2**63 - 1
 #: Lines with a value that YAML reads as the number, or the text, that it looks like.
@@ -57,9 +55,9 @@ class ConfigReader:
             Damage: if it cannot be read, or holds what no config holds.
         """
         try:
-            config = self._parse(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-            raise Damage(f"config.yaml cannot be read: {str(error).splitlines()[0]}") from error
+            config = self._parse(read_text(path))
+        except (OSError, Unreadable) as error:
+            raise Damage(f"config.yaml cannot be read: {reason(error)}") from error
         _check(config.values)
         return config
 
@@ -67,15 +65,15 @@ class ConfigReader:
         found = [(match.lastgroup, match[match.lastgroup or 0]) for match in _OWN_LINES.finditer(text)]
         own: dict[str, Any] = {str(name): int(value) if name == "seed" else value for name, value in found}
         if not own or len(own) != len(found):
-            return Config(_load(text))
+            return Config(parse_yaml(text))
         rest = _OWN_LINES.sub(lambda match: f"{match.lastgroup}: {_STAND_INS[match.lastgroup or ''][0]}", text)
         if rest not in self._known:
             self._known[rest] = None
-            return Config(_load(text))
+            return Config(parse_yaml(text))
         template = self._known[rest]
         if template is None:  # seen for the second time: others will follow
             template = self._known[rest] = _Template(rest, own)
-        return template.filled(own) if template.is_sound else Config(_load(text))
+        return template.filled(own) if template.is_sound else Config(parse_yaml(text))
 
 
 #: For each line that is a run's own, two values that stand in for it, to see what follows from the line.
@@ -94,7 +92,7 @@ class _Template:
         other = text
         for name in names:
             other = other.replace(f"{name}: {firsts[name]}\n", f"{name}: {seconds[name]}\n")
-        values, others = _load(text), _load(other)
+        values, others = parse_yaml(text), parse_yaml(other)
         self.is_sound = (
             isinstance(values, dict)
             and isinstance(others, dict)
@@ -108,10 +106,6 @@ class _Template:
         config = Config({**self._config.values, **own})
         config.flat = {**self._config.flat, **own}
         return config
-
-
-def _load(text: str) -> Any:
-    return yaml.load(text, Loader=_LOADER)
 
 
 def _check(values: Any) -> None:

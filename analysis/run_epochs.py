@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from adabatch.reading import Unreadable, read_bytes, reason
 from adabatch.rundir.columns import (
     COLUMN_FACTS,
     COLUMNS,
@@ -84,11 +85,11 @@ def read_epochs(files: Sequence[Path], origins: Sequence[Origin]) -> list[RunEpo
     alike: dict[bytes, list[int]] = {}
     for place, file in enumerate(files):
         try:
-            content = contents[place] = file.read_bytes()
+            content = contents[place] = read_bytes(file)
         except FileNotFoundError:
             found[place] = RunEpochs(NO_ROWS)
-        except OSError as error:
-            found[place] = RunEpochs(NO_ROWS, f"epochs.csv cannot be read: {error}")
+        except (OSError, Unreadable) as error:
+            found[place] = RunEpochs(NO_ROWS, f"epochs.csv cannot be read: {reason(error)}")
         else:
             header = content[: content.find(b"\n") + 1]
             is_plain = _is_plain(content, header) and not origins[place].is_results_only

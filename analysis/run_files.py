@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import re
 import reprlib
@@ -16,6 +15,7 @@ import numpy as np
 
 from adabatch.config.hashing import defaults_since, matches_hash
 from adabatch.config.keys import is_key
+from adabatch.reading import Unreadable, printable, read_json, reason
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.meta import FOREIGN, LaunchFacts, Meta, fact_infos, parse_meta
 from adabatch.schedules.kinds import label
@@ -82,8 +82,8 @@ def signature_of(path: Path) -> Signature:
     folder, found = os.fspath(path), []
     for name in _READ:
         try:
-            entry = os.stat(f"{folder}/{name}")
-        except FileNotFoundError:
+            entry = os.lstat(f"{folder}/{name}")
+        except OSError:
             continue
         found.append((name, entry.st_mtime_ns, entry.st_size))
     return tuple(found)
@@ -205,11 +205,11 @@ def check_kinds(rows: Sequence[Any]) -> None:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, RecursionError) as error:
-        raise Damage(f"{path.name} cannot be read: {error}") from error
+    except (OSError, Unreadable) as error:
+        raise Damage(f"{path.name} cannot be read: {reason(error)}") from error
     if not isinstance(values, dict):
         raise Damage(f"{path.name} holds no mapping of keys to values")
     return values
@@ -226,7 +226,7 @@ def _identity(path: Path, config: dict[str, Any], launch: LaunchFacts) -> dict[s
     cell = launch.cell or f"{dataset}-{network}"
     swept = {key: value for key, value in launch.swept.items() if key not in ("network", "dataset")}
     return {
-        "run": path.as_posix(),
+        "run": _name(path),
         "sweep": launch.sweep,
         "cell": cell,
         "group": " ".join([cell, *(f"{key}={value}" for key, value in sorted(swept.items()))]),
@@ -236,6 +236,16 @@ def _identity(path: Path, config: dict[str, Any], launch: LaunchFacts) -> dict[s
         "dataset": dataset,
         "network": network,
     }
+
+
+def _name(path: Path) -> str:
+    """Return a run's name: its path, or, where bytes of that are no text, the path with these written out."""
+    name = path.as_posix()
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return printable(name)
+    return name
 
 
 def _seed_of(path: Path) -> int | None:

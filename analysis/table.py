@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from adabatch.reading import printable
+
 #: The column of a cell's name.
 GROUP = "data and network"
 
@@ -26,6 +28,12 @@ class Table:
     columns: list[str]
     rows: list[list[str]]
     notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Write control characters out, which come from files and names of folders."""
+        object.__setattr__(self, "title", printable(self.title))
+        object.__setattr__(self, "rows", [[printable(cell) for cell in row] for row in self.rows])
+        object.__setattr__(self, "notes", [printable(note) for note in self.notes])
 
     @property
     def frame(self) -> pd.DataFrame:

@@ -18,8 +18,8 @@ import torch
 from adabatch.config import TrainConfig
 from adabatch.config.compose import compose
 from adabatch.errors import EXIT_DONE
-from adabatch.files import read_json
 from adabatch.processes.children import child_environment, module_command
+from adabatch.reading import read_json
 from adabatch.run import run_config
 from adabatch.rundir.columns import EpochRow, read_epochs_csv
 from adabatch.rundir.files import RunDir

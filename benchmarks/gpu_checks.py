@@ -11,7 +11,7 @@ from functools import partial
 import torch
 
 from adabatch.errors import EXIT_FAILED, ConfigError
-from adabatch.files import read_json
+from adabatch.reading import read_json
 from adabatch.run import run_config
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.outcome import read_summary

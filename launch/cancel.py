@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import suppress
+import sys
 from pathlib import Path
 
 from adabatch.errors import ConfigError
 from adabatch.rundir.files import find_runs
 from adabatch.rundir.journal import Journal
+from adabatch.rundir.process_identity import ProcessIdentity
 from launch.slurm import Queue, SlurmError, call
 from launch.status import open_local_jobs, status_of
 
@@ -45,8 +46,23 @@ def stop_queues(journal: Journal) -> int:
     runs = find_runs(journal.sweep_folder)
     statuses = status_of(runs, journal.sweep_folder)
     stopped = sum(status.job_id is None and status.state.is_active for status in statuses)
-    queues = {queue.pid for queue in journal.live_queues() if queue.pid is not None}
-    for pid in queues | set(open_local_jobs(runs)):
-        with suppress(ProcessLookupError):  # it has just ended
-            os.kill(pid, signal.SIGTERM)
+    for process in {*journal.live_queues(), *open_local_jobs(runs)}:
+        _stop(process)
     return stopped
+
+
+def _stop(process: ProcessIdentity) -> None:
+    """Ask a process to stop, if the record of it proves that it is one of ours."""
+    assert process.pid is not None
+    if not process.is_proven_alive:
+        sentence = (
+            f"process {process.pid} is left alone: what names it does not say when it started, so it may be another"
+        )
+        print(sentence, file=sys.stderr)
+        return
+    try:
+        os.kill(process.pid, signal.SIGTERM)
+    except ProcessLookupError:  # it has just ended
+        pass
+    except PermissionError:
+        print(f"process {process.pid} is left alone: it belongs to somebody else", file=sys.stderr)

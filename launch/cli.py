@@ -12,14 +12,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 
 from adabatch.call_words import CallRules, check_words, config_dir_of, options_of
 from adabatch.config.keys import is_key_or_group
 from adabatch.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, ConfigError
-from adabatch.files import CONF_DIR
-from adabatch.terminal import print_renderable, run_command
+from adabatch.files import CONF_DIR, user_path
+from adabatch.terminal import complain, print_renderable, run_command
 from adabatch.verb_help import VERSION, help_of, list_verbs, name_of, summary
 from launch.cancel import cancel
 from launch.config import ClusterConfig, SweepConfig, load_cluster, load_sweep, quick_sweep
@@ -30,7 +30,7 @@ from launch.own_code import check_own_code
 from launch.plan import make_plan
 from launch.plan_text import findings_text, plan_text
 from launch.probe import Prober
-from launch.status import RETRY_STATES, read_status, states_to_submit, status_of
+from launch.status import RETRY_STATES, RunStatus, read_status, states_to_submit, status_of
 from launch.status_text import status_text
 from launch.submit import Request, refuse_errors, submit
 from launch.verbs import VERBS
@@ -87,8 +87,10 @@ def _no_command(given: list[str]) -> int:
 
 def _add_sweep_arguments(parser: argparse.ArgumentParser, words_help: str) -> None:
     parser.add_argument("words", nargs="*", metavar="KEY=VALUE", help=words_help)
-    parser.add_argument("--config-dir", type=Path, help="a folder with your own options, sweeps and clusters")
-    parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="the folder that holds the sweeps' folders")
+    parser.add_argument("--config-dir", type=user_path, help="a folder with your own options, sweeps and clusters")
+    parser.add_argument(
+        "--runs-dir", type=user_path, default=Path("runs"), help="the folder that holds the sweeps' folders"
+    )
     parser.add_argument(
         "--quick",
         action="store_true",
@@ -223,7 +225,9 @@ def _cluster(options: argparse.Namespace, name: str, words: _Arguments) -> Clust
 
 
 def _status(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
-    parser.add_argument("folder", type=Path, metavar="DIR", help="a sweep's folder, a part of it, or a run directory")
+    parser.add_argument(
+        "folders", type=user_path, nargs="+", metavar="DIR", help="sweeps' folders, parts of them, or run directories"
+    )
     parser.add_argument(
         "--watch",
         nargs="?",
@@ -235,29 +239,58 @@ def _status(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     parser.add_argument("--format", choices=("text", "json"), default="text")
     options = parser.parse_args(arguments)
     if options.watch is not None:
-        return _watch(options.folder, options.watch)
-    statuses = read_status(options.folder)
+        return _watch(options.folders, options.watch)
+    found = _read_all(options.folders, complain)
     if options.format == "json":
-        print(json.dumps([status.as_dict() for status in statuses], indent=2))
+        print(json.dumps([status.as_dict() for statuses in found.values() for status in statuses], indent=2))
     else:
-        print_renderable(status_text(statuses, options.folder))
-    return EXIT_FAILED if any(status.state.is_failure for status in statuses) else EXIT_DONE
+        print_renderable(_text_of_all(found))
+    return _exit_status(found)
 
 
-def _watch(folder: Path, seconds: float) -> int:
+def _read_all(folders: Sequence[Path], complain: Callable[[str], None]) -> dict[Path, list[RunStatus]]:
+    """Return the statuses by folder; one without runs is named, unless none has any.
+
+    Raises:
+        ConfigError: if no folder has runs.
+    """
+    found: dict[Path, list[RunStatus]] = {}
+    problems = []
+    for folder in folders:
+        try:
+            found[folder] = read_status(folder)
+        except ConfigError as error:
+            problems.append(str(error))
+    if not found:
+        raise ConfigError(" ".join(problems))
+    for problem in problems:
+        complain(problem)
+    return found
+
+
+def _text_of_all(found: dict[Path, list[RunStatus]]) -> RenderableType:
+    return Group(*(status_text(statuses, folder) for folder, statuses in found.items()))
+
+
+def _exit_status(found: dict[Path, list[RunStatus]]) -> int:
+    is_failure = any(status.state.is_failure for statuses in found.values() for status in statuses)
+    return EXIT_FAILED if is_failure else EXIT_DONE
+
+
+def _watch(folders: Sequence[Path], seconds: float) -> int:
     """Show the status repeatedly until no run is pending or running."""
     console = Console(highlight=False)
-    statuses = read_status(folder)
-    with Live(status_text(statuses, folder), console=console, auto_refresh=False) as live:
-        while any(status.state.is_active for status in statuses):
+    found = _read_all(folders, complain)
+    with Live(_text_of_all(found), console=console, auto_refresh=False) as live:
+        while any(status.state.is_active for statuses in found.values() for status in statuses):
             time.sleep(max(0.2, seconds))
-            statuses = read_status(folder)
-            live.update(status_text(statuses, folder), refresh=True)
-    return EXIT_FAILED if any(status.state.is_failure for status in statuses) else EXIT_DONE
+            found = _read_all(folders, lambda problem: None)
+            live.update(_text_of_all(found), refresh=True)
+    return _exit_status(found)
 
 
 def _cancel(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
-    parser.add_argument("folder", type=Path, metavar="DIR", help="the folder of a submitted sweep")
+    parser.add_argument("folder", type=user_path, metavar="DIR", help="the folder of a submitted sweep")
     stopped = cancel(parser.parse_args(arguments).folder)
     print(f"{stopped} queued or running runs are being stopped")
     return EXIT_DONE

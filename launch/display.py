@@ -19,6 +19,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from adabatch.reading import printable
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.heartbeat import read_beat
 from adabatch.rundir.states import State
@@ -79,7 +80,7 @@ class PlainDisplay(Display):
         self._say(f"started {path.relative_to(self._root).as_posix()}", None)
 
     def _say(self, line: str, state: State | None) -> None:
-        print(line, flush=True)
+        print(printable(line), flush=True)
 
 
 class BarDisplay(Display):
@@ -132,7 +133,7 @@ class BarDisplay(Display):
 
     def _say(self, line: str, state: State | None) -> None:
         style = {State.DONE: "green", State.PREEMPTED: "yellow"}.get(state, "red") if state else ""
-        self._progress.console.print(escape(line), style=style, highlight=False)
+        self._progress.console.print(escape(printable(line)), style=style, highlight=False)
 
 
 def make_display(root: Path, total: int) -> Display:

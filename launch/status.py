@@ -11,6 +11,7 @@ from adabatch.errors import ConfigError
 from adabatch.fields import require
 from adabatch.rundir.attempts import read_attempts
 from adabatch.rundir.files import find_runs
+from adabatch.rundir.process_identity import ProcessIdentity
 from adabatch.rundir.state import (
     Evidence,
     collect_evidence,
@@ -159,8 +160,7 @@ def _log(item: Evidence, state: State) -> Path | None:
     return files.log if item.has(files.log) else item.job_log
 
 
-def open_local_jobs(runs: Sequence[Path]) -> list[int]:
-    """Return the process ids of live jobs on this host that train some runs, including jobs of a killed queue."""
+def open_local_jobs(runs: Sequence[Path]) -> list[ProcessIdentity]:
+    """Return the live jobs on this host that train some runs, including jobs of a killed queue."""
     lasts = [attempts[-1] for attempts in map(read_attempts, runs) if attempts]
-    jobs = [last.job for last in lasts if last.end is None and last.job_id is None and last.job.is_alive]
-    return [job.pid for job in jobs if job.pid is not None]
+    return [last.job for last in lasts if last.end is None and last.job_id is None and last.job.is_alive]

@@ -11,6 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from adabatch.reading import printable
 from adabatch.rundir.states import State
 from adabatch.terminal import duration
 from launch.status import RunStatus
@@ -31,14 +32,14 @@ def status_text(statuses: Sequence[RunStatus], folder: Path) -> RenderableType:
     listed = [status for status in statuses if not (shortens and status.state in (State.DONE, State.PENDING))]
     for status in listed:
         table.add_row(
-            status.name,
+            Text(printable(status.name)),  # of plain text rich would read [x] as markup
             Text(status.state.value, style=_style(status.state)),
             _epoch(status),
             str(status.attempts or ""),
             duration(status.eta_seconds),
-            status.job_id or "",
+            Text(status.job_id or ""),
         )
-    parts: list[RenderableType] = [Text(f"{folder}: {len(statuses)} runs: {line}")]
+    parts: list[RenderableType] = [Text(printable(f"{folder}: {len(statuses)} runs: {line}"))]
     parts += [Text(""), table] if listed else []
     hidden = len(statuses) - len(listed)
     parts += [Text(f"({hidden} done or pending runs are not listed; --format json lists all)")] if hidden else []
@@ -50,9 +51,9 @@ def _causes(statuses: Sequence[RunStatus]) -> list[RenderableType]:
     for status in statuses:
         waits_for = status.state is State.PENDING and status.cause not in (None, "Priority", "Resources")
         if (status.cause and not _is_fine(status.state)) or waits_for:
-            lines.append(Text(f"{status.name}: {status.cause}", style=_style(status.state)))
+            lines.append(Text(printable(f"{status.name}: {status.cause}"), style=_style(status.state)))
             if status.log is not None and not _is_fine(status.state):
-                lines.append(Text(f"    see {status.log}", style="dim"))
+                lines.append(Text(printable(f"    see {status.log}"), style="dim"))
     return [Text(""), *lines] if lines else []
 
 

@@ -12,9 +12,8 @@ from adabatch.config.schema import GROUPS, TrainConfig
 from adabatch.errors import ConfigError
 from adabatch.fields import facts_of, require, require_choice
 from adabatch.files import write_text_atomic
+from adabatch.reading import Unreadable, read_yaml, reason
 from adabatch.schedules import SCHEDULE_KINDS, Schedule, ScheduleConfig
-
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def to_dict(config: TrainConfig) -> dict[str, Any]:
@@ -102,11 +101,11 @@ def read_values(path: Path) -> dict[str, Any]:
         ConfigError: if the file is missing or is not a YAML mapping.
     """
     try:
-        values = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_LOADER)
+        values = read_yaml(path)
     except FileNotFoundError as error:
         raise ConfigError(f"{path} does not exist; a run directory holds its config.yaml.") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} cannot be read as YAML: {str(error).splitlines()[0]}.") from error
+    except (OSError, Unreadable) as error:
+        raise ConfigError(f"{path} cannot be read as YAML: {reason(error)}.") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds no mapping; it must be the config.yaml of a run.")
     return values

@@ -17,6 +17,7 @@ from adabatch.library.epoch_values import check_columns, check_values, known_num
 from adabatch.library.run_facts import RunFacts, program_name, write_config, write_device, write_meta
 from adabatch.library.sampler import GrowingBatchSampler, distributed_place
 from adabatch.processes.signals import Terminated, sigterm_as_exception
+from adabatch.reading import Unreadable, plain_number, reason
 from adabatch.rundir.columns import EPOCH_SPANS, TRAIN_SPANS, EpochRow, read_epochs_csv, write_epochs_csv
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.heartbeat import Heartbeat, read_beat
@@ -146,10 +147,10 @@ class Recording(AbstractContextManager["Recording"]):
         run_dir, values = self._run_dir, self._config_values()
         try:
             run_dir.path.mkdir(parents=True, exist_ok=True)
-            is_free = stack.enter_context(run_dir.locked())
-        except OSError as error:
-            raise ConfigError(f"run_dir is {run_dir.path}; it must be a writable folder ({error}).") from error
-        if not is_free:
+            lock = stack.enter_context(run_dir.locked())
+        except (OSError, Unreadable) as error:
+            raise ConfigError(f"run_dir is {run_dir.path}; it must be a writable folder ({reason(error)}).") from error
+        if not lock.is_free:
             raise ConfigError(f"run_dir is {run_dir.path}; another process is recording in it.")
         if run_dir.done.exists():
             raise ConfigError(f"run_dir is {run_dir.path}; it holds a finished run, and must be a new folder.")
@@ -157,7 +158,7 @@ class Recording(AbstractContextManager["Recording"]):
         self._read_rows()
         beat, before = read_beat(run_dir.progress), read_meta(run_dir)
         self._earlier_seconds = (beat.wall_seconds if beat else None) or 0.0
-        self._earlier_setup = read_summary(run_dir).get("setup_seconds") or 0.0
+        self._earlier_setup = plain_number(read_summary(run_dir).get("setup_seconds")) or 0.0
         self._lost_seconds = before.lost_seconds or 0.0
         clear_outcome(run_dir)
         self._meta = write_meta(run_dir, self._facts, values, self._world_size)

@@ -11,9 +11,10 @@ from typing import Any
 
 from adabatch.config import TrainConfig, load_config
 from adabatch.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, ConfigError, OutOfMemory
-from adabatch.files import write_json_atomic
+from adabatch.files import output
 from adabatch.measure.resolve_auto import resolve_auto
 from adabatch.measure.run_times import measure_sizes
+from adabatch.terminal import complain, prepare_streams
 from adabatch.training.device import make_device
 
 
@@ -40,17 +41,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--times", action="store_true", help="also time the micro-batches that the runs will compute")
     parser.add_argument("--again", action="store_true", help="ignore cached measurements")
     options = parser.parse_args(arguments)
+    prepare_streams()
     try:
         answer = _measure([load_config(path) for path in options.configs], options)
+        if options.output:
+            with output("-o", options.output) as file:
+                file.write_text(json.dumps(answer, indent=2) + "\n", encoding="utf-8")
     except ConfigError as error:
-        print(error, file=sys.stderr)
+        complain(error)
         return EXIT_USAGE
     except OutOfMemory as error:
-        print(error, file=sys.stderr)
+        complain(error)
         return EXIT_FAILED
-    if options.output:
-        write_json_atomic(options.output, answer)
-    else:
+    if not options.output:
         print(json.dumps(answer, indent=2))
     return EXIT_DONE
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
@@ -17,6 +16,7 @@ from adabatch.config import TrainConfig
 from adabatch.config.keys import micro_batch_keys
 from adabatch.files import write_json_atomic
 from adabatch.measure.probe import device_model
+from adabatch.reading import Unreadable, read_json, reason
 from adabatch.rundir.provenance import code_version, gpu_versions, library_versions
 from adabatch.training.own_code import own_codes
 
@@ -48,8 +48,8 @@ def measured_once(
 ) -> Measured:
     """Return the cached value for a key; if there is none, measure and cache it.
 
-    The cache is ``$XDG_CACHE_HOME/adabatch`` or ``~/.cache/adabatch``. Entries that are unreadable or in another
-    version's format are measured again; a full disk is not an error.
+    The cache is ``$XDG_CACHE_HOME/adabatch`` or ``~/.cache/adabatch``. An entry that is damaged is named in a warning
+    and measured again; a full disk is not an error.
 
     Args:
         encode, decode: to plain values for JSON, and back.
@@ -57,15 +57,37 @@ def measured_once(
     """
     file = _file(key)
     if not again:
-        with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
-            return decode(json.loads(file.read_text(encoding="utf-8")))
+        try:
+            return decode(_read(file))
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            _log.warning("%s is damaged (%s); it is measured again", file, reason(error))
     found = measure()
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_json_atomic(file, encode(found))
+        values = encode(found)
+        write_json_atomic(file, {"checksum": _checksum(values), "values": values})
     except OSError as error:
         _log.warning("the measurement could not be cached: %s", error)
     return found
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """Return the values of an entry.
+
+    Raises:
+        Unreadable, OSError, KeyError: if it cannot be read, or does not have its checksum.
+    """
+    entry = read_json(file)
+    if not isinstance(entry, dict) or entry["checksum"] != _checksum(entry["values"]):
+        raise Unreadable("it does not have its checksum")
+    values: dict[str, Any] = entry["values"]
+    return values
+
+
+def _checksum(values: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def _file(key: dict[str, Any]) -> Path:

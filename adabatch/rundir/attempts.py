@@ -9,7 +9,7 @@ from pathlib import Path
 from adabatch.errors import EXIT_INTERRUPTED, EXIT_PREEMPTED
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.process_identity import ProcessIdentity
-from adabatch.rundir.records import Record, append_record, read_records
+from adabatch.rundir.records import Record, append_record, read_records, record_time
 
 #: Exit status of a process ended by SIGTERM: a trainer that was asked to stop while it was still starting.
 _ENDED_BY_SIGTERM = -15
@@ -70,6 +70,11 @@ def record_end(run_dir: Path, end: AttemptEnd) -> None:
     append_record(RunDir(run_dir).attempts, {"event": "end", **values})
 
 
+def record_damage(run_dir: Path, sentence: str) -> None:
+    """Record that a file of the run was damaged, and what was done."""
+    append_record(RunDir(run_dir).attempts, {"event": "damage", "sentence": sentence})
+
+
 def read_attempts(run_dir: Path) -> list[Attempt]:
     """Return the attempts of a run, oldest first."""
     attempts: list[Attempt] = []
@@ -83,7 +88,7 @@ def read_attempts(run_dir: Path) -> list[Attempt]:
 
 def _attempt(record: Record) -> Attempt:
     return Attempt(
-        _time(record),
+        record_time(record),
         ProcessIdentity.of(record),
         _text(record.get("job_id")),
         _text(record.get("log_id")),
@@ -96,13 +101,8 @@ def _end(record: Record) -> AttemptEnd:
         status if isinstance(status, int) else None,
         _text(record.get("stopped_by")),
         record.get("gave_up") is True,
-        _time(record),
+        record_time(record),
     )
-
-
-def _time(record: Record) -> float:
-    value = record.get("time")
-    return float(value) if isinstance(value, int | float) else 0.0
 
 
 def _text(value: object) -> str | None:

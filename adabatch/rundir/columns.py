@@ -18,6 +18,7 @@ from typing import Any
 
 from adabatch.fields import Range, at_least, between
 from adabatch.files import write_text_atomic
+from adabatch.reading import read_text
 
 #: The spans that count as training: their sum is ``train_seconds``.
 TRAIN_SPANS = ("data", "forward", "backward", "update")
@@ -236,10 +237,11 @@ def read_epochs_csv(path: Path) -> tuple[list[EpochRow], dict[str, list[float]]]
         ValueError: if the file is damaged.
     """
     try:
-        with open(path, encoding="utf-8", newline="") as file:
-            lines = list(csv.DictReader(file))
+        lines = list(csv.DictReader(io.StringIO(read_text(path), newline="")))
     except FileNotFoundError:
         return [], {}
+    except csv.Error as error:
+        raise ValueError(f"{path.name} is no CSV: {error}") from error
     values = [{name: _number(name, text) for name, text in line.items()} for line in lines]
     names = [name for name in (values[0] if values else {}) if name not in COLUMN_FACTS]
     try:

@@ -2,37 +2,94 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import stat
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-_POLL_SECONDS = 0.02
+from adabatch.files import remove_leftovers, warn_once
+from adabatch.reading import Unreadable, printable
+from adabatch.rundir.locks import Lock, locked, wait_until_free
+
+#: How far below a link runs are looked for: the levels of a sweep are cell, arm and seed.
+_LEVELS_BELOW_LINK = 4
+#: A link to a folder with so many folders without a run leads somewhere else than to runs.
+_MOST_FOLDERS_BELOW_LINK = 1000
 
 
 def find_runs(folder: Path) -> list[Path]:
     """Return the run directories at or below a folder: the folders with a ``config.yaml``.
 
-    Links to folders and folders whose names begin with a dot are not entered.
+    A link to a folder is followed once: not within what another one leads to, and not to a run that was found already.
+    Folders whose names begin with a dot are not entered.
     """
-    return [Path(path) for path in _find_runs(os.fspath(folder))]
+    links: list[str] = []
+    found = list(_find_runs(os.fspath(folder), links))
+    if links:
+        known = {_identity(path) for path in found}
+        for link in links:
+            for path in _find_below_link(link):
+                if (identity := _identity(path)) not in known:
+                    known.add(identity)
+                    found.append(path)
+        found.sort(key=lambda path: path.split(os.sep))
+    return [Path(path) for path in found]
 
 
-def _find_runs(folder: str) -> Iterator[str]:
-    # Most folders are runs, which need not be listed: to look for one file is much faster.
-    if _is_file(os.path.join(folder, "config.yaml")):
-        yield folder
-        return
+def _find_runs(folder: str, links: list[str]) -> Iterator[str]:
+    """Yield the runs below a folder in the order of their names, and note the links to folders among them."""
+    waiting = [folder]  # no recursion: folders may be nested deeper than Python allows
+    while waiting:
+        path = waiting.pop()
+        # Most folders are runs, which need not be listed: to look for one file is much faster.
+        if _is_file(os.path.join(path, "config.yaml")):
+            yield path
+            continue
+        folders, linked = _entries(path)
+        waiting += reversed(folders)
+        links += linked
+
+
+def _find_below_link(link: str) -> Iterator[str]:
+    waiting, num_folders = [(link, 0)], 0
+    while waiting:
+        path, level = waiting.pop()
+        if _is_file(os.path.join(path, "config.yaml")):
+            yield path
+            continue
+        num_folders += 1
+        if num_folders > _MOST_FOLDERS_BELOW_LINK:
+            sentence = "%s leads to more than %d folders without a run; not all of them are searched"
+            warn_once(f"link {link}", sentence, printable(link), _MOST_FOLDERS_BELOW_LINK)
+            return
+        if level < _LEVELS_BELOW_LINK:
+            waiting += [(below, level + 1) for below in reversed(_entries(path)[0])]
+
+
+def _entries(folder: str) -> tuple[list[str], list[str]]:
+    """Return the folders in a folder, and the links to folders; none if nobody may read it, or it is gone."""
+    folders, links = [], []
     try:
         with os.scandir(folder) as entries:
-            names = sorted(entry.name for entry in entries if _may_hold_runs(entry))
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                elif entry.is_symlink() and entry.is_dir():
+                    links.append(entry.path)
     except OSError:
-        return  # nobody may read it, or it is gone
-    for name in names:
-        yield from _find_runs(os.path.join(folder, name))
+        pass  # what was seen until then counts
+    return sorted(folders), sorted(links)
+
+
+def _identity(path: str) -> tuple[int, int] | str:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return path
+    return found.st_dev, found.st_ino
 
 
 def _is_file(path: str) -> bool:
@@ -41,10 +98,6 @@ def _is_file(path: str) -> bool:
         return not stat.S_ISDIR(os.stat(path).st_mode)
     except OSError:
         return os.path.islink(path)
-
-
-def _may_hold_runs(entry: os.DirEntry[str]) -> bool:
-    return not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
 
 
 class _File:
@@ -67,6 +120,10 @@ class RunDir:
     progress = _File("progress.json")
     checkpoint = _File("checkpoint.pt")
     previous_checkpoint = _File("checkpoint.previous.pt")
+    #: While it is being written.
+    fresh_checkpoint = _File("checkpoint.new.pt")
+    #: One that was passed over because another was sound.
+    damaged_checkpoint = _File("checkpoint.damaged.pt")
     attempts = _File("attempts.jsonl")
     test_correct = _File("test_correct.npy")
     log = _File("log.txt")
@@ -82,29 +139,28 @@ class RunDir:
         """Whether training ever started here."""
         traces = (self.epochs, self.checkpoint, self.previous_checkpoint, self.attempts, self.failed, self.done,
                   self.summary)  # fmt: skip
-        return any(file.exists() for file in traces)
+        return any(os.path.lexists(file) for file in traces)
 
     @contextmanager
-    def locked(self) -> Iterator[bool]:
+    def locked(self) -> Iterator[Lock]:
         """Hold the directory's lock; two processes training in one folder would destroy each other's files.
 
-        Yields:
-            False if another process holds it.
+        Whoever holds it removes what killed writes left behind.
+
+        Raises:
+            Unreadable, OSError: if the lock's file cannot be opened.
         """
-        with open(self._lock, "w", encoding="utf-8") as lock:
-            yield _try_to_lock(lock.fileno())
+        with locked(self._lock) as lock:
+            if lock is Lock.HELD:
+                self._remove_leftovers()
+            yield lock
+
+    def _remove_leftovers(self) -> None:
+        remove_leftovers(self.path)
+        with suppress(OSError):
+            self.fresh_checkpoint.unlink(missing_ok=True)
 
     def wait_until_free(self, patience_seconds: float) -> None:
         """Give a process that trains here time to save its state and end."""
-        deadline = time.monotonic() + patience_seconds
-        with open(self._lock, "a", encoding="utf-8") as lock:
-            while time.monotonic() < deadline and not _try_to_lock(lock.fileno()):
-                time.sleep(_POLL_SECONDS)
-
-
-def _try_to_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        with suppress(OSError, Unreadable):  # whoever trains next says what is wrong
+            wait_until_free(self._lock, patience_seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -10,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adabatch.files import read_json, write_json_atomic
+from adabatch.files import write_json_atomic
+from adabatch.reading import plain_number, read_mapping
+from adabatch.rundir.clock import clock_ahead_of, time_of
 from adabatch.rundir.process_identity import ProcessIdentity, this_process
 from adabatch.rundir.provenance import batch_job_id
 
@@ -33,6 +36,7 @@ class Heartbeat:
         self._path = path
         self._read = read
         self._writing = threading.Lock()
+        self._clock_ahead: dict[str, float] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
@@ -48,12 +52,12 @@ class Heartbeat:
 
     def beat(self) -> None:
         """Write the file now."""
-        process = this_process()
-        writer = {"host": process.host, "pid": process.pid, "job_id": batch_job_id()}
-        values = {"time": time.time(), **writer, **self._read()}
+        writer = {**this_process().as_dict(), "job_id": batch_job_id()}
+        values = {"time": time.time(), **self._clock_ahead, **writer, **self._read()}
         try:
             with self._writing:
                 write_json_atomic(self._path, values, durable=False)
+                self._clock_ahead = clock_ahead_of(os.stat(self._path))
         except OSError as error:
             _log.debug("no heartbeat: %s", error)
 
@@ -68,7 +72,7 @@ class Beat:
     """The content of a heartbeat; None for values that are missing or of the wrong type.
 
     Attributes:
-        time: seconds since 1970.
+        time: seconds since 1970, by the clock of the file system.
         process: the process that wrote it.
         job_id: the batch job of that process.
         epoch: the current one, from 1.
@@ -103,33 +107,28 @@ class Beat:
 
 def read_beat(path: Path) -> Beat | None:
     """Return the content of ``progress.json``; None if the file is missing or damaged."""
-    values = read_json(path)
+    values = read_mapping(path)
     return _beat(values) if values else None
 
 
 def _beat(values: dict[str, Any]) -> Beat:
     epoch, num_epochs = _whole(values.get("epoch")), _whole(values.get("num_epochs"))
-    in_epoch, of_epoch = _number(values.get("samples_in_epoch")), _number(values.get("epoch_samples"))
+    in_epoch, of_epoch = plain_number(values.get("samples_in_epoch")), plain_number(values.get("epoch_samples"))
     part = in_epoch / of_epoch if in_epoch is not None and of_epoch else 0.0
     job_id = values.get("job_id")
     wall = values.get("wall_seconds", values.get("elapsed_seconds"))
     return Beat(
-        time=_number(values.get("time")),
+        time=time_of(values),
         process=ProcessIdentity.of(values),
         job_id=job_id if isinstance(job_id, str) else None,
         epoch=epoch,
         num_epochs=num_epochs,
         batch_size=_whole(values.get("batch_size")) or None,
         epochs_done=None if epoch is None else epoch - 1 + part,
-        wall_seconds=_number(wall),
+        wall_seconds=plain_number(wall),
     )
 
 
-def _number(value: object) -> float | None:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
-    return float(value) if is_number else None  # type: ignore[arg-type]
-
-
 def _whole(value: object) -> int | None:
-    number = _number(value)
+    number = plain_number(value)
     return None if number is None or number != int(number) else int(number)

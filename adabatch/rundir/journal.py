@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import fcntl
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
+from adabatch.errors import ConfigError
+from adabatch.files import remove_leftovers
+from adabatch.reading import Unreadable, reason
+from adabatch.rundir.locks import Lock, locked
 from adabatch.rundir.process_identity import ProcessIdentity
-from adabatch.rundir.records import Record, append_record, read_records
+from adabatch.rundir.records import Record, append_record, read_records, record_time
 
 LAUNCH_FOLDER = ".launch"
 
@@ -31,13 +35,37 @@ class Event(StrEnum):
     LOCAL_END = "local_end"
 
 
+#: A log folder, and a job's id, are single names: a path would lead elsewhere, a dash make an option of it.
+_NAME = re.compile(r"[\w][\w.+\[\]-]*", re.ASCII)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
+def _is_groups(value: object) -> bool:
+    return isinstance(value, list) and all(map(_is_texts, value))
+
+
+def _is_jobs(value: object) -> bool:
+    return isinstance(value, dict) and all(map(_is_name, value)) and all(map(_is_texts, value.values()))
+
+
 #: The required fields of each line; a line without them is damaged and skipped.
-_FIELDS: dict[Event, dict[str, type | tuple[type, ...]]] = {
-    Event.INTENT: {"token": str, "job_name": str, "groups": list, "logs": str, "time": (int, float)},
-    Event.ACCEPTED: {"token": str, "jobs": dict, "logs": str, "time": (int, float)},
-    Event.REFUSED: {"token": str},
-    Event.LOCAL: {"runs": list, "logs": str, "time": (int, float)},
-    Event.LOCAL_END: {"logs": str},
+_FIELDS: dict[Event, dict[str, Callable[[object], bool]]] = {
+    Event.INTENT: {"token": _is_text, "job_name": _is_text, "groups": _is_groups, "logs": _is_name},
+    Event.ACCEPTED: {"token": _is_text, "jobs": _is_jobs, "logs": _is_name},
+    Event.REFUSED: {"token": _is_text},
+    Event.LOCAL: {"runs": _is_texts, "logs": _is_name},
+    Event.LOCAL_END: {"logs": _is_name},
 }
 
 
@@ -130,14 +158,15 @@ class Journal:
         by_value = {event.value: event for event in events}
         for record in read_records(self._file):
             event = by_value.get(str(record.get("event")))
-            if event and all(isinstance(record.get(name), kind) for name, kind in _FIELDS[event].items()):
+            if event and all(is_sound(record.get(name)) for name, is_sound in _FIELDS[event].items()):
                 yield event, record
 
     def unanswered_intents(self) -> list[Intent]:
         """Return the requests without a recorded answer."""
         answered = {record["token"] for _, record in self._of(Event.ACCEPTED, Event.REFUSED)}
         fields = _FIELDS[Event.INTENT]
-        intents = [Intent(**{name: record[name] for name in fields}) for _, record in self._of(Event.INTENT)]
+        intents = [Intent(**{name: record[name] for name in fields}, time=record_time(record))
+                   for _, record in self._of(Event.INTENT)]  # fmt: skip
         return [intent for intent in intents if intent.token not in answered]
 
     def accepted_job_ids(self, token: str | None = None) -> list[str]:
@@ -159,9 +188,9 @@ class Journal:
         for event, record in self._of(Event.ACCEPTED, Event.LOCAL, Event.LOCAL_END):
             if event is Event.ACCEPTED:
                 for job_id, names in record["jobs"].items():
-                    latest |= dict.fromkeys(names, Submission(record["time"], record["logs"], job_id))
+                    latest |= dict.fromkeys(names, Submission(record_time(record), record["logs"], job_id))
             elif event is Event.LOCAL:
-                submission = Submission(record["time"], record["logs"], None, ProcessIdentity.of(record))
+                submission = Submission(record_time(record), record["logs"], None, ProcessIdentity.of(record))
                 latest |= dict.fromkeys(record["runs"], submission)
             else:
                 for name, submission in latest.items():
@@ -175,14 +204,17 @@ class Journal:
 
         Args:
             on_wait: called once if another process holds the lock.
+
+        Raises:
+            ConfigError: if the folder cannot be written.
         """
-        self.create()
-        with open(self.folder / "lock", "w", encoding="utf-8") as file:
+        with ExitStack() as stack:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                on_wait()
-                fcntl.flock(file, fcntl.LOCK_EX)
+                self.create()
+                if stack.enter_context(locked(self.folder / "lock", on_wait)) is Lock.HELD:
+                    remove_leftovers(self.folder)
+            except (OSError, Unreadable) as error:
+                raise ConfigError(f"{self.folder} must be a folder that can be written ({reason(error)}).") from error
             yield
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from adabatch.fields import Changes
-from adabatch.files import read_json, write_json_atomic
+from adabatch.files import write_json_atomic
+from adabatch.reading import read_mapping
 from adabatch.rundir.files import RunDir
 
 META_FORMAT_VERSION = 1
@@ -224,7 +225,7 @@ def _kind_text(kinds: tuple[type, ...]) -> str:
 def read_meta(run_dir: RunDir) -> Meta:
     """Return the content of ``meta.json``; an empty `Meta` if the file is missing or damaged."""
     try:
-        return parse_meta(read_json(run_dir.meta))
+        return parse_meta(read_mapping(run_dir.meta))
     except TypeError:
         return Meta()
 
@@ -240,6 +241,6 @@ def update_meta(run_dir: RunDir, **facts: Any) -> dict[str, Any]:
         raise TypeError(f"meta.json has no fact named {', '.join(sorted(unknown))}")
     plain = {name: dataclasses.asdict(value) if isinstance(value, LaunchFacts) else value
              for name, value in facts.items()}  # fmt: skip
-    meta = read_json(run_dir.meta) | plain
+    meta = read_mapping(run_dir.meta) | plain
     write_json_atomic(run_dir.meta, meta)
     return meta

@@ -11,8 +11,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from adabatch.errors import ConfigError, RunFailure, is_out_of_memory
-from adabatch.files import read_json, write_json_atomic, write_text_atomic
-from adabatch.rundir.columns import EPOCH_SPANS, EpochRow, OfRun, columns_where, span_seconds, train_seconds
+from adabatch.files import write_json_atomic, write_text_atomic
+from adabatch.reading import Unreadable, read_mapping, read_start, reason
+from adabatch.rundir.columns import (
+    EPOCH_SPANS,
+    EpochRow,
+    OfRun,
+    columns_where,
+    span_seconds,
+    train_seconds,
+)
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.states import State
 
@@ -178,13 +186,20 @@ def withdraw_failure(run_dir: RunDir) -> None:
 def read_failure(run_dir: RunDir) -> str:
     """Return the first line of ``FAILED``."""
     try:
-        with open(run_dir.failed, encoding="utf-8", errors="replace") as file:
-            first = file.readline(_LONGEST_LINE).strip()
-    except OSError as error:
-        return f"FAILED cannot be read: {error}"
-    return first or "FAILED is empty"
+        lines = read_start(run_dir.failed, _LONGEST_LINE).splitlines()
+    except (OSError, Unreadable) as error:
+        return f"FAILED cannot be read: {reason(error)}"
+    return (lines[0].strip() if lines else "") or "FAILED is empty"
+
+
+def read_done(run_dir: RunDir) -> str:
+    """Return what ``DONE`` says, on one line."""
+    try:
+        return read_start(run_dir.done, _LONGEST_LINE).strip()
+    except (OSError, Unreadable) as error:
+        return f"DONE cannot be read: {reason(error)}"
 
 
 def read_summary(run_dir: RunDir) -> dict[str, Any]:
     """Return the content of ``summary.json``; empty if the file is missing or damaged."""
-    return read_json(run_dir.summary)
+    return read_mapping(run_dir.summary)

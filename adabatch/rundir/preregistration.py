@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from adabatch.reading import plain_number
 from adabatch.rundir.journal import LAUNCH_FOLDER
 from adabatch.rundir.records import append_record, read_records
 
 _HASH_DIGITS = 12
+#: The year 5138, as seconds since 1970.
+_LATEST = 1e11
 
 
 @dataclass(frozen=True)
@@ -48,12 +51,18 @@ def register(sweep_folder: Path, content: dict[str, Any], num_done: int) -> str:
     return digest
 
 
+def _is_time(value: object) -> bool:
+    """Return whether a value is a time that a date can be made of."""
+    number = plain_number(value)
+    return number is not None and 0 <= number < _LATEST
+
+
 def read_registrations(sweep_folder: Path) -> list[Registration]:
     """Return a sweep's declarations, oldest first; damaged lines are left out."""
     found = []
     for record in read_records(_file(sweep_folder)):
         time, digest, content, num_done = (record.get(key) for key in ("time", "digest", "content", "num_done"))
-        is_sound = isinstance(time, int | float) and isinstance(digest, str) and isinstance(num_done, int)
+        is_sound = _is_time(time) and isinstance(digest, str) and isinstance(num_done, int)
         if is_sound and isinstance(content, dict):
             found.append(Registration(float(time), digest, content, num_done))  # type: ignore[arg-type]
     return found

@@ -11,37 +11,46 @@ import time
 from pathlib import Path
 from typing import Any
 
+from adabatch.files import sync
+from adabatch.reading import Unreadable, open_to_append, open_to_read, parse_json, read_bytes
+from adabatch.rundir.clock import clock_ahead, time_of
+
 Record = dict[str, Any]
 
 
 def append_record(path: Path, record: Record) -> None:
     """Append a record with the current time to a file of JSON lines, durably."""
-    line = json.dumps({"time": time.time(), **record}) + "\n"
-    with open(path, "ab") as file:
+    with open_to_append(path) as file:
+        line = json.dumps({"time": time.time(), **clock_ahead(file.fileno()), **record}) + "\n"
         if file.tell() and not _ends_with_newline(path):
             line = "\n" + line
         file.write(line.encode())
         file.flush()
-        os.fsync(file.fileno())
+        sync(file.fileno(), path.parent)
+
+
+def record_time(record: Record) -> float:
+    """Return when a record was written, in seconds since 1970 by the clock of the file system; 0 if unknown."""
+    return time_of(record) or 0.0
 
 
 def _ends_with_newline(path: Path) -> bool:
-    with open(path, "rb") as file:
+    with open_to_read(path) as file:
         file.seek(-1, os.SEEK_END)
         return file.read(1) == b"\n"
 
 
 def read_records(path: Path) -> list[Record]:
-    """Return a file's records, without damaged lines; none if there is no file."""
+    """Return a file's records, without damaged lines; none if there is no file that can be read."""
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
+        text = read_bytes(path).decode("utf-8", errors="replace")
+    except (OSError, Unreadable):
         return []
     records = []
-    for line in text.splitlines():
+    for line in text.split("\n"):
         try:
-            record = json.loads(line)
-        except ValueError:
+            record = parse_json(line)
+        except Unreadable:
             continue
         if isinstance(record, dict):
             records.append(record)

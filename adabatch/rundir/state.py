@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 import re
 import signal
-import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from adabatch.reading import Unreadable, read_end, read_text
 from adabatch.rundir.attempts import STOPPED_STATUSES, Attempt, StoppedBy, read_attempts
+from adabatch.rundir.clock import file_system_now
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.heartbeat import STALE_SECONDS, Beat, read_beat
 from adabatch.rundir.journal import Journal, Submission, sweep_folder_of
@@ -22,7 +23,7 @@ from adabatch.rundir.outcome import read_failure, read_summary
 from adabatch.rundir.process_identity import ProcessIdentity
 from adabatch.rundir.states import State
 
-_NUM_EPOCHS = re.compile(rb"^num_epochs: (\d+)", re.MULTILINE)
+_NUM_EPOCHS = re.compile(r"^num_epochs: (\d{1,18})$", re.MULTILINE | re.ASCII)
 #: States of a summary written at the end of a run.
 _ENDED = (State.DONE.value, State.FAILED.value, State.PREEMPTED.value)
 #: Causes in FAILED that have their own state.
@@ -73,7 +74,7 @@ class Evidence:
         """The names of the existing files."""
         try:
             return frozenset(os.listdir(self.run_dir.path))
-        except (FileNotFoundError, NotADirectoryError):
+        except OSError:
             return frozenset()
 
     def has(self, file: Path) -> bool:
@@ -141,49 +142,72 @@ class Evidence:
         last = self.last_attempt
         if last is not None and last.end is None and self.job_id is None and last.job.is_alive:
             return True
-        sign = self.last_sign
-        if sign is None or time.time() - sign.time > STALE_SECONDS or sign.time <= self._ended_at:
+        return any(map(self._is_of_now, self._signs))
+
+    def _is_of_now(self, sign: _SignOfLife) -> bool:
+        if abs(self.seconds_since(sign)) > STALE_SECONDS or self._has_ended_since(sign):
             return False
         if sign.job_id is not None and sign.job_id == self.ended_job_id:
             return False
         return sign.process.is_alive or not sign.process.is_of_this_host
 
     @cached_property
-    def last_sign(self) -> _SignOfLife | None:
-        """The last sign of life: a heartbeat, or the start of an attempt without a recorded end."""
+    def _signs(self) -> list[_SignOfLife]:
+        """The signs of life: a heartbeat, and the start of an attempt without a recorded end."""
         signs = []
         if self.beat is not None and self.beat.time is not None:
-            signs.append(_SignOfLife(self.beat.time, self.beat.process, self.beat.job_id))
+            signs.append(_SignOfLife(self.beat.time, self.run_dir.progress, self.beat.process, self.beat.job_id))
         last = self.last_attempt
         if last is not None and last.end is None:
-            signs.append(_SignOfLife(last.started_at, last.job, last.job_id))
-        return max(signs, key=lambda sign: sign.time, default=None)
+            signs.append(_SignOfLife(last.started_at, self.run_dir.attempts, last.job, last.job_id))
+        return signs
 
     @property
-    def _ended_at(self) -> float:
-        """When an end was last recorded; 0 if never."""
+    def last_sign(self) -> _SignOfLife | None:
+        """The last sign of life."""
+        return min(self._signs, key=self.seconds_since, default=None)
+
+    def seconds_since(self, sign: _SignOfLife) -> float:
+        """Return the age of a sign of life by the clock of the file system.
+
+        One that is dated ahead of it, by a machine whose clock is wrong, is as old as its file.
+        """
+        age = self._now - sign.time
+        return age if age >= -STALE_SECONDS else self._now - self._written_at(sign.file)
+
+    @cached_property
+    def _now(self) -> float:
+        return file_system_now(self.run_dir.path)
+
+    def _has_ended_since(self, sign: _SignOfLife) -> bool:
+        """Whether an end was recorded after a sign of life."""
         last = self.last_attempt
-        ends = [last.end.ended_at if last is not None and last.end is not None else 0.0]
-        ends.append(self._written_at(self.run_dir.failed))
-        if self.summary.get("state") in _ENDED:
-            ended_at = self.summary.get("ended_at")  # missing in older versions
-            ends.append(
-                float(ended_at) if isinstance(ended_at, int | float) else self._written_at(self.run_dir.summary)
-            )
-        return max(ends)
+        if last is not None and last.end is not None and sign.time <= last.end.ended_at:
+            return True
+        ends = [self.run_dir.failed] if self.has(self.run_dir.failed) else []
+        ends += [self.run_dir.summary] if self.summary.get("state") in _ENDED else []
+        # The heartbeat's file is dated by the same clock as the others, whatever the clock of its writer.
+        since = self._written_at(sign.file) if sign.file == self.run_dir.progress else sign.time
+        return any(since <= self._written_at(file) for file in ends)
 
     def _written_at(self, file: Path) -> float:
         try:
-            return file.stat().st_mtime if self.has(file) else 0.0
+            return os.lstat(file).st_mtime if self.has(file) else 0.0
         except OSError:
             return 0.0
 
 
 @dataclass(frozen=True)
 class _SignOfLife:
-    """When a process of a run was known to be alive; ``time`` in seconds since 1970."""
+    """When a process of a run was known to be alive.
+
+    Attributes:
+        time: seconds since 1970, by the clock of the file system.
+        file: the one that says so.
+    """
 
     time: float
+    file: Path
     process: ProcessIdentity
     job_id: str | None
 
@@ -253,7 +277,10 @@ def state_of_ended(evidence: Evidence) -> tuple[State, str | None]:
             f"the job on {last.job.host} (process {last.job.pid}) is gone and did not record its end",
         )
     if evidence.last_sign is not None:
-        return State.LOST, f"no sign of life for {time.time() - evidence.last_sign.time:.0f} s"
+        age = evidence.seconds_since(evidence.last_sign)
+        if age < -STALE_SECONDS:
+            return State.LOST, f"its last sign of life is dated {-age:.0f} s ahead of the file system's clock"
+        return State.LOST, f"no sign of life for {max(0.0, age):.0f} s"
     files = evidence.run_dir
     if any(evidence.has(file) for file in (files.progress, files.epochs, files.checkpoint)):
         return State.LOST, "training began and did not record its end"
@@ -292,8 +319,8 @@ def _configured_epochs(evidence: Evidence) -> int | None:
     if not evidence.has(evidence.run_dir.config):
         return None
     try:
-        found = _NUM_EPOCHS.search(evidence.run_dir.config.read_bytes())
-    except OSError:
+        found = _NUM_EPOCHS.search(read_text(evidence.run_dir.config))
+    except (OSError, Unreadable):
         return None
     return int(found.group(1)) if found else None
 
@@ -309,17 +336,15 @@ def tail(path: Path, num_bytes: int = _TAIL_BYTES) -> str:
     """Return the end of a text file.
 
     Raises:
-        OSError: if it cannot be read.
+        OSError, Unreadable: if it cannot be read.
     """
-    with open(path, "rb") as file:
-        file.seek(max(0, path.stat().st_size - num_bytes))
-        return file.read().decode("utf-8", errors="replace")
+    return read_end(path, num_bytes)
 
 
 def last_line(path: Path, words: tuple[str, ...] = ("",)) -> str | None:
     """Return the last non-blank line of a log that contains one of the words; None if there is none."""
     try:
         lines = [line.strip() for line in reversed(tail(path).splitlines())]
-    except OSError:
+    except (OSError, Unreadable):
         return None
     return next((line for line in lines if line and any(word in line for word in words)), None)

@@ -16,7 +16,7 @@ import torch
 from adabatch.config import TrainConfig
 from adabatch.data import Dataset
 from adabatch.data.order import epoch_order
-from adabatch.errors import NonFiniteLoss, Preempted
+from adabatch.errors import CheckpointMismatch, NonFiniteLoss, Preempted
 from adabatch.processes.ranks import Ranks
 from adabatch.processes.signals import StopRequest
 from adabatch.rundir.columns import GRAPH_SPAN, EpochRow, row_from_dict, row_to_dict, span_seconds, train_seconds
@@ -410,9 +410,29 @@ class TrainingLoop:
         }
 
     def _resume(self) -> None:
-        state = load_checkpoint(self._run_dir, self.config)
+        state = load_checkpoint(self._run_dir, self.config, is_main=self._ranks.is_main)
         if state is None:
             return
+        try:
+            self._restore(state)
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise CheckpointMismatch(
+                f"the checkpoint in {self._run_dir.path} holds a state that is not this run's ({error}); "
+                "delete the checkpoints to start from scratch"
+            ) from error
+        _log.info(
+            "continues in epoch %d after %d updates and %d samples",
+            self.progress.epoch,
+            self.progress.updates,
+            self.progress.samples,
+        )
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        """Take over a state.
+
+        Raises:
+            ValueError: or another exception, if it cannot be that of this run.
+        """
         self._engine.load_state_dict(state["learner"])
         self._schedule.load_state_dict(state["schedule"])
         self.progress = Progress(*state["progress"])
@@ -428,12 +448,11 @@ class TrainingLoop:
         torch.set_rng_state(state["torch_random"][self._ranks.rank])
         if state["cuda_random"]:
             torch.cuda.set_rng_state(state["cuda_random"][self._ranks.rank], self._engine.device)
-        _log.info(
-            "continues in epoch %d after %d updates and %d samples",
-            self.progress.epoch,
-            self.progress.updates,
-            self.progress.samples,
-        )
+        finished = len(self.rows)
+        if not (self.progress.epoch == finished + 1 <= self.config.num_epochs + 1):
+            raise ValueError(f"it is in epoch {self.progress.epoch} after {finished} of {self.config.num_epochs}")
+        if not all(math.isfinite(value) for value in self._seconds_before.values()):
+            raise ValueError("its seconds are not finite")
 
 
 _cached_split = functools.lru_cache(maxsize=1024)(split_update)

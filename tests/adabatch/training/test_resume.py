@@ -14,7 +14,7 @@ import torch
 
 from adabatch.config.compose import compose
 from adabatch.errors import ConfigError
-from adabatch.files import read_json
+from adabatch.reading import read_mapping
 from adabatch.run import resume_run, run_config
 from adabatch.rundir.files import RunDir
 from adabatch.tools.verify_resume import main as verify_resume
@@ -167,14 +167,14 @@ def test_a_preempted_run_says_so(stopped):
 
 
 def test_a_run_that_goes_on_says_where_it_is_before_its_first_update(stopped, monkeypatch):
-    reached = read_json(stopped.progress)
+    reached = read_mapping(stopped.progress)
 
     def fail(trainer):
         raise RuntimeError("before any update")
 
     monkeypatch.setattr(TrainingLoop, "train_epoch", fail)
     assert resume_run(stopped.path) == 1
-    now = read_json(stopped.progress)
+    now = read_mapping(stopped.progress)
     for key in ("epoch", "updates", "samples", "samples_in_epoch"):
         assert now[key] == reached[key]
     assert now["updates"] > 0
