@@ -46,6 +46,10 @@ class DataError(RunFailure):
     """A file of the data set is truncated or corrupt; the message names it."""
 
 
+class HelperDied(RunFailure):
+    """A process that reads samples for the run was killed, or had no shared memory left."""
+
+
 class NonFiniteLoss(RunFailure):
     """The training loss became NaN or infinite."""
 

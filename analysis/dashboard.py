@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import hmac
+import logging
+import os
 import re
 import secrets
 import socket
+import stat
+import sys
+import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from dash import Dash, Input, Output, State
 from flask import Flask, Response, abort, request
+from werkzeug.exceptions import HTTPException
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from adabatch.errors import ConfigError
 from adabatch.fields import require
 from analysis.dashboard_view import FILTERS, PARTS, Choice, layout, view
 from analysis.live import Watcher
+
+_log = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
 DEFAULT_PORT = 8050
@@ -50,11 +60,35 @@ def serve(folder: Path, port: int = DEFAULT_PORT) -> None:
         server = _make_server(make_app(watcher, token).server, listener)
         address = f"http://{HOST}:{server.port}/{token}/"
         tunnel = f"ssh -L {server.port}:{HOST}:{server.port} THIS_MACHINE"
-        print(
-            f"{address}\nWhoever has this address can see the page, until Ctrl-C. From elsewhere: {tunnel}", flush=True
-        )
-        threading.Thread(target=watcher.look, name="first look", daemon=True).start()
-        server.serve_forever()
+        with _told(address):
+            print(f"Whoever has this address can see the page, until Ctrl-C. From elsewhere: {tunnel}", flush=True)
+            threading.Thread(target=watcher.look, name="first look", daemon=True).start()
+            server.serve_forever()
+
+
+@contextmanager
+def _told(address: str) -> Iterator[None]:
+    """Tell the user the page's address, which holds the token.
+
+    A file that records what is printed, such as a batch job's log, may be read by others. So where stdout is one, the
+    address is in a file of the user's own, until the end of the block.
+    """
+    if not _is_recorded():
+        print(address, flush=True)
+        yield
+        return
+    with tempfile.NamedTemporaryFile("w", prefix="adabatch-dashboard-", encoding="utf-8") as file:  # mode 0600
+        file.write(f"{address}\n")
+        file.flush()
+        print(f"The page's address is in {file.name}, which only you can read.", flush=True)
+        yield
+
+
+def _is_recorded() -> bool:
+    try:
+        return stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 def _listen(port: int) -> socket.socket:
@@ -74,10 +108,14 @@ def _make_server(app: Flask, listener: socket.socket) -> BaseWSGIServer:
 
 
 class _QuietHandler(WSGIRequestHandler):
-    """Answers without a line per request: the address with its token belongs in no log."""
+    """Answers without a line per request or error: the address with its token belongs in no log."""
 
-    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+    def log(self, type: str, message: str, *args: Any) -> None:
         """Say nothing."""
+
+    def version_string(self) -> str:
+        """Return what the answers say of the server."""
+        return "adabatch"
 
 
 def make_app(watcher: Watcher, token: str) -> Dash:
@@ -141,6 +179,15 @@ def _guard(server: Flask, token: str, policy: str) -> None:
         allowed = ("POST",) if request.path == f"/{token}/{_UPDATE}" else ("GET", "HEAD")
         if request.method not in allowed:
             abort(405)
+
+    @server.errorhandler(Exception)
+    def refuse_quietly(error: Exception) -> Any:
+        # Flask would log the error with the address. What the page itself cannot do, it says in its answer.
+        if isinstance(error, HTTPException):
+            return error
+        is_update = request.path == f"/{token}/{_UPDATE}"
+        _log.warning("a request was refused: %s", type(error).__name__)
+        return Response("This request is none of the page's.\n", 400 if is_update else 404, mimetype="text/plain")
 
     @server.after_request
     def protect(response: Response) -> Response:

@@ -20,6 +20,7 @@ from submitit.helpers import DelayedSubmission
 
 from adabatch.errors import EXIT_DONE
 from adabatch.processes.children import child_environment, module_command, signal_on_parent_death
+from adabatch.processes.signals import is_under_nohup
 from adabatch.rundir.attempts import STOPPED_STATUSES, AttemptEnd, StoppedBy, record_end, record_start
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.process_identity import this_process
@@ -77,7 +78,7 @@ class TrainJob:
             RunsFailed: if a run failed. Preempted runs have saved their state and do not count as failed.
         """
         self._started = time.monotonic()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, *(() if is_under_nohup() else (signal.SIGHUP,))):
             signal.signal(number, self._forward_stop)
         for run_dir in self._run_dirs:
             self._start(run_dir)

@@ -20,6 +20,7 @@ import submitit
 from adabatch.config import TrainConfig, load_config
 from adabatch.files import write_json_atomic
 from adabatch.processes.children import child_environment, import_path, module_command, safe_python
+from adabatch.processes.signals import is_under_nohup, leave_terminal
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.process_identity import start_time
 from launch.config import ClusterConfig
@@ -38,7 +39,7 @@ _DETACHED: list[subprocess.Popen[bytes]] = []
 
 
 class Stopped(Exception):
-    """Ctrl-C, or ``cancel``."""
+    """Ctrl-C, ``cancel``, or the end of the terminal."""
 
 
 class LocalQueue:
@@ -79,7 +80,7 @@ class LocalQueue:
         """Return when every job has ended.
 
         Raises:
-            Stopped: after Ctrl-C or SIGTERM, once the trainers have saved their state and ended.
+            Stopped: after Ctrl-C, SIGTERM or SIGHUP, once the trainers have saved their state and ended.
         """
         with _stop_on_signals(), self._display:
             try:
@@ -102,7 +103,7 @@ class LocalQueue:
                 self._limit_seconds,
                 {**self._environment, **_visible_devices(config, slot)},
             )
-            with _children_ignore_ctrl_c(), _import_path():
+            with _children_ignore_terminal(), _import_path():
                 self._active[slot] = (self._executor.submit(job), group)
             for path in group:
                 self._display.started(path)
@@ -136,14 +137,20 @@ def _send(pid: int, number: signal.Signals) -> None:
 
 @contextmanager
 def _stop_on_signals() -> Iterator[None]:
-    """Within the block, raise Stopped on the first SIGINT or SIGTERM; ignore later ones."""
+    """Within the block, raise Stopped on the first SIGINT, SIGTERM or SIGHUP; ignore later ones.
+
+    Under nohup SIGHUP stays ignored.
+    """
+    numbers = [signal.SIGINT, signal.SIGTERM, *([] if is_under_nohup() else [signal.SIGHUP])]
 
     def stop(number: int, frame: FrameType | None) -> None:
-        for one in (signal.SIGINT, signal.SIGTERM):
+        if number == signal.SIGHUP:
+            leave_terminal()
+        for one in numbers:
             signal.signal(one, signal.SIG_IGN)
         raise Stopped(signal.Signals(number).name)
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield
     finally:
@@ -152,13 +159,14 @@ def _stop_on_signals() -> Iterator[None]:
 
 
 @contextmanager
-def _children_ignore_ctrl_c() -> Iterator[None]:
-    """Make processes started within the block ignore the terminal's Ctrl-C; this process stops them gracefully."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _children_ignore_terminal() -> Iterator[None]:
+    """Make processes started within the block ignore Ctrl-C and the terminal's end; this one stops them gracefully."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGHUP)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -42,6 +42,9 @@ from adabatch.schedules import SCHEDULE_KINDS, ScheduleConfig
 #: A multirun of more is a mistake.
 _MOST_RUNS = 10_000
 #: Of Hydra's own words in a sentence.
+_READABLE = (
+    "the value must be a word, a number, null, [a, b] or {a: b}, with other characters in quotes that Hydra sees, too"
+)
 _MOST_CHARACTERS = 200
 
 
@@ -248,12 +251,16 @@ def _refused_value(error: OmegaConfBaseException, overrides: Sequence[str]) -> s
     return f"{key} is {shortened(value)}; {reason}." if value is not None else f"{key} is wrong: {reason}."
 
 
+def _in_quotes(override: str) -> str:
+    """Return how a shell gives an override's value as a text, as the end of a sentence."""
+    key, _, value = override.partition("=")
+    quoted = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f"; in a shell: '{key}=\"{quoted}\"'" if value and "'" not in value else ""
+
+
 def _refused_call(error: HydraException, overrides: Sequence[str]) -> str:
     if isinstance(error, OverrideParseException):
-        return (
-            f"{shortened(error.override)} cannot be read; the value must be a word, a number, null, [a, b] or "
-            "{a: b}, with other characters in quotes."
-        )
+        return f"{shortened(error.override)} cannot be read; {_READABLE}{_in_quotes(error.override)}."
     first_line = str(shortened(next(iter(str(error).splitlines()), ""), _MOST_CHARACTERS)).rstrip(".")
     unmatched = re.match(r"Could not override '([^']+)'", first_line)
     if unmatched:

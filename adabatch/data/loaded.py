@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import pickle
 import random
+import re
 import signal
 import threading
 import time
@@ -23,11 +24,14 @@ from torch.utils.data import DataLoader, get_worker_info
 from torch.utils.data import Dataset as TorchDataset
 
 from adabatch.data.order import derived_seed
-from adabatch.errors import EXIT_FAILED, ConfigError, DataError
+from adabatch.errors import EXIT_FAILED, ConfigError, DataError, HelperDied
 from adabatch.plugins import OwnCodeError
 
 #: Samples that a worker reads at a time, so that neither its memory nor its latency grows with the batch.
 _PIECE_SIZE = 64
+#: How torch says that a worker is gone.
+_WORKER_DIED = re.compile(r"DataLoader worker \(pid")
+_KILLED_BY = re.compile(r"killed by signal: ([A-Za-z ]+)")
 #: How often a worker checks whether the trainer is still running.
 _WATCH_SECONDS = 2.0
 
@@ -135,7 +139,9 @@ class LoadedSource:
                 f" another process ({error})."
             ) from error
         for parts in pieces:
-            yield self._assemble([_checked(next(loaded)) for _ in parts])
+            with _named_death():
+                read = [next(loaded) for _ in parts]
+            yield self._assemble([_checked(piece) for piece in read])
 
     def _keys(self, indices: torch.Tensor, seed: int, epoch: int) -> list[_Key]:
         if not self._is_random:
@@ -158,6 +164,31 @@ class LoadedSource:
         samples = torch.cat([samples.to(self._device, non_blocking=True) for samples, _ in pieces])
         labels = torch.cat([labels.to(self._device, non_blocking=True) for _, labels in pieces])
         return self._finish(samples), labels
+
+
+@contextlib.contextmanager
+def _named_death() -> Iterator[None]:
+    """Say what ended a worker: torch tells it among other things, as a RuntimeError.
+
+    Raises:
+        HelperDied: if a worker is gone.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        text = str(error)
+        if "Bus error" in text or "shared memory" in text:
+            raise HelperDied(
+                "a loader worker had no shared memory left; make /dev/shm larger (docker run --shm-size), or lower "
+                "dataset.num_workers"
+            ) from error
+        if not _WORKER_DIED.search(text):
+            raise
+        found = _KILLED_BY.search(text)
+        how = f"was killed by {found[1].rstrip('.')}" if found else "ended without a word"
+        raise HelperDied(
+            f"a loader worker {how}; if nobody did it, the host's memory was too small: lower dataset.num_workers"
+        ) from error
 
 
 class _Pieces:

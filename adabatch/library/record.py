@@ -374,4 +374,4 @@ class Recording(AbstractContextManager["Recording"]):
 def _name_of(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
         return "SIGINT"
-    return "SIGTERM" if isinstance(error, Terminated) else f"{type(error).__name__}: {error}"
+    return error.signal_name if isinstance(error, Terminated) else f"{type(error).__name__}: {error}"

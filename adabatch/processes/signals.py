@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
-#: SIGTERM comes from operators and preemption, SIGUSR1 and SIGUSR2 from batch systems ahead of a time limit.
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT)
+#: SIGTERM comes from operators and preemption, SIGUSR1 and SIGUSR2 from batch systems ahead of a time limit, SIGHUP
+#: when the terminal or the connection to it is gone.
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT, signal.SIGHUP)
+
+
+def is_under_nohup() -> bool:
+    """Return whether whoever started this process wants it to outlive the terminal: SIGHUP is ignored."""
+    return signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+
+def leave_terminal() -> None:
+    """Let what is still printed go nowhere if the terminal is gone, where writing would be an error."""
+    for descriptor in (1, 2):
+        try:
+            os.write(descriptor, b"")
+        except OSError:
+            with suppress(OSError):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, descriptor)
+                os.close(nowhere)
 
 
 class StopRequest:
@@ -19,14 +38,20 @@ class StopRequest:
         self.signal: signal.Signals | None = None
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGHUP:
+            leave_terminal()
         if self.signal is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.signal = self.signal or signal.Signals(number)
 
     @contextmanager
     def installed(self) -> Iterator[StopRequest]:
-        """Handle the stop signals within the block, in the main thread; restore the previous handlers after it."""
-        before = {number: signal.signal(number, self._handle) for number in STOP_SIGNALS}
+        """Handle the stop signals within the block, in the main thread; restore the previous handlers after it.
+
+        Under nohup SIGHUP stays ignored.
+        """
+        handled = [number for number in STOP_SIGNALS if number != signal.SIGHUP or not is_under_nohup()]
+        before = {number: signal.signal(number, self._handle) for number in handled}
         try:
             yield self
         finally:
@@ -35,25 +60,37 @@ class StopRequest:
 
 
 class Terminated(SystemExit):
-    """SIGTERM came; the exit status is the shell's convention for it."""
+    """SIGTERM or SIGHUP came; the exit status is the shell's convention for it.
 
-    def __init__(self) -> None:
-        super().__init__(128 + signal.SIGTERM)
+    Attributes:
+        signal_name: which one.
+    """
+
+    def __init__(self, number: signal.Signals = signal.SIGTERM) -> None:
+        super().__init__(128 + number)
+        self.signal_name = number.name
 
 
 @contextmanager
 def sigterm_as_exception() -> Iterator[None]:
-    """Turn SIGTERM into `Terminated` within the block, unless the program handles it or this is not its main thread."""
-    is_main_thread = threading.current_thread() is threading.main_thread()
-    if not is_main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+    """Turn SIGTERM and SIGHUP into `Terminated` within the block.
+
+    Not those that the program handles or ignores, and only in its main thread.
+    """
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def stop(number: int, frame: FrameType | None) -> None:
-        raise Terminated
+        if number == signal.SIGHUP:
+            leave_terminal()
+        raise Terminated(signal.Signals(number))
 
-    signal.signal(signal.SIGTERM, stop)
+    free = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_DFL]
+    for number in free:
+        signal.signal(number, stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in free:
+            signal.signal(number, signal.SIG_DFL)

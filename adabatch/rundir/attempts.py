@@ -11,10 +11,10 @@ from adabatch.rundir.files import RunDir
 from adabatch.rundir.process_identity import ProcessIdentity
 from adabatch.rundir.records import Record, append_record, read_records, record_time
 
-#: Exit status of a process ended by SIGTERM: a trainer that was asked to stop while it was still starting.
-_ENDED_BY_SIGTERM = -15
+#: Exit statuses of a process ended by SIGTERM or SIGHUP: a trainer that was asked to stop while it was still starting.
+_ENDED_BY_SIGTERM, _ENDED_BY_SIGHUP = -15, -1
 #: Exit statuses of a trainer that was asked to stop.
-STOPPED_STATUSES = (EXIT_PREEMPTED, EXIT_INTERRUPTED, _ENDED_BY_SIGTERM)
+STOPPED_STATUSES = (EXIT_PREEMPTED, EXIT_INTERRUPTED, _ENDED_BY_SIGTERM, _ENDED_BY_SIGHUP)
 
 
 class StoppedBy(StrEnum):
