@@ -32,7 +32,8 @@ RUN_FILES = (
 SWEEP_FILES = ("submissions.jsonl", "registrations.jsonl", "lock", "logs")
 NASTY_TEXTS = (
     "\x1b]0;title\x07\x1b[2J", "[/nope]", "[red]x", "=1+1", "@SUM(A1)", "-2+3", "<script>alert(1)</script>",
-    "a\nb\r\tc", "\u202egnp.exe", "../../../../etc/passwd", "--help", "x" * 5000, "", "\x9b2J", "{}", "%s %n", "\u2028", "é" * 300,
+    "a\nb\r\tc", "\u202egnp.exe", "../../../../etc/passwd", "--help", "x" * 5000, "", "\x9b2J", "{}",
+    "%s %n", "\u2028", "é" * 300,
 )  # fmt: skip
 NASTY_VALUES: tuple[Any, ...] = (
     None, True, -1, 0, 1.5, 1e308, float("nan"), float("inf"), 10**30, -(10**400), [], {}, [[1]], {"a": {"b": [None]}},
