@@ -8,7 +8,6 @@ import multiprocessing
 import os
 import pickle
 import random
-import re
 import signal
 import threading
 import time
@@ -16,6 +15,7 @@ import traceback
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
 
 import numpy as np
@@ -29,9 +29,6 @@ from adabatch.plugins import OwnCodeError
 
 #: Samples that a worker reads at a time, so that neither its memory nor its latency grows with the batch.
 _PIECE_SIZE = 64
-#: How torch says that a worker is gone.
-_WORKER_DIED = re.compile(r"DataLoader worker \(pid")
-_KILLED_BY = re.compile(r"killed by signal: ([A-Za-z ]+)")
 #: How often a worker checks whether the trainer is still running.
 _WATCH_SECONDS = 2.0
 
@@ -139,8 +136,13 @@ class LoadedSource:
                 f" another process ({error})."
             ) from error
         for parts in pieces:
-            with _named_death():
+            try:
                 read = [next(loaded) for _ in parts]
+            except RuntimeError as error:
+                death = _death(error, getattr(loaded, "_workers", ()))
+                if death is None:
+                    raise
+                raise death from error
             yield self._assemble([_checked(piece) for piece in read])
 
     def _keys(self, indices: torch.Tensor, seed: int, epoch: int) -> list[_Key]:
@@ -166,29 +168,31 @@ class LoadedSource:
         return self._finish(samples), labels
 
 
-@contextlib.contextmanager
-def _named_death() -> Iterator[None]:
-    """Say what ended a worker: torch tells it among other things, as a RuntimeError.
+def _death(error: RuntimeError, workers: Sequence[BaseProcess]) -> HelperDied | None:
+    """Return what ended a worker, which torch does not know of workers that this process did not fork itself.
 
-    Raises:
-        HelperDied: if a worker is gone.
+    Args:
+        error: what torch raised.
+
+    Returns:
+        None if no worker died.
     """
-    try:
-        yield
-    except RuntimeError as error:
-        text = str(error)
-        if "Bus error" in text or "shared memory" in text:
-            raise HelperDied(
-                "a loader worker had no shared memory left; make /dev/shm larger (docker run --shm-size), or lower "
-                "dataset.num_workers"
-            ) from error
-        if not _WORKER_DIED.search(text):
-            raise
-        found = _KILLED_BY.search(text)
-        how = f"was killed by {found[1].rstrip('.')}" if found else "ended without a word"
-        raise HelperDied(
-            f"a loader worker {how}; if nobody did it, the host's memory was too small: lower dataset.num_workers"
-        ) from error
+    text = str(error)
+    if not ("DataLoader worker" in text or "shared memory" in text):
+        return None
+    killed = {-worker.exitcode for worker in workers if worker.exitcode is not None and worker.exitcode < 0}
+    if signal.SIGBUS in killed or "shared memory" in text or "Bus error" in text:
+        return HelperDied(
+            "a loader worker had no shared memory left; make /dev/shm larger (docker run --shm-size), or lower "
+            "dataset.num_workers"
+        )
+    if signal.SIGKILL in killed:
+        return HelperDied(
+            "a loader worker was killed by SIGKILL; if nobody did it, the host's memory was too small: lower "
+            "dataset.num_workers"
+        )
+    known = [signal.Signals(number).name for number in sorted(killed) if number in set(signal.Signals)]
+    return HelperDied(f"a loader worker was killed by {known[0]}" if known else "a loader worker ended without a word")
 
 
 class _Pieces:

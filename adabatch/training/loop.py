@@ -433,6 +433,9 @@ class TrainingLoop:
         Raises:
             ValueError: or another exception, if it cannot be that of this run.
         """
+        seconds = {span: float(state["seconds"][span]) for span in SPANS}
+        if not all(map(math.isfinite, seconds.values())):
+            raise ValueError("its seconds are not finite")
         self._engine.load_state_dict(state["learner"])
         self._schedule.load_state_dict(state["schedule"])
         self.progress = Progress(*state["progress"])
@@ -440,7 +443,7 @@ class TrainingLoop:
         self._sums.load_state(state["sums"], self._ranks.is_main)
         self.rows = [row_from_dict(row) for row in state["rows"]]
         self._own.load(state.get("own_metrics", {}), len(self.rows))
-        self._seconds_before |= state["seconds"]
+        self._seconds_before |= seconds
         self._seconds_at_epoch |= state["seconds_at_epoch"]
         self._charged_shapes = set(map(tuple, state.get("charged_shapes", [])))
         version, internal, gauss = state["python_random"]
@@ -451,8 +454,6 @@ class TrainingLoop:
         finished = len(self.rows)
         if not (self.progress.epoch == finished + 1 <= self.config.num_epochs + 1):
             raise ValueError(f"it is in epoch {self.progress.epoch} after {finished} of {self.config.num_epochs}")
-        if not all(math.isfinite(value) for value in self._seconds_before.values()):
-            raise ValueError("its seconds are not finite")
 
 
 _cached_split = functools.lru_cache(maxsize=1024)(split_update)

@@ -40,7 +40,7 @@ def identity(samples: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize(
     ("how", "sentence"),
     [
-        ("kill", "a loader worker was killed by Killed; if nobody did it, the host's memory was too small"),
+        ("kill", "a loader worker was killed by SIGKILL; if nobody did it, the host's memory was too small"),
         ("exit", "a loader worker ended without a word"),
         ("bus", "a loader worker had no shared memory left"),
     ],
