@@ -6,6 +6,8 @@ import json
 import re
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +25,7 @@ from analysis.live import Snapshot, Watcher, run_rows
 from analysis.tables import make_tables
 from tests.analysis.runs import write_run
 from tests.analysis.served import Served, beat, looking, serving, shorten
+from tests.support import wait_until
 
 #: One browser at a time, beside the other tests.
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("browser")]
@@ -234,6 +237,35 @@ def test_no_file_outside_the_folder_can_be_read(served: Served, sweep: Path) -> 
         assert "root:" not in text
         assert status in (200, 308, 403, 404)
     assert "line 49" in json.dumps(served.refresh(chosen="digits-alexnet/fixed/seed_2")[1])
+
+
+def test_the_address_is_in_no_log(sweep: Path, tmp_path: Path) -> None:
+    """Neither printed to a file, nor with the errors that malformed requests lead to."""
+    out, err = tmp_path / "out.txt", tmp_path / "err.txt"
+    command = [sys.executable, "-m", "analysis", "dashboard", str(sweep), "--port", "0"]
+    with (
+        open(out, "wb") as log,
+        open(err, "wb") as errors,
+        subprocess.Popen(command, stdout=log, stderr=errors) as process,
+    ):
+        try:
+            wait_until(lambda: "Whoever" in out.read_text())
+            found = re.search(r"The page's address is in (\S+), which only you can read", out.read_text())
+            assert found is not None
+            address = Path(found[1])
+            assert address.stat().st_mode & 0o077 == 0
+            served = Served(address.read_text().strip(), process)  # type: ignore[arg-type]
+            assert served.refresh()[0] == 200
+            update = f"/{served.token}/_dash-update-component"
+            for body in (None, 5, [], {}, {"output": "x"}, {"output": "..a.b..", "inputs": 7}, {"inputs": [{}]}):
+                assert served.ask(update, "POST", body)[0] == 400, body
+            for path in ("_dash-component-suites/x/y.js", "nothing/here", "%00", "assets/../../etc/passwd"):
+                assert served.ask(f"/{served.token}/{path}")[0] in (200, 404), path
+            assert "Python" not in served.ask("/")[2]["Server"]
+        finally:
+            process.kill()
+    assert served.token not in out.read_text() + err.read_text()
+    assert "Traceback" not in err.read_text()
 
 
 def test_headers_keep_the_page_and_its_address_to_itself(served: Served) -> None:
