@@ -433,7 +433,7 @@ class TrainingLoop:
         Raises:
             ValueError: or another exception, if it cannot be that of this run.
         """
-        seconds = {span: float(state["seconds"][span]) for span in SPANS}
+        seconds = {span: float(state["seconds"].get(span, 0.0)) for span in SPANS}
         if not all(map(math.isfinite, seconds.values())):
             raise ValueError("its seconds are not finite")
         self._engine.load_state_dict(state["learner"])

@@ -88,8 +88,8 @@ class Launch:
         """Start the command as a user's shell would."""
         call = [sys.executable, "-m", "launch", command, *words, *self.options(command)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        pipe = subprocess.PIPE
-        return subprocess.Popen(call, cwd=cwd, env=environment, stdout=pipe, stderr=pipe, text=True, **keywords)
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.Popen(call, cwd=cwd, env=environment, text=True, **{**pipes, **keywords})
 
     def states(self, sweep: str) -> dict[str, dict[str, Any]]:
         """Return ``status --format json`` by run."""

@@ -101,24 +101,21 @@ def test_lint_errors_stop_a_submission(launch):
     assert not (launch.runs_dir / "two").exists()
 
 
-def test_a_terminal_that_goes_takes_its_queue_and_runs_with_it(launch):
+def test_a_terminal_that_goes_takes_its_queue_and_its_runs_with_it(launch):
     """The terminal is gone for good: writing to it is an error."""
     ours, theirs = pty.openpty()
-    shell = launch.process("submit", "sweep=two", LOCAL, "num_epochs=100000", start_new_session=True, stdin=theirs)
-    wait_until(lambda: any(run["epoch"] for run in launch.states("two").values()))
-    for end in (ours, theirs, *(pipe.fileno() for pipe in (shell.stdout, shell.stderr))):
-        os.close(end)
-    os.killpg(shell.pid, signal.SIGHUP)
-    shell.wait(100)
-    assert shell.returncode == 130
-    runs = launch.states("two")
-    assert {run["state"] for run in runs.values()} == {"preempted", "missing"}
-    for run in runs.values():
-        recorded = attempts(run["run_dir"]) if run["state"] == "preempted" else []
-        assert [record["event"] for record in recorded] == ["start", "end"][: len(recorded)]
-        assert all(start_time(record["pid"]) is None for record in recorded if "pid" in record)
-    journal = [record["event"] for record in launch.submissions("two")]
-    assert journal == ["local", "local_end"]
+    words = ("submit", "sweep=long", LOCAL, *NEVER_ENDING)
+    shell = launch.process(*words, start_new_session=True, stdin=theirs, stdout=theirs, stderr=theirs)
+    wait_until(lambda: launch.epoch("long") >= 1)
+    os.close(theirs)
+    os.close(ours)
+    shell.send_signal(signal.SIGHUP)
+    assert shell.wait(100) == 130
+    run = launch.only("long")
+    assert run["state"] == "preempted"
+    assert [record["event"] for record in attempts(run["run_dir"])] == ["start", "end"]
+    assert start_time(attempts(run["run_dir"])[0]["pid"]) is None
+    assert [record["event"] for record in launch.submissions("long")] == ["local", "local_end"]
 
 
 def test_ctrl_c_stops_gently_and_repeating_goes_on(launch):
