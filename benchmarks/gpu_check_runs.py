@@ -8,6 +8,7 @@ import io
 import math
 import os
 import subprocess
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,8 @@ _SMALL = (
     "checkpoint.every_seconds=null",
 )  # fmt: skip
 _CHILD_SECONDS = 150.0
+#: Hydra composes one config at a time, and checks run side by side.
+_composing = threading.Lock()
 
 
 class CheckFailed(Exception):
@@ -52,7 +55,8 @@ class Place:
 
     def config(self, name: str, *words: str) -> TrainConfig:
         """Return the config of a run in the folder ``name``."""
-        return compose([*_SMALL, *words, *self.words, f"run_dir={self.folder / name}"])
+        with _composing:
+            return compose([*_SMALL, *words, *self.words, f"run_dir={self.folder / name}"])
 
     def train(self, name: str, *words: str, status: int = EXIT_DONE) -> RunDir:
         """Train in this process.

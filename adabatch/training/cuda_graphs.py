@@ -8,6 +8,7 @@ copied into its inputs, and gradients, metric sums, the learning rate and the lo
 from __future__ import annotations
 
 import time
+import warnings
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -69,7 +70,9 @@ class CudaRecorder:
     def watch(self) -> Iterator[None]:
         """See `Recorder.watch`; tried first, since a failed recording can leave torch's random generator unusable."""
         before = torch.cuda.get_sync_debug_mode()
-        torch.cuda.set_sync_debug_mode("error")
+        with warnings.catch_warnings():  # that this mode is a prototype
+            warnings.simplefilter("ignore", UserWarning)
+            torch.cuda.set_sync_debug_mode("error")
         try:
             yield
         except RuntimeError as error:

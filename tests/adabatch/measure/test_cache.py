@@ -43,6 +43,11 @@ def test_it_is_measured_once(entry: Path, caplog: pytest.LogCaptureFixture) -> N
     assert caplog.messages == []
 
 
+def _replace_by_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -52,7 +57,7 @@ def test_it_is_measured_once(entry: Path, caplog: pytest.LogCaptureFixture) -> N
         lambda path: path.write_bytes(b"\xff"),
         lambda path: os.truncate(path, 20),
         lambda path: os.truncate(path, 1 << 40),
-        lambda path: (path.unlink(), os.mkfifo(path)),
+        _replace_by_pipe,
     ],
     ids=["a digit", "older form", "a list", "no text", "cut", "endless", "a pipe"],
 )
