@@ -82,7 +82,7 @@ def printed(command: Callable[[], int], encoding: str = "utf-8") -> tuple[int, s
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding=encoding, write_through=True) for _ in range(2))
     with redirect_stdout(out), redirect_stderr(err):
         status = command()
-    texts = [stream.buffer.getvalue().decode(encoding) for stream in (out, err)]  # type: ignore[attr-defined]
+    texts = [stream.buffer.getvalue().decode(encoding) for stream in (out, err)]
     return status, texts[0], texts[1]
 
 

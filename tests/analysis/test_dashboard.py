@@ -257,7 +257,10 @@ def test_the_address_is_in_no_log(sweep: Path, tmp_path: Path) -> None:
             served = Served(address.read_text().strip(), process)  # type: ignore[arg-type]
             assert served.refresh()[0] == 200
             update = f"/{served.token}/_dash-update-component"
-            for body in (None, 5, [], {}, {"output": "x"}, {"output": "..a.b..", "inputs": 7}, {"inputs": [{}]}):
+            bodies: tuple[Any, ...] = (
+                None, 5, [], {}, {"output": "x"}, {"output": "..a.b..", "inputs": 7}, {"inputs": [{}]},
+            )  # fmt: skip
+            for body in bodies:
                 assert served.ask(update, "POST", body)[0] == 400, body
             for path in ("_dash-component-suites/x/y.js", "nothing/here", "%00", "assets/../../etc/passwd"):
                 assert served.ask(f"/{served.token}/{path}")[0] in (200, 404), path

@@ -128,34 +128,6 @@ def test_a_sweep_is_forecast_and_tabulated(place: Place) -> None:
     assert text.count("(predicted ") == 2
 
 
-def test_every_check_has_a_line_and_one_that_fails_stops_none(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def fails(place: Place) -> str:
-        raise CheckFailed("2 is not\n1")
-
-    def breaks(place: Place) -> str:
-        raise ZeroDivisionError("by zero")
-
-    checks = [
-        Check("good", lambda place: "1", is_timed=True),
-        Check("bad", fails, has_children=True),
-        Check("broken", breaks),
-    ]
-    assert run_checks(checks, Place(tmp_path)) == 1
-    lines = [line.rpartition(" (")[0] for line in capsys.readouterr().out.splitlines()]
-    assert lines[:3] == ["FAILED  broken: ZeroDivisionError: by zero", "FAILED  bad: 2 is not 1", "ok      good: 1"]
-    assert "in breaks" in (tmp_path / "tracebacks.txt").read_text()
-    assert run_checks(checks[:1], Place(tmp_path)) == 0
-    assert "1 of 1 checks are ok" in capsys.readouterr().out
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_without_a_gpu_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([]) == 2
-    assert "torch finds no GPU here" in capsys.readouterr().err
-
-
 def test_checks_side_by_side_compose_their_configs_in_turn(place: Place) -> None:
     with ThreadPoolExecutor(max_workers=4) as pool:
         configs = list(pool.map(place.config, map(str, range(8))))
