@@ -22,7 +22,6 @@ from types import FrameType
 from typing import Any, NoReturn
 
 import pytest
-import torch  # noqa: F401  (its import changes the environment, which is no fault of a case)
 from hydra.core.global_hydra import GlobalHydra
 
 import adabatch.command
@@ -303,7 +302,7 @@ def judge(case: Case, folder: Path, seconds: float = _SECONDS) -> Verdict:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(content.replace(_OUTSIDE.encode(), canary.encode()))
     words = [*case.words, *(["--config-dir", str(options)] if case.files else [])]
-    before = _listing(folder, work), dict(os.environ)
+    before = _listing(folder, work), _environment()
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), _in(work), _time_limit(seconds):
         try:
@@ -317,7 +316,7 @@ def judge(case: Case, folder: Path, seconds: float = _SECONDS) -> Verdict:
     said = out.getvalue() + err.getvalue()
     if "Traceback" in said:
         return Verdict(Outcome.TRACEBACK, said)
-    if (_listing(folder, work), dict(os.environ)) != before:
+    if (_listing(folder, work), _environment()) != before:
         return Verdict(Outcome.BROKEN, "it changed files outside its folder, or the environment")
     if status not in (0, 2) and (case.command, status) != ("tables", 1):  # 1: a pair was refused
         return Verdict(Outcome.BROKEN, f"status {status}: {said}")
@@ -327,6 +326,11 @@ def judge(case: Case, folder: Path, seconds: float = _SECONDS) -> Verdict:
     if broken:
         return Verdict(Outcome.BROKEN, broken)
     return Verdict(Outcome.REFUSED if status else Outcome.ACCEPTED, said)
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment without what torch sets when a plug-in is imported from it."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("TORCH", "KMP_"))}
 
 
 def _unreadable_config(work: Path) -> str | None:
