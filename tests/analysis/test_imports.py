@@ -201,7 +201,7 @@ def test_declared_values_have_the_types_of_the_schema(run_import: Run) -> None:
     ("given", "sentence"),
     [
         ("world_size=two", "world_size is two; it must be a whole number"),
-        ("git_dirty=on", "git_dirty is on; it must be true or false"),
+        ("git_dirty=maybe", "git_dirty is maybe; it must be true or false"),
         ("optimizer.momentum=1.5", "optimizer.momentum is 1.5; it must be at least 0 and less than 1"),
         ("hardware.num_threads=1.5", "hardware.num_threads is 1.5; it must be a whole number"),
         ("optimiser.momentum=0.9", "--set names optimiser.momentum; it must be"),
