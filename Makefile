@@ -32,7 +32,7 @@ test-oldest: .venv-oldest/ready
 
 .venv-oldest/ready: setup.cfg
 	$(PYTHON) -m venv .venv-oldest
-	sed -n '/^install_requires/,/^$$/s/^ *\(.*\)>=/\1==/p; /^dashboard/,/^parquet/s/^ *\(.*\)>=/\1==/p' setup.cfg > .venv-oldest/constraints.txt
+	sed -n '/^install_requires/,/^$$/s/^ *\(.*\)>=/\1==/p; /^dashboard/,/^adapters/s/^ *\(.*\)>=/\1==/p' setup.cfg > .venv-oldest/constraints.txt
 	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-oldest/constraints.txt -e '.[dashboard,dev]'
 	touch $@
 
