@@ -75,6 +75,7 @@ class Engine:
     Attributes:
         sums: the metrics of the samples trained on since they were last reset.
         graphs: the recorded micro-batches; None where CUDA graphs are not used, or no longer.
+        warm_shapes: the sizes of micro-batches, by rank, that are compiled and tuned for.
         why_no_graphs: None while they are used; otherwise what prevents them, empty if nobody wants them.
     """
 
@@ -95,6 +96,7 @@ class Engine:
         if self._is_compiled:
             compile_network(self.network, config.hardware, world_size)
         self.sums = MetricSums(device, config.dataset.num_classes)
+        self.warm_shapes: set[tuple[int, ...]] = set()
         self._keeps_gradients = False
         self._with_gradient: list[nn.Parameter] = []
         self.why_no_graphs = why_no_graphs(config, device, world_size)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import math
 import random
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -19,14 +16,12 @@ from adabatch.data.order import epoch_order
 from adabatch.errors import CheckpointMismatch, NonFiniteLoss, Preempted
 from adabatch.processes.ranks import Ranks
 from adabatch.processes.signals import StopRequest
-from adabatch.rundir.columns import GRAPH_SPAN, EpochRow, row_from_dict, row_to_dict, span_seconds, train_seconds
+from adabatch.rundir.columns import EpochRow, row_from_dict, row_to_dict, span_seconds, train_seconds
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.outcome import results
 from adabatch.schedules import PlannedUpdate, Progress, Signals, plan_updates
-from adabatch.schedules.batching import UpdateSplit, split_update
 from adabatch.training.checkpoint import load_checkpoint, save_checkpoint
-from adabatch.training.cuda_graphs import NotRecordable, Shape
-from adabatch.training.engine import Engine, searches_kernels
+from adabatch.training.engine import Engine
 from adabatch.training.evaluation import evaluate, write_correctness
 from adabatch.training.ledger import SampleLedger
 from adabatch.training.metric_sums import Metrics
@@ -34,6 +29,7 @@ from adabatch.training.own_metrics import OwnMetrics
 from adabatch.training.profiling import UpdateProfiler
 from adabatch.training.reporting import Reporter
 from adabatch.training.stopwatch import SPANS, Stopwatch
+from adabatch.training.updates import UpdateMaker
 
 _log = logging.getLogger(__name__)
 # What a rank requests between two updates; the largest request wins.
@@ -86,9 +82,7 @@ class TrainingLoop:
         self._seconds_at_epoch = dict.fromkeys(SPANS, 0.0)
         self._saved_at = time.monotonic()
         self._samples_between_syncs = 1
-        self._warm_shapes: set[tuple[int, ...]] = set()
-        self._charged_shapes: set[tuple[int, ...]] = set()
-        self._planned_shapes: Counter[Shape] = Counter()
+        self._updates = UpdateMaker(config, engine, ranks, stopwatch, reporter)
         traced = config.hardware.profile and ranks.is_main
         self._profiler = UpdateProfiler(run_dir.path / "trace.json", engine.device) if traced else None
 
@@ -126,15 +120,15 @@ class TrainingLoop:
         self._stopwatch.switch("data")
         updates = list(plan_updates(self._schedule, self.progress, samples, config.dataset.partial_batch, signals))
         order = epoch_order(samples, config.seed, self.progress.epoch)
-        indices = [self._rank_indices(update, order) for update in updates]
+        indices = [self._updates.indices(update, order) for update in updates]
+        self._updates.plan(indices)
         filled = [part for parts in indices for part in parts if len(part)]
-        if self._engine.graphs is not None:
-            shape = self._engine.graphs.shape
-            self._planned_shapes = Counter(shape(len(part), len(parts) == 1) for parts in indices for part in parts)
         batches = self._dataset.train.iterate(self.progress.epoch, config.seed, filled)
         for update, parts in zip(updates, indices, strict=True):
             self._reporter.on_decision(self.progress, update.batch_size, update.learning_rate)
-            self._make_update(update, parts, batches)
+            self._updates.make(update, parts, batches)
+            for part in parts:
+                self.ledger.count(part)
             self.progress = self.progress.after_update(update.num_samples)
             self._reporter.on_update(self.progress, update.batch_size, samples)
             if self._profiler:
@@ -151,100 +145,6 @@ class TrainingLoop:
             return Signals()
         last = self.rows[-1]
         return Signals(last.train_loss, last.validation_loss, last.validation_accuracy)
-
-    def _make_update(
-        self,
-        update: PlannedUpdate,
-        parts: Sequence[torch.Tensor],
-        batches: Iterator[tuple[torch.Tensor, torch.Tensor]],
-    ) -> None:
-        engine, stopwatch = self._engine, self._stopwatch
-        engine.set_learning_rate(update.learning_rate)
-        sizes_by_rank = self._split(update.num_samples).micro_batches
-        is_stepped = False
-        for number, (part, *sizes) in enumerate(zip(parts, *sizes_by_rank, strict=True), 1):
-            stopwatch.switch("data")
-            images, labels = next(batches) if len(part) else engine.placeholder(self.config.dataset.sample_shape)
-            self._warm_up(images, labels, tuple(sizes))
-            shape = self._recorded(images, labels, is_whole_update=len(parts) == 1)
-            if engine.graphs is not None and shape is not None:
-                stopwatch.switch(GRAPH_SPAN)
-                engine.graphs.replay(shape, images, labels, 1 / update.num_samples)
-                is_stepped = shape.holds_step
-            else:
-                self._compute(images, labels, len(part), update.num_samples, synchronize=number == len(parts))
-            self.ledger.count(part)
-        if not is_stepped:
-            stopwatch.switch("update")
-            engine.update()
-        stopwatch.switch("data")
-
-    def _compute(
-        self, images: torch.Tensor, labels: torch.Tensor, num_samples: int, update_samples: int, synchronize: bool
-    ) -> None:
-        """Add a micro-batch's gradient and metrics without a graph; without samples, this rank only takes part."""
-        engine, stopwatch = self._engine, self._stopwatch
-        with engine.gradients(synchronize):
-            stopwatch.switch("forward")
-            loss, logits = engine.forward(images, labels)
-            if num_samples:
-                self._sums.add(loss, logits, labels)
-            stopwatch.switch("backward")
-            engine.backward(loss if num_samples else loss * 0.0, update_samples)
-
-    def _rank_indices(self, update: PlannedUpdate, order: torch.Tensor) -> Sequence[torch.Tensor]:
-        split = self._split(update.num_samples)
-        sizes = split.micro_batches[self._ranks.rank]
-        start = update.start + split.rank_start(self._ranks.rank)
-        return order[start : start + sum(sizes)].split(sizes)
-
-    def _split(self, num_samples: int) -> UpdateSplit:
-        return _cached_split(num_samples, self._ranks.world_size, self.config.max_micro_batch_size)
-
-    def _warm_up(self, images: torch.Tensor, labels: torch.Tensor, sizes: tuple[int, ...]) -> None:
-        """Compile and tune for a new micro-batch shape before training on it, and charge the time to growth.
-
-        Args:
-            sizes: of this micro-batch on every rank; the ranks warm up together.
-        """
-        device, graphs = self._engine.device, self._engine.graphs
-        starts = device.type == "cuda" and not self._warm_shapes
-        is_new = self.config.hardware.compile or searches_kernels(device) or starts or graphs is not None
-        if sizes in self._warm_shapes or not is_new:
-            return
-        with self._stopwatch.during(self._price_of(sizes)):
-            try:
-                self._engine.warm_up(images, labels)
-            except NotRecordable as error:
-                self._stop_recording(str(error))
-        self._warm_shapes.add(sizes)
-
-    def _price_of(self, sizes: tuple[int, ...]) -> str:
-        """Return the span that pays for a new shape: after a resume, doing it again counts as setup, not growth."""
-        return "setup" if sizes in self._charged_shapes else "growth"
-
-    def _recorded(self, images: torch.Tensor, labels: torch.Tensor, is_whole_update: bool) -> Shape | None:
-        """Return the key of a micro-batch's graph, recorded now if that pays; None to compute without one."""
-        graphs = self._engine.graphs
-        if graphs is None:
-            return None
-        shape = graphs.shape(len(labels), is_whole_update)
-        if graphs.knows(shape):
-            return shape
-        if not graphs.pays(shape, self._planned_shapes[shape]):
-            return None
-        with self._stopwatch.during(self._price_of((len(labels),))):
-            try:
-                graphs.record(shape, images, labels)
-            except NotRecordable as error:
-                self._stop_recording(str(error))
-                return None
-        return shape
-
-    def _stop_recording(self, reason: str) -> None:
-        _log.warning("CUDA graphs are not used: %s", reason)
-        self._engine.stop_recording(reason)
-        self._reporter.on_graphs_refused(reason)
 
     def _set_sync_interval(self) -> None:
         """Agree on the number of samples, over all ranks, between syncs."""
@@ -283,7 +183,7 @@ class TrainingLoop:
         if not math.isfinite(train.loss):
             self._fail_non_finite()
         self._stopwatch.switch("test")
-        size = self._split(min(last.batch_size, self._dataset.train.num_samples)).micro_batch_size
+        size = self._updates.split(min(last.batch_size, self._dataset.train.num_samples)).micro_batch_size
         test = self._test(size)
         if not math.isfinite(test.loss):  # the last update may be the first with non-finite weights or statistics
             self._fail_non_finite("test")
@@ -339,7 +239,7 @@ class TrainingLoop:
         total: dict[str, float],
     ) -> EpochRow:
         epoch = {span: total[span] - self._seconds_at_epoch[span] for span in SPANS}
-        split = self._split(min(last.batch_size, self._dataset.train.num_samples))
+        split = self._updates.split(min(last.batch_size, self._dataset.train.num_samples))
         measured: dict[str, Any] = span_seconds(epoch)
         return EpochRow(
             epoch=self.progress.epoch,
@@ -403,7 +303,7 @@ class TrainingLoop:
             "own_metrics": self._own.values,
             "seconds": self.seconds(),
             "seconds_at_epoch": self._seconds_at_epoch,
-            "charged_shapes": sorted(map(list, self._warm_shapes | self._charged_shapes)),
+            "charged_shapes": self._updates.paid_shapes,
             "python_random": random.getstate(),
             "torch_random": self._ranks.gather(torch.get_rng_state()),
             "cuda_random": self._ranks.gather(torch.cuda.get_rng_state(device)) if device.type == "cuda" else [],
@@ -445,7 +345,7 @@ class TrainingLoop:
         self._own.load(state.get("own_metrics", {}), len(self.rows))
         self._seconds_before |= seconds
         self._seconds_at_epoch |= state["seconds_at_epoch"]
-        self._charged_shapes = set(map(tuple, state.get("charged_shapes", [])))
+        self._updates.resume(state.get("charged_shapes", []))
         version, internal, gauss = state["python_random"]
         random.setstate((version, tuple(internal), gauss))
         torch.set_rng_state(state["torch_random"][self._ranks.rank])
@@ -454,6 +354,3 @@ class TrainingLoop:
         finished = len(self.rows)
         if not (self.progress.epoch == finished + 1 <= self.config.num_epochs + 1):
             raise ValueError(f"it is in epoch {self.progress.epoch} after {finished} of {self.config.num_epochs}")
-
-
-_cached_split = functools.lru_cache(maxsize=1024)(split_update)
