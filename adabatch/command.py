@@ -91,7 +91,7 @@ def _rules(program: str, config_dir: Path | None) -> CallRules:
     def find_group(word: str) -> str | None:
         return next((group for group in GROUPS if word in option_names(group, config_dir)), None)
 
-    options = {**options_of(_parser(program)), "--quick": False, "--help": False, "--version": False}
+    options = {"--quick": False, "--help": False, "--version": False, **options_of(_parser(program))}
     return CallRules(program, options, is_key_or_group, find_group)
 
 

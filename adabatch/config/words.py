@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, QuotedString
+from hydra.errors import HydraException, OverrideParseException
 
 from adabatch.config.keys import KEYS
 from adabatch.config.schema import GROUPS
@@ -62,4 +63,7 @@ def _is_text(key: str) -> bool:
 
 @functools.lru_cache(maxsize=4096)
 def _parsed(word: str) -> Override:
-    return OverridesParser.create().parse_override(word)
+    try:
+        return OverridesParser.create().parse_override(word)
+    except HydraException as error:
+        raise OverrideParseException(word, str(error)) from error

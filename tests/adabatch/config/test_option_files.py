@@ -97,7 +97,7 @@ def test_a_word_that_sets_or_calls_what_is_hydras_is_refused_by_name(word):
         ("project: 2025-01-31\n", "line 1 holds 2025-01-31, which YAML"),
         ("? {a: 1}\n: b\n", "a mapping as a key"),
         ("defaults: base_tracker\n", "defaults is base_tracker; it must be a list of options"),
-        ("defaults: [base_tracker, _self_]\nproject: 12\n", "tracker.project is 12; it must be text"),
+        ("defaults: [base_tracker, _self_]\nproject: 12\n", "tracker.project is 12; it must be a text"),
     ],
 )
 def test_a_file_that_is_no_option_is_refused_by_place(content, sentence, tmp_path):

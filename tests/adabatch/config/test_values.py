@@ -57,7 +57,7 @@ def test_a_value_is_what_was_written(word, value, tmp_path: Path):
         ("checkpoint.every_seconds=inf", "checkpoint.every_seconds is inf; it must be null or"),
         ("dataset.mean=0.5", "dataset.mean is 0.5; it must be a list"),
         ("tracker.tags=[a,7]", r"tracker.tags is \['a', 7\]; it must be a list of texts"),
-        ("tracker.notes=[a]", r"tracker.notes is \['a'\]; it must be null or text"),
+        ("tracker.notes=[a]", r"tracker.notes is \['a'\]; it must be null or a text"),
         ("optimizer=[sgd,adamw]", r"optimizer is \[sgd,adamw\]; it must be the name of one option."),
         ("schedule=7", "schedule is 7; it must be the name of one option."),
         ("tracker.notes='\x07'", r"tracker.notes='\\x07' holds control characters"),

@@ -140,5 +140,5 @@ def test_default_run_directories_are_readable_and_not_shared():
 
 def test_a_run_directory_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match="run_dir is .*file/run; it must be a writable folder"):
+    with pytest.raises(ConfigError, match="run_dir is .*file/run; it must be a folder that can be written"):
         run_config(compose([*TINY, f"run_dir={tmp_path / 'file' / 'run'}"]))
