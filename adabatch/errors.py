@@ -8,6 +8,8 @@ from contextlib import contextmanager
 EXIT_DONE = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+#: Of what commands tell about runs: none failed, and not all are done.
+EXIT_INCOMPLETE = 3
 #: EX_TEMPFAIL of sysexits.h: the run saved its state; start it again.
 EXIT_PREEMPTED = 75
 #: The shell's convention for a process ended by SIGINT.

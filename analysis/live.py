@@ -15,9 +15,9 @@ import pandas as pd
 
 from adabatch.errors import ConfigError
 from adabatch.reading import Unreadable, printable
+from adabatch.rundir.causes import tail
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.heartbeat import read_beat
-from adabatch.rundir.state import tail
 from adabatch.rundir.states import State
 from analysis.collect import Collector
 from analysis.comparison import Comparison, compare

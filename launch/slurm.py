@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from adabatch.errors import ConfigError
@@ -78,8 +78,12 @@ class Queue:
     states: dict[str, JobState] = field(default_factory=dict)
 
     @staticmethod
-    def ask(job_ids: Iterable[str]) -> Queue:
-        """Ask for the jobs, array elements one by one. If the controller does not respond, the result is empty."""
+    def ask(job_ids: Iterable[str], settled: Collection[str] = ()) -> Queue:
+        """Ask for the jobs, array elements one by one. If the controller does not respond, the result is empty.
+
+        Args:
+            settled: jobs of which it is known how they ended: if they have left the queue, nothing else is asked.
+        """
         wanted = set(job_ids)
         queue = Queue()
         if not wanted:
@@ -92,7 +96,7 @@ class Queue:
         except SlurmError:
             queue.reached = False
             return queue
-        gone = wanted - queue.states.keys()
+        gone = wanted - queue.states.keys() - set(settled)
         if gone:
             queue.states.update({job: state for job, state in _ended(gone).items() if job in gone})
         return queue

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+import time
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from adabatch.errors import ConfigError
 from adabatch.fields import require
+from adabatch.reading import Unreadable
 from adabatch.rundir.attempts import read_attempts
+from adabatch.rundir.causes import first_error, last_line
 from adabatch.rundir.files import find_runs
+from adabatch.rundir.job_ends import JobEnd, record_job_ends
 from adabatch.rundir.process_identity import ProcessIdentity
-from adabatch.rundir.state import (
-    Evidence,
-    collect_evidence,
-    describe,
-    failure_state,
-    last_line,
-    read_state,
-    state_of_ended,
-)
+from adabatch.rundir.state import Evidence, collect_evidence, describe, failure_state, read_state, state_of_ended
 from adabatch.rundir.states import State
 from launch.slurm import JobState, Queue
 
@@ -34,6 +32,8 @@ _JOB_ENDS = {
     "PREEMPTED": State.PREEMPTED,
 }
 _MEMORY_MESSAGES = ("exceeded memory limit", "oom-kill", "oom_kill", "out-of-memory handler", "Out Of Memory")
+#: The exit code of a job whose log could not be opened on its node.
+_NO_LOG = "0:53"
 #: The states whose runs a submission may start, as given to ``--retry``. A run in state unknown may be running.
 RETRY_STATES = tuple(state for state in State if state not in (State.DONE, State.PENDING, State.RUNNING, State.UNKNOWN))
 
@@ -45,6 +45,7 @@ class RunStatus:
     Attributes:
         run_dir: its folder.
         name: its path below the requested folder.
+        arm: name of the arm's folder in a sweep.
         attempts: how often a job started its trainer.
         epoch: the current one if the run is running, else the number of finished ones.
         eta_seconds: at the pace so far.
@@ -53,6 +54,7 @@ class RunStatus:
 
     run_dir: Path
     name: str
+    arm: str | None
     state: State
     cause: str | None
     attempts: int
@@ -81,7 +83,7 @@ def states_to_submit(retry: Sequence[str] | None) -> set[State]:
     return {State.MISSING, *(State(word) for word in retry)}
 
 
-def read_status(folder: Path) -> list[RunStatus]:
+def read_status(folder: Path, slurm: Slurm | None = None) -> list[RunStatus]:
     """Return the state of every run at or below a folder.
 
     Raises:
@@ -92,23 +94,96 @@ def read_status(folder: Path) -> list[RunStatus]:
     runs = find_runs(folder)
     if not runs:
         raise ConfigError(f"{folder} holds no run; it must be a sweep's folder or a run directory.")
-    return status_of(runs, folder)
+    return status_of(runs, folder, slurm)
 
 
-def status_of(runs: list[Path], folder: Path) -> list[RunStatus]:
-    """Return the states of run directories; one that does not exist is ``missing``."""
+class Slurm:
+    """Asks SLURM about jobs, and remembers when it last answered.
+
+    Args:
+        every_seconds: how old an answer may be before it is asked again.
+
+    Attributes:
+        asked_at: when it was last asked, on the monotonic clock.
+    """
+
+    def __init__(self, every_seconds: float = 0.0) -> None:
+        self.every_seconds = every_seconds
+        self._answer: Queue | None = None
+        self._asked_for: frozenset[str] = frozenset()
+        self.asked_at = 0.0
+        self._silent_since = 0.0
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether SLURM did not answer when it was last asked."""
+        return self._answer is not None and not self._answer.reached
+
+    @property
+    def silence_text(self) -> str:
+        """What is to be said of a run of which only SLURM knows the state while it is silent."""
+        return f"SLURM has not answered for {max(1.0, time.monotonic() - self._silent_since):.0f} s"
+
+    def ask(self, job_ids: Collection[str], settled: Collection[str] = ()) -> Queue | None:
+        """Return what SLURM says about jobs, `Queue.ask`; None where its programs are not installed."""
+        if not job_ids or shutil.which("squeue") is None:
+            return None
+        wanted = frozenset(job_ids)
+        is_fresh = time.monotonic() - self.asked_at < self.every_seconds and wanted <= self._asked_for
+        if self._answer is None or not is_fresh:
+            if not self.is_silent:  # the silence began after the last answer, or with this question
+                self._silent_since = self.asked_at if self._answer else time.monotonic()
+            self._answer, self._asked_for = Queue.ask(wanted, settled), wanted
+            self.asked_at = time.monotonic()
+        return self._answer
+
+
+def status_of(runs: list[Path], folder: Path, slurm: Slurm | None = None) -> list[RunStatus]:
+    """Return the states of run directories; one that does not exist is ``missing``.
+
+    What SLURM says about ended jobs is written down for those who read files only.
+    """
+    slurm = slurm or Slurm()
     evidence = collect_evidence(runs)
-    queue = Queue.ask({item.job_id for item in evidence if item.job_id is not None})
-    return [_status(item, queue, folder) for item in evidence]
+    on_slurm = [item for item in evidence if item.job_id is not None and not item.has(item.run_dir.done)]
+    settled = {item.job_id for item in on_slurm if item.job_id is not None and item.job_end is not None}
+    queue = slurm.ask({item.job_id for item in on_slurm if item.job_id is not None}, settled)
+    statuses, learnt = [], []
+    for item in evidence:
+        state, cause = _state_of(item, queue, slurm)
+        statuses.append(_status(item, state, cause, folder))
+        if item.job_id is not None and item.ended_job_id == item.job_id and item.job_end is None:
+            learnt.append((item, JobEnd(item.job_id, state, cause)))
+    _write_down(learnt)
+    return statuses
 
 
-def _status(item: Evidence, queue: Queue, folder: Path) -> RunStatus:
+def _write_down(learnt: Sequence[tuple[Evidence, JobEnd]]) -> None:
+    by_sweep: dict[Path, dict[str, JobEnd]] = {}
+    for item, end in learnt:
+        if item.sweep_folder is not None and end.state not in (State.DONE, State.RUNNING):
+            by_sweep.setdefault(item.sweep_folder, {})[end.job_id] = end
+    for sweep, ends in by_sweep.items():
+        with suppress(OSError, Unreadable):  # somebody else's folder, or a full disk: the next one asks SLURM again
+            record_job_ends(sweep, list(ends.values()))
+
+
+def _state_of(item: Evidence, queue: Queue | None, slurm: Slurm) -> tuple[State, str | None]:
+    if queue is None or item.job_id is None or item.has(item.run_dir.done):
+        found = read_state(item)
+        return found.state, found.cause
+    if queue.reached:
+        return _state_with_job(item, queue.state(item.job_id))
+    return _state_in_silence(item, slurm)
+
+
+def _status(item: Evidence, state: State, cause: str | None, folder: Path) -> RunStatus:
     path = item.run_dir.path
-    job = queue.state(item.job_id) if item.job_id is not None else None
-    found = read_state(item) if job is None else describe(item, *_state_with_job(item, job))
+    found = describe(item, state, cause)
     return RunStatus(
         run_dir=path,
         name=path.relative_to(folder).as_posix() if folder in path.parents else path.as_posix(),
+        arm=path.parent.name if item.sweep_folder is not None else None,
         state=found.state,
         cause=found.cause,
         attempts=len(item.attempts),
@@ -122,17 +197,30 @@ def _status(item: Evidence, queue: Queue, folder: Path) -> RunStatus:
 
 def _state_with_job(item: Evidence, job: JobState) -> tuple[State, str | None]:
     """Return state and cause of a run that was submitted as a SLURM job."""
-    if item.has(item.run_dir.done):
-        return State.DONE, None
     if job.waits or job.works:
         return (State.PENDING if job.waits else State.RUNNING), job.reason
     if job.has_ended:
         item.ended_job_id = item.job_id
+    elif item.job_end is not None:
+        found = read_state(item)
+        return found.state, found.cause
     if item.is_running:
         return State.RUNNING, None
     last = item.last_attempt
     recorded_its_end = last is not None and last.end is not None and job.state in ("COMPLETED", "FAILED")
-    return state_of_ended(item) if recorded_its_end else _job_end(item, job)
+    if recorded_its_end and not item.waits_in_batch_system:
+        return state_of_ended(item)
+    return _job_end(item, job)
+
+
+def _state_in_silence(item: Evidence, slurm: Slurm) -> tuple[State, str | None]:
+    """Return state and cause of a run whose job SLURM does not tell about: from its files where they are sure."""
+    found = read_state(item)
+    last = item.last_attempt
+    has_ended = last is not None and last.end is not None and not item.waits_in_batch_system
+    if found.state is State.RUNNING or item.job_end is not None or has_ended or item.has_failed:
+        return found.state, found.cause
+    return State.UNKNOWN, slurm.silence_text
 
 
 def _job_end(item: Evidence, job: JobState) -> tuple[State, str | None]:
@@ -145,12 +233,25 @@ def _job_end(item: Evidence, job: JobState) -> tuple[State, str | None]:
     if memory_line is not None:
         return State.OUT_OF_MEMORY, memory_line
     if job.state == "UNKNOWN":
-        return state_of_ended(item)
-    if item.has(item.run_dir.failed):
+        state, cause = state_of_ended(item)
+        if item.waits_in_batch_system and state is State.MISSING:
+            return state, f"SLURM no longer knows its job {item.job_id}, which did not start the trainer"
+        return state, cause
+    if item.has_failed:
         return failure_state(item)
     ending = f", exit code {job.exit_code}" if job.exit_code else ""
-    last_output = (last_line(log) if log is not None else None) or "the log is empty"
-    return State.FAILED, f"SLURM: {job.state}{ending}: {last_output}"
+    return State.FAILED, f"SLURM: {job.state}{ending}: {_last_words(item, job)}"
+
+
+def _last_words(item: Evidence, job: JobState) -> str:
+    """Return what a job's log says about its failure, or why it says nothing."""
+    log = item.job_log
+    error = first_error(log) if log is not None else None
+    if error is not None:
+        return error
+    if job.exit_code == _NO_LOG:
+        return f"the node could not write the job's log; it probably does not see {item.run_dir.path}"
+    return "there is no log" if log is None else "the log is empty; cluster.setup may have ended the job"
 
 
 def _log(item: Evidence, state: State) -> Path | None:

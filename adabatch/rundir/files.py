@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from adabatch.files import remove_leftovers, warn_once
-from adabatch.reading import Unreadable, printable
+from adabatch.files import remove_leftovers, warn_once, write_bytes_atomic
+from adabatch.reading import Unreadable, printable, read_bytes
 from adabatch.rundir.locks import Lock, locked, wait_until_free
 
 #: How far below a link runs are looked for: the levels of a sweep are cell, arm and seed.
 _LEVELS_BELOW_LINK = 4
 #: A link to a folder with so many folders without a run leads somewhere else than to runs.
 _MOST_FOLDERS_BELOW_LINK = 1000
+#: The folder of a run that holds what earlier attempts left, one folder each, named by a number.
+_EARLIER = ".earlier"
+_EARLIER_NUMBER = re.compile("[0-9]{1,9}")
 
 
 def find_runs(folder: Path) -> list[Path]:
@@ -140,6 +144,30 @@ class RunDir:
         traces = (self.epochs, self.checkpoint, self.previous_checkpoint, self.attempts, self.failed, self.done,
                   self.summary)  # fmt: skip
         return any(os.path.lexists(file) for file in traces)
+
+    def set_aside(self) -> Path:
+        """Move what an attempt left, besides the config, to a folder ``.earlier/N`` of the run; return that folder.
+
+        ``find_runs`` does not enter it. A copy of ``config.yaml`` goes along, so that the folder can be read by itself.
+
+        Raises:
+            Unreadable: if ``.earlier`` leads elsewhere, or the config is no regular file.
+            OSError: if the file system refuses.
+        """
+        earlier = self.path / _EARLIER
+        earlier.mkdir(exist_ok=True)
+        if earlier.is_symlink():
+            raise Unreadable(f"{_EARLIER} is a link, and must be a folder")
+        numbers = [int(name) for name in os.listdir(earlier) if _EARLIER_NUMBER.fullmatch(name)]
+        target = earlier / str(max(numbers, default=0) + 1)
+        target.mkdir()
+        write_bytes_atomic(target / self.config.name, read_bytes(self.config))
+        # DONE first: a run without it is never taken for a finished one.
+        names = sorted(os.listdir(self.path), key=lambda name: name != self.done.name)
+        for name in names:
+            if name not in (_EARLIER, self.config.name, self._lock.name):
+                os.rename(self.path / name, target / name)
+        return target
 
     @contextmanager
     def locked(self) -> Iterator[Lock]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,6 +34,10 @@ class Event(StrEnum):
     LOCAL = "local"
     #: That queue ended.
     LOCAL_END = "local_end"
+    #: Somebody cancelled queued or running runs.
+    CANCELLED = "cancelled"
+    #: What runs had left was set aside: earlier submissions say nothing about them any more.
+    SET_ASIDE = "set_aside"
 
 
 #: A log folder, and a job's id, are single names: a path would lead elsewhere, a dash make an option of it.
@@ -66,6 +71,8 @@ _FIELDS: dict[Event, dict[str, Callable[[object], bool]]] = {
     Event.REFUSED: {"token": _is_text},
     Event.LOCAL: {"runs": _is_texts, "logs": _is_name},
     Event.LOCAL_END: {"logs": _is_name},
+    Event.CANCELLED: {"runs": _is_texts},
+    Event.SET_ASIDE: {"runs": _is_texts},
 }
 
 
@@ -110,6 +117,14 @@ class Submission:
         return self.queue is not None and not self.has_ended and self.queue.is_alive
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """Why the batch system refused a run; ``time`` in seconds since 1970, by the clock of the file system."""
+
+    time: float
+    reason: str
+
+
 class Journal:
     """``<sweep>/.launch``: the journal, the logs of jobs and the lock of a sweep.
 
@@ -150,6 +165,14 @@ class Journal:
         """Record that the queue with these logs ended."""
         self._append(Event.LOCAL_END, {"logs": logs})
 
+    def record_cancellation(self, runs: Sequence[str]) -> None:
+        """Record that queued or running runs are being cancelled."""
+        self._append(Event.CANCELLED, {"runs": list(runs)})
+
+    def record_set_aside(self, runs: Sequence[str]) -> None:
+        """Record that runs begin anew."""
+        self._append(Event.SET_ASIDE, {"runs": list(runs)})
+
     def _append(self, event: Event, values: Mapping[str, object]) -> None:
         append_record(self._file, {"event": event.value, **values})
 
@@ -185,18 +208,42 @@ class Journal:
     def latest_submissions(self) -> dict[str, Submission]:
         """Return the last submission by run."""
         latest: dict[str, Submission] = {}
-        for event, record in self._of(Event.ACCEPTED, Event.LOCAL, Event.LOCAL_END):
+        for event, record in self._of(Event.ACCEPTED, Event.LOCAL, Event.LOCAL_END, Event.SET_ASIDE):
             if event is Event.ACCEPTED:
                 for job_id, names in record["jobs"].items():
                     latest |= dict.fromkeys(names, Submission(record_time(record), record["logs"], job_id))
             elif event is Event.LOCAL:
                 submission = Submission(record_time(record), record["logs"], None, ProcessIdentity.of(record))
                 latest |= dict.fromkeys(record["runs"], submission)
+            elif event is Event.SET_ASIDE:
+                for name in record["runs"]:
+                    latest.pop(name, None)
             else:
                 for name, submission in latest.items():
                     if submission.logs == record["logs"]:
                         latest[name] = replace(submission, has_ended=True)
         return latest
+
+    def cancellations(self) -> dict[str, float]:
+        """Return when each run was last cancelled, in seconds since 1970 by the clock of the file system."""
+        return {name: record_time(record) for _, record in self._of(Event.CANCELLED) for name in record["runs"]}
+
+    def refusals(self) -> dict[str, Refusal]:
+        """Return the refusal of each run whose last request was refused."""
+        groups = {record["token"]: record["groups"] for _, record in self._of(Event.INTENT)}
+        refused: dict[str, Refusal] = {}
+        for event, record in self._of(Event.ACCEPTED, Event.REFUSED, Event.LOCAL):
+            if event is Event.REFUSED:
+                reason = record.get("reason")
+                sentence = reason if _is_text(reason) and reason else "the batch system never answered"
+                refusal = Refusal(record_time(record), sentence)
+                names = [name for group in groups.get(record["token"], []) for name in group]
+                refused |= dict.fromkeys(names, refusal)
+            else:
+                accepted = record["runs"] if event is Event.LOCAL else itertools.chain(*record["jobs"].values())
+                for name in accepted:
+                    refused.pop(name, None)
+        return refused
 
     @contextmanager
     def locked(self, on_wait: Callable[[], None]) -> Iterator[None]:

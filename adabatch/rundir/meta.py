@@ -79,6 +79,7 @@ class LaunchFacts:
         place_in_block: place of the run among the arms of its cell and seed, from 0, in the order of their start.
         registration: digest of what the sweep declared; see `adabatch.rundir.preregistration`.
         earlier: how many runs ran concurrently in earlier submissions, each up to which number of segments.
+        reruns: how often the run was trained anew; what it left each time lies in ``.earlier/``.
     """
 
     sweep: str | None = fact(str)
@@ -101,6 +102,7 @@ class LaunchFacts:
     place_in_block: int | None = fact(int)
     registration: str | None = fact(str)
     earlier: list[dict[str, Any]] = fact(list, in_frame=False, default=[])
+    reruns: int | None = fact(int)
 
 
 @dataclass

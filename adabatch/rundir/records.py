@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,17 @@ Record = dict[str, Any]
 
 def append_record(path: Path, record: Record) -> None:
     """Append a record with the current time to a file of JSON lines, durably."""
+    append_records(path, [record])
+
+
+def append_records(path: Path, records: Sequence[Record]) -> None:
+    """Append records with the current time to a file of JSON lines, durably, in one write."""
     with open_to_append(path) as file:
-        line = json.dumps({"time": time.time(), **clock_ahead(file.fileno()), **record}) + "\n"
+        now = {"time": time.time(), **clock_ahead(file.fileno())}
+        lines = "".join(json.dumps({**now, **record}) + "\n" for record in records)
         if file.tell() and not _ends_with_newline(path):
-            line = "\n" + line
-        file.write(line.encode())
+            lines = "\n" + lines
+        file.write(lines.encode())
         file.flush()
         sync(file.fileno(), path.parent)
 

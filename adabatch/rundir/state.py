@@ -13,13 +13,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from adabatch.reading import Unreadable, read_end, read_text
+from adabatch.reading import Unreadable, read_text
 from adabatch.rundir.attempts import STOPPED_STATUSES, Attempt, StoppedBy, read_attempts
+from adabatch.rundir.causes import failure_cause, first_error
 from adabatch.rundir.clock import file_system_now
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.heartbeat import STALE_SECONDS, Beat, read_beat
-from adabatch.rundir.journal import Journal, Submission, sweep_folder_of
-from adabatch.rundir.outcome import read_failure, read_summary
+from adabatch.rundir.job_ends import JobEnd, read_job_ends
+from adabatch.rundir.journal import Journal, Refusal, Submission, sweep_folder_of
+from adabatch.rundir.outcome import read_summary
 from adabatch.rundir.process_identity import ProcessIdentity
 from adabatch.rundir.states import State
 
@@ -47,27 +49,45 @@ class RunState:
     eta_seconds: float | None = None
 
 
+@dataclass(frozen=True)
+class Launched:
+    """What a sweep's journal says about a run.
+
+    Attributes:
+        sweep_folder: the folder of the sweep.
+        submission: the last one that was accepted.
+        logs: the folder with the logs of its jobs.
+        job_end: how its job ended according to the batch system, if anybody has asked; see `JobEnd`.
+        refusal: why the last request was refused, if it was.
+        cancelled_at: when the run was last cancelled, in seconds since 1970 by the clock of the file system; 0 if
+            never.
+    """
+
+    sweep_folder: Path | None = None
+    submission: Submission | None = None
+    logs: Path | None = None
+    job_end: JobEnd | None = None
+    refusal: Refusal | None = None
+    cancelled_at: float = 0.0
+
+
 class Evidence:
     """What a run directory, and the journal of its sweep, say about a run. Files are read on demand.
 
     Args:
         path: the run directory; it need not exist.
-        submission: the run's last submission.
-        logs: the folder with the logs of that submission's jobs.
+        launched: what the journal says.
+
+    Attributes:
         ended_job_id: a job that has ended according to the batch system, so its heartbeat no longer counts.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        submission: Submission | None = None,
-        logs: Path | None = None,
-        ended_job_id: str | None = None,
-    ) -> None:
+    def __init__(self, path: Path, launched: Launched | None = None) -> None:
         self.run_dir = RunDir(path)
-        self.submission = submission
-        self._logs = logs
-        self.ended_job_id = ended_job_id
+        self._launched = launched or Launched()
+        self.sweep_folder = self._launched.sweep_folder
+        self.submission = self._launched.submission
+        self.ended_job_id: str | None = None
 
     @cached_property
     def files(self) -> frozenset[str]:
@@ -97,14 +117,48 @@ class Evidence:
         return read_beat(self.run_dir.progress) if self.has(self.run_dir.progress) else None
 
     @cached_property
-    def summary(self) -> dict[str, Any]:
-        """The summary of the last attempt."""
+    def _last_summary(self) -> dict[str, Any]:
         return read_summary(self.run_dir) if self.has(self.run_dir.summary) else {}
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The summary of the last attempt; empty while there is only that of an earlier one."""
+        return {} if self._precedes_last_start(self.run_dir.summary) else self._last_summary
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether ``FAILED`` is of the last attempt."""
+        return self.has(self.run_dir.failed) and not self._precedes_last_start(self.run_dir.failed)
+
+    def _precedes_last_start(self, file: Path) -> bool:
+        """Whether a file is older than the last start; both are dated by the clock of the file system."""
+        last = self.last_attempt
+        return last is not None and 0 < self._written_at(file) < last.started_at
 
     @property
     def was_preempted(self) -> bool:
         """Whether a signal stopped the run and its state was saved."""
         return self.summary.get("state") == State.PREEMPTED.value
+
+    @property
+    def was_cancelled(self) -> bool:
+        """Whether somebody cancelled the run, and it was neither submitted nor started since."""
+        at = self._launched.cancelled_at
+        last = self.last_attempt
+        newest = max(self.submission.time if self.submission else 0.0, last.started_at if last else 0.0)
+        return at > newest
+
+    @property
+    def refusal(self) -> Refusal | None:
+        """Why the run's last request was refused, unless it was accepted since."""
+        return self._launched.refusal
+
+    @property
+    def job_end(self) -> JobEnd | None:
+        """How the job of the last submission ended, as somebody learnt from the batch system after its last start."""
+        end, last = self._launched.job_end, self.last_attempt
+        is_old = end is None or self.submission is None or end.recorded_at < self.submission.time
+        return None if is_old or (end and last and end.recorded_at < last.started_at) else end
 
     @property
     def job_id(self) -> str | None:
@@ -118,8 +172,14 @@ class Evidence:
 
     @property
     def waits_in_batch_system(self) -> bool:
-        """Whether a batch system accepted the run and has not started it, according to the files."""
-        return self._is_waiting and self.job_id is not None
+        """Whether a batch system accepted the run and has yet to start it, for the first time or again."""
+        return self.job_id is not None and (self._is_waiting or self._was_requeued)
+
+    @property
+    def _was_requeued(self) -> bool:
+        last = self.last_attempt
+        end = last.end if last is not None else None
+        return end is not None and end.stopped_by is not None and not end.gave_up
 
     @property
     def _is_waiting(self) -> bool:
@@ -131,9 +191,9 @@ class Evidence:
         """The error log of the run's last job."""
         last = self.last_attempt
         job_id = self.job_id or (last.log_id if last else None)
-        if self._logs is None or job_id is None:
+        if self._launched.logs is None or job_id is None:
             return None
-        path = self._logs / f"{job_id}_0_log.err"
+        path = self._launched.logs / f"{job_id}_0_log.err"
         return path if path.exists() else None
 
     @property
@@ -185,7 +245,7 @@ class Evidence:
         if last is not None and last.end is not None and sign.time <= last.end.ended_at:
             return True
         ends = [self.run_dir.failed] if self.has(self.run_dir.failed) else []
-        ends += [self.run_dir.summary] if self.summary.get("state") in _ENDED else []
+        ends += [self.run_dir.summary] if self._last_summary.get("state") in _ENDED else []
         # The heartbeat's file is dated by the same clock as the others, whatever the clock of its writer.
         since = self._written_at(sign.file) if sign.file == self.run_dir.progress else sign.time
         return any(since <= self._written_at(file) for file in ends)
@@ -214,18 +274,40 @@ class _SignOfLife:
 
 def collect_evidence(runs: list[Path]) -> list[Evidence]:
     """Return the evidence of run directories; the journal of a sweep is read once."""
-    submissions: dict[Path, dict[str, Submission]] = {}
+    sweeps: dict[Path, _Sweep] = {}
     found = []
     for path in runs:
-        sweep = sweep_folder_of(path)
-        submission = None
-        if sweep is not None:
-            if sweep not in submissions:
-                submissions[sweep] = Journal(sweep).latest_submissions()
-            submission = submissions[sweep].get(path.relative_to(sweep).as_posix())
-        logs = Journal(sweep).logs / submission.logs if sweep is not None and submission is not None else None
-        found.append(Evidence(path, submission, logs))
+        folder = sweep_folder_of(path)
+        if folder is not None and folder not in sweeps:
+            sweeps[folder] = _Sweep(folder)
+        launched = sweeps[folder].launched(path.relative_to(folder).as_posix()) if folder is not None else None
+        found.append(Evidence(path, launched))
     return found
+
+
+class _Sweep:
+    """The journal of a sweep, and the ends of its jobs, read once."""
+
+    def __init__(self, folder: Path) -> None:
+        journal = Journal(folder)
+        self._folder = folder
+        self._logs = journal.logs
+        self._submissions = journal.latest_submissions()
+        self._refusals = journal.refusals()
+        self._cancellations = journal.cancellations()
+        self._job_ends = read_job_ends(folder)
+
+    def launched(self, name: str) -> Launched:
+        """Return what is known of a run, by its path below the sweep's folder."""
+        submission = self._submissions.get(name)
+        return Launched(
+            self._folder,
+            submission,
+            self._logs / submission.logs if submission else None,
+            self._job_ends.get(submission.job_id) if submission and submission.job_id else None,
+            self._refusals.get(name),
+            self._cancellations.get(name, 0.0),
+        )
 
 
 def read_state(evidence: Evidence) -> RunState:
@@ -253,21 +335,35 @@ def _state(evidence: Evidence) -> tuple[State, str | None]:
     """Return state and cause. A live process or queue takes precedence over traces of earlier attempts."""
     if evidence.has(evidence.run_dir.done):
         return State.DONE, None
+    end = evidence.job_end
+    if end is not None:
+        evidence.ended_job_id = end.job_id
     if evidence.is_running:
         return State.RUNNING, None
+    if evidence.was_cancelled:
+        return state_of_ended(evidence)
     if evidence.waits_in_local_queue:
         return State.PENDING, None
+    if end is not None:
+        return end.state, end.cause
     if evidence.waits_in_batch_system:
-        return State.PENDING, f"submitted as job {evidence.job_id}; the batch system was not queried"
+        return State.PENDING, f"submitted as job {evidence.job_id}; the batch system was not asked"
     return state_of_ended(evidence)
 
 
 def state_of_ended(evidence: Evidence) -> tuple[State, str | None]:
     """Return state and cause of a run that is neither running nor waiting, from its files."""
+    state, cause = _end(evidence)
+    if evidence.was_cancelled and state in (State.PREEMPTED, State.LOST, State.MISSING):
+        return State.CANCELLED, "before it started" if state is State.MISSING else cause
+    return state, cause
+
+
+def _end(evidence: Evidence) -> tuple[State, str | None]:
     last = evidence.last_attempt
     if last is not None and last.end is not None:
         return _attempt_end(evidence, last)
-    if evidence.has(evidence.run_dir.failed):
+    if evidence.has_failed:
         return failure_state(evidence)
     if evidence.was_preempted:
         return State.PREEMPTED, _text(evidence.summary.get("cause"))
@@ -284,12 +380,12 @@ def state_of_ended(evidence: Evidence) -> tuple[State, str | None]:
     files = evidence.run_dir
     if any(evidence.has(file) for file in (files.progress, files.epochs, files.checkpoint)):
         return State.LOST, "training began and did not record its end"
-    return State.MISSING, None
+    return State.MISSING, f"refused: {evidence.refusal.reason}" if evidence.refusal else None
 
 
 def failure_state(evidence: Evidence) -> tuple[State, str]:
     """Return state and cause from ``FAILED``."""
-    cause = read_failure(evidence.run_dir)
+    cause = failure_cause(evidence.run_dir)
     return _CAUSE_STATES.get(cause.partition(":")[0], State.FAILED), cause
 
 
@@ -300,14 +396,14 @@ def _attempt_end(evidence: Evidence, last: Attempt) -> tuple[State, str | None]:
         used_up = f", {len(evidence.attempts) - 1} retries used up" if end.gave_up else ""
         state = State.TIMEOUT if end.stopped_by == StoppedBy.TIME_LIMIT else State.PREEMPTED
         return state, f"stopped by a {end.stopped_by}{used_up}"
-    if evidence.has(evidence.run_dir.failed):
+    if evidence.has_failed:
         return failure_state(evidence)
     if end.exit_status in STOPPED_STATUSES:
         return State.PREEMPTED, _text(evidence.summary.get("cause")) or "stopped by a signal"
     if end.exit_status is not None and end.exit_status < 0:
         return State.FAILED, f"the trainer was killed by {_signal_name(-end.exit_status)}"
     log = evidence.job_log
-    return State.FAILED, (last_line(log) if log else None) or f"the trainer exited with {end.exit_status}"
+    return State.FAILED, (first_error(log) if log else None) or f"the trainer exited with {end.exit_status}"
 
 
 def _signal_name(number: int) -> str:
@@ -327,24 +423,3 @@ def _configured_epochs(evidence: Evidence) -> int | None:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
-
-
-_TAIL_BYTES = 16384
-
-
-def tail(path: Path, num_bytes: int = _TAIL_BYTES) -> str:
-    """Return the end of a text file.
-
-    Raises:
-        OSError, Unreadable: if it cannot be read.
-    """
-    return read_end(path, num_bytes)
-
-
-def last_line(path: Path, words: tuple[str, ...] = ("",)) -> str | None:
-    """Return the last non-blank line of a log that contains one of the words; None if there is none."""
-    try:
-        lines = [line.strip() for line in reversed(tail(path).splitlines())]
-    except (OSError, Unreadable):
-        return None
-    return next((line for line in lines if line and any(word in line for word in words)), None)

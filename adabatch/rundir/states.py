@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
+
+from adabatch.errors import EXIT_DONE, EXIT_FAILED, EXIT_INCOMPLETE
 
 
 class State(StrEnum):
@@ -27,6 +30,19 @@ class State(StrEnum):
         return self in (State.PENDING, State.RUNNING)
 
     @property
+    def may_change(self) -> bool:
+        """Whether the state can become another one without anybody's doing: also where the batch system is silent."""
+        return self.is_active or self is State.UNKNOWN
+
+    @property
     def is_failure(self) -> bool:
         """Whether the run ended because of an error, its own or its environment's."""
         return self in (State.FAILED, State.TIMEOUT, State.NODE_FAILURE, State.OUT_OF_MEMORY, State.LOST)
+
+
+def exit_status(states: Iterable[State]) -> int:
+    """Return the exit status of a command that tells how runs stand: all done, some failed, or incomplete."""
+    found = set(states)
+    if any(state.is_failure for state in found):
+        return EXIT_FAILED
+    return EXIT_DONE if found <= {State.DONE} else EXIT_INCOMPLETE

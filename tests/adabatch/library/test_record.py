@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -177,7 +178,10 @@ def record_one_epoch(folder: Path, error: BaseException) -> None:
 def test_an_exception_fails_the_run_and_leaves_the_context(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         record_one_epoch(tmp_path, ZeroDivisionError("division by zero"))
-    assert state_of(tmp_path) == ("failed", "Exception: ZeroDivisionError: division by zero")
+    state, cause = state_of(tmp_path)
+    assert state == "failed"
+    where = r"\(test_record\.py, line \d+, in record_one_epoch\)"
+    assert re.fullmatch(rf"Exception: ZeroDivisionError: division by zero {where}", not_none(cause))
     assert read_summary(RunDir(tmp_path))["epochs"] == 1
     with recording(tmp_path) as run:
         assert state_of(tmp_path)[0] == "running"
