@@ -21,7 +21,9 @@ from adabatch.config import TrainConfig, load_config
 from adabatch.files import write_json_atomic
 from adabatch.processes.children import child_environment, import_path, module_command, safe_python
 from adabatch.processes.signals import is_under_nohup, leave_terminal
+from adabatch.rundir.clock import file_system_now
 from adabatch.rundir.files import RunDir
+from adabatch.rundir.journal import Journal
 from adabatch.rundir.process_identity import start_time
 from launch.config import ClusterConfig
 from launch.display import Display, PlainDisplay, make_display
@@ -52,6 +54,8 @@ class LocalQueue:
         logs: folder for the jobs' logs.
         display: shows the progress.
         environment: variables set for the trainers.
+        submitted_at: runs cancelled after this are passed over, in seconds since 1970 by the clock of the file system;
+            None for now.
     """
 
     def __init__(
@@ -62,8 +66,10 @@ class LocalQueue:
         logs: Path,
         display: Display,
         environment: Mapping[str, str],
+        submitted_at: float | None = None,
     ) -> None:
         self._root = root
+        self._submitted_at = file_system_now(root) if submitted_at is None else submitted_at
         self._waiting = [list(group) for group in groups]
         self._cluster = cluster
         self._display = display
@@ -92,7 +98,16 @@ class LocalQueue:
                 self._stop()
                 raise
 
+    def _leave_out_cancelled(self) -> None:
+        """Drop the waiting runs that were cancelled since the submission."""
+        cancellations = Journal(self._root).cancellations()
+        cancelled = {self._root / name for name, at in cancellations.items() if at > self._submitted_at}
+        groups = [[run for run in group if run not in cancelled] for group in self._waiting]
+        self._waiting = [group for group in groups if group]
+
     def _start_jobs(self) -> None:
+        if self._waiting and len(self._active) < self._cluster.jobs:
+            self._leave_out_cancelled()
         free = [slot for slot in range(self._cluster.jobs) if slot not in self._active]
         for slot in free[: len(self._waiting)]:
             group = self._waiting.pop(0)
@@ -214,6 +229,7 @@ def start_detached(
         "groups": [[str(path.resolve()) for path in group] for group in groups],
         "cluster": asdict(cluster),
         "logs": str(logs.resolve()),
+        "submitted_at": file_system_now(root),
     }
     write_json_atomic(logs / "queue.json", order)
     with open(logs / "queue.txt", "ab") as output:
@@ -235,7 +251,8 @@ def main(order_file: Path) -> None:
     groups = [[Path(path) for path in group] for group in order["groups"]]
     display = PlainDisplay(Path(order["root"]), sum(map(len, groups)))
     # The variables for the trainers are already in this process's environment.
-    queue = LocalQueue(Path(order["root"]), groups, ClusterConfig(**order["cluster"]), Path(order["logs"]), display, {})
+    cluster, logs = ClusterConfig(**order["cluster"]), Path(order["logs"])
+    queue = LocalQueue(Path(order["root"]), groups, cluster, logs, display, {}, order["submitted_at"])
     try:
         queue.run()
     except Stopped as signal_name:
