@@ -21,7 +21,8 @@ from adabatch.verb_help import VERSION, Verb, list_verbs, summary
 GROUP = "adabatch.verbs"
 #: The verbs in the order of their use; the others follow alphabetically.
 _ORDER = (
-    "train", "plan", "submit", "status", "cancel", "tables", "report", "figure", "dashboard", "scorecard",
+    "train", "plan", "submit", "status", "wait", "logs", "cancel", "rerun", "tables", "report", "figure", "dashboard",
+    "scorecard",
 )  # fmt: skip
 _HELP = """\
 usage: adabatch VERB ...
@@ -33,8 +34,8 @@ Trains networks with fixed and with growing batches, here or on a cluster, and c
   adabatch VERB --help    what a verb does and takes
   adabatch --version      the installed version
 
-Exit status: 0 done, 1 a run or a check failed, 2 invalid call or config, 75 stopped by a signal with its state saved,
-130 by Ctrl-C.
+Exit status: 0 done, 1 a run or a check failed, 2 invalid call or config, 3 none failed and not all are done, 75 stopped
+by a signal with its state saved, 130 by Ctrl-C.
 """
 
 

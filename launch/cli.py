@@ -1,39 +1,37 @@
-"""The command line: plan, submit, status, cancel."""
+"""The command line: finds the command; plan and submit. The others have modules of their own."""
 
 from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import logging
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
 
 from adabatch.call_words import CallRules, check_words, config_dir_of, options_of
 from adabatch.config.keys import is_key_or_group
 from adabatch.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, ConfigError
 from adabatch.files import CONF_DIR, user_path
-from adabatch.terminal import complain, print_renderable, run_command
+from adabatch.terminal import print_renderable, run_command
 from adabatch.verb_help import VERSION, help_of, list_verbs, name_of, summary
-from launch.cancel import cancel
+from launch.cancel_command import cancel
 from launch.config import ClusterConfig, SweepConfig, load_cluster, load_sweep, quick_sweep
 from launch.expand import Expansion, expand
 from launch.forecast import CellForecast, forecast_cells
 from launch.lint import Finding, check_codes, lint, refused_codes
+from launch.logs import logs
 from launch.own_code import check_own_code
 from launch.plan import make_plan
 from launch.plan_text import findings_text, plan_text
 from launch.probe import Prober
-from launch.status import RETRY_STATES, RunStatus, read_status, states_to_submit, status_of
-from launch.status_text import status_text
+from launch.rerun import rerun
+from launch.status import RETRY_STATES, states_to_submit, status_of
+from launch.status_command import status
 from launch.submit import Request, refuse_errors, submit
 from launch.verbs import VERBS
+from launch.wait import wait, wait_for
 
 _PROGRAM = "python -m launch"
 #: The groups of options that only launch reads.
@@ -52,7 +50,7 @@ class _Arguments:
 
 
 def main(arguments: Sequence[str] | None = None, program: str = _PROGRAM) -> int:
-    """Run a command and return its exit status: 0 done, 1 a run or a check failed, 2 invalid call or config.
+    """Run a command and return its exit status: 0 done, 1 a run or a check failed, 2 invalid call, 3 incomplete.
 
     Args:
         program: what stands before the command, for its help.
@@ -61,8 +59,11 @@ def main(arguments: Sequence[str] | None = None, program: str = _PROGRAM) -> int
     commands: dict[str, Callable[[argparse.ArgumentParser, list[str]], int]] = {
         "plan": _plan,
         "submit": _submit,
-        "status": _status,
-        "cancel": _cancel,
+        "status": status,
+        "wait": wait,
+        "logs": logs,
+        "cancel": cancel,
+        "rerun": rerun,
     }
     if not given or given[0] not in commands:
         return _no_command(given)
@@ -80,7 +81,8 @@ def _no_command(given: list[str]) -> int:
     usage = f"usage: {_PROGRAM} COMMAND ...\n\n{verbs}\n\nFor details: {_PROGRAM} COMMAND --help"
     wants_help = bool(given) and given[0] in ("-h", "--help", "help")
     if given and not wants_help:
-        print(f"unknown command {given[0]}; expected one of plan, submit, status, cancel.\n", file=sys.stderr)
+        known = ", ".join(map(name_of, VERBS))
+        print(f"unknown command {given[0]}; expected one of {known}.\n", file=sys.stderr)
     print(usage, file=sys.stdout if wants_help else sys.stderr)
     return EXIT_DONE if wants_help else EXIT_USAGE
 
@@ -190,6 +192,11 @@ def _submit(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
         metavar="STATES",
         help=f"besides missing runs, start only runs in these states: {','.join(RETRY_STATES)}",
     )
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="NAME", help="start only runs of this arm or cell, or this run; "
+        "may be repeated",
+    )  # fmt: skip
+    parser.add_argument("--wait", action="store_true", help="return when no run waits or trains; see wait")
     _add_forecast_arguments(parser, "measure the device first, and record each run's predicted times")
     options = _parsed(parser, arguments)
     words = _split_arguments(options.words, ("sweep", "cluster"))
@@ -211,8 +218,11 @@ def _submit(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
         options.detach,
         options.forecast,
         options.again,
+        options.only,
     )
-    return submit(request)
+    status = submit(request)
+    runs_elsewhere = cluster.kind == "slurm" or options.detach
+    return wait_for([expansion.folder]) if options.wait and runs_elsewhere and status == EXIT_DONE else status
 
 
 def _cluster(options: argparse.Namespace, name: str, words: _Arguments) -> ClusterConfig:
@@ -222,75 +232,3 @@ def _cluster(options: argparse.Namespace, name: str, words: _Arguments) -> Clust
             "--jobs and --detach need cluster=local; SLURM has cluster.max_concurrent_jobs, and submit never waits."
         )
     return cluster if options.jobs is None else replace(cluster, jobs=options.jobs)
-
-
-def _status(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
-    parser.add_argument(
-        "folders", type=user_path, nargs="+", metavar="DIR", help="sweeps' folders, parts of them, or run directories"
-    )
-    parser.add_argument(
-        "--watch",
-        nargs="?",
-        type=float,
-        const=2.0,
-        metavar="SECONDS",
-        help="refresh until no run is pending or running",
-    )
-    parser.add_argument("--format", choices=("text", "json"), default="text")
-    options = parser.parse_args(arguments)
-    if options.watch is not None:
-        return _watch(options.folders, options.watch)
-    found = _read_all(options.folders, complain)
-    if options.format == "json":
-        print(json.dumps([status.as_dict() for statuses in found.values() for status in statuses], indent=2))
-    else:
-        print_renderable(_text_of_all(found))
-    return _exit_status(found)
-
-
-def _read_all(folders: Sequence[Path], complain: Callable[[str], None]) -> dict[Path, list[RunStatus]]:
-    """Return the statuses by folder; one without runs is named, unless none has any.
-
-    Raises:
-        ConfigError: if no folder has runs.
-    """
-    found: dict[Path, list[RunStatus]] = {}
-    problems = []
-    for folder in folders:
-        try:
-            found[folder] = read_status(folder)
-        except ConfigError as error:
-            problems.append(str(error))
-    if not found:
-        raise ConfigError(" ".join(problems))
-    for problem in problems:
-        complain(problem)
-    return found
-
-
-def _text_of_all(found: dict[Path, list[RunStatus]]) -> RenderableType:
-    return Group(*(status_text(statuses, folder) for folder, statuses in found.items()))
-
-
-def _exit_status(found: dict[Path, list[RunStatus]]) -> int:
-    is_failure = any(status.state.is_failure for statuses in found.values() for status in statuses)
-    return EXIT_FAILED if is_failure else EXIT_DONE
-
-
-def _watch(folders: Sequence[Path], seconds: float) -> int:
-    """Show the status repeatedly until no run is pending or running."""
-    console = Console(highlight=False)
-    found = _read_all(folders, complain)
-    with Live(_text_of_all(found), console=console, auto_refresh=False) as live:
-        while any(status.state.is_active for statuses in found.values() for status in statuses):
-            time.sleep(max(0.2, seconds))
-            found = _read_all(folders, lambda problem: None)
-            live.update(_text_of_all(found), refresh=True)
-    return _exit_status(found)
-
-
-def _cancel(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
-    parser.add_argument("folder", type=user_path, metavar="DIR", help="the folder of a submitted sweep")
-    stopped = cancel(parser.parse_args(arguments).folder)
-    print(f"{stopped} queued or running runs are being stopped")
-    return EXIT_DONE

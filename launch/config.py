@@ -20,6 +20,7 @@ from adabatch.config.values import NUMBER, shortened, typed
 from adabatch.errors import ConfigError
 from adabatch.fields import require, require_choice
 from adabatch.files import CONF_DIR
+from adabatch.reading import Unreadable, read_text, reason
 
 #: Valid names of sweeps, arms and options: a folder with such a name stays within its parent.
 SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
@@ -255,6 +256,19 @@ def load_sweep(name: str, words: Words, config_dir: Path | None = None) -> Sweep
     return _load(SweepConfig, "sweep", name, words, config_dir)
 
 
+def saved_sweep(path: Path) -> SweepConfig:
+    """Read ``sweep.yaml`` of a submitted sweep.
+
+    Raises:
+        ConfigError: if it cannot be read, or for an unknown key or value.
+    """
+    try:
+        text = read_text(path)
+    except (OSError, Unreadable) as error:
+        raise ConfigError(f"{path} cannot be read: {reason(error)}.") from error
+    return _config(SweepConfig, "sweep", path, parse_yaml(text, str(path)), {})
+
+
 def quick_sweep(sweep: SweepConfig) -> SweepConfig:
     """Return a sweep for a quick look: every arm, the first value of each key of the grid, the first seed."""
     grid = {key: values[:1] for key, values in sweep.grid.items()}
@@ -290,7 +304,11 @@ def option_path(group: str, name: str, config_dir: Path | None) -> Path:
 
 def _load(schema: type[Group], group: str, name: str, words: Words, config_dir: Path | None) -> Group:
     path = option_path(group, name, config_dir)
-    values = read_yaml(path)
+    return _config(schema, group, path, read_yaml(path), words)
+
+
+def _config(schema: type[Group], group: str, path: Path, values: object, words: Words) -> Group:
+    """Return what a file's values, and those of the call, say of a sweep or cluster."""
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds no mapping; it must hold the keys and values of a {group}.")
     entries = {entry.name: entry for entry in dataclasses.fields(schema)}

@@ -28,6 +28,7 @@ from adabatch.rundir.outcome import clear_outcome
 from adabatch.rundir.states import State
 from launch.config import ClusterConfig
 from launch.expand import Expansion, Run
+from launch.selecting import pick
 from launch.status import RunStatus
 
 
@@ -41,16 +42,22 @@ class Selection:
     left: int
 
 
-def select(expansion: Expansion, statuses: Sequence[RunStatus], states: set[State]) -> Selection:
+def select(
+    expansion: Expansion, statuses: Sequence[RunStatus], states: set[State], only: Sequence[str] = ()
+) -> Selection:
     """Choose the runs to start.
 
+    Args:
+        only: arms, cells or runs to choose from; empty for all.
+
     Raises:
-        ConfigError: if a folder holds a started run with another config.
+        ConfigError: if a folder holds a started run with another config, or ``only`` names no run.
     """
+    picked = {run.run_dir for run in (pick(expansion.runs, only) if only else expansion.runs)}
     for run in expansion.runs:
         _refuse_other_config(run)
     by_state = list(zip(expansion.runs, (status.state for status in statuses), strict=True))
-    chosen = [run for run, state in by_state if state in states]
+    chosen = [run for run, state in by_state if state in states and run.run_dir in picked]
     done = sum(state is State.DONE for _, state in by_state)
     active = sum(state.is_active for _, state in by_state)
     return Selection(chosen, done, active, len(by_state) - len(chosen) - done - active)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,12 +90,46 @@ def read_status(folder: Path, slurm: Slurm | None = None) -> list[RunStatus]:
     Raises:
         ConfigError: if there is no such folder, or no run in it.
     """
+    return status_of(_runs_in(folder), folder, slurm)
+
+
+def ignore(sentence: str) -> None:
+    """Tell nobody."""
+
+
+def read_all(
+    folders: Sequence[Path], slurm: Slurm | None = None, on_problem: Callable[[str], None] = ignore
+) -> dict[Path, list[RunStatus]]:
+    """Return the states of the runs at or below each folder.
+
+    Args:
+        on_problem: called with a sentence about each folder without runs, which is left out.
+
+    Raises:
+        ConfigError: if no folder has runs.
+    """
+    runs: dict[Path, list[Path]] = {}
+    problems = []
+    for folder in folders:
+        try:
+            runs[folder] = _runs_in(folder)
+        except ConfigError as error:
+            problems.append(str(error))
+    if not runs:
+        raise ConfigError(" ".join(problems))
+    for problem in problems:
+        on_problem(problem)
+    statuses = iter(_statuses([(path, folder) for folder, found in runs.items() for path in found], slurm or Slurm()))
+    return {folder: list(itertools.islice(statuses, len(found))) for folder, found in runs.items()}
+
+
+def _runs_in(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise ConfigError(f"{folder} does not exist; it must be a sweep's folder or a run directory.")
     runs = find_runs(folder)
     if not runs:
         raise ConfigError(f"{folder} holds no run; it must be a sweep's folder or a run directory.")
-    return status_of(runs, folder, slurm)
+    return runs
 
 
 class Slurm:
@@ -143,13 +178,17 @@ def status_of(runs: list[Path], folder: Path, slurm: Slurm | None = None) -> lis
 
     What SLURM says about ended jobs is written down for those who read files only.
     """
-    slurm = slurm or Slurm()
-    evidence = collect_evidence(runs)
+    return _statuses([(path, folder) for path in runs], slurm or Slurm())
+
+
+def _statuses(runs: Sequence[tuple[Path, Path]], slurm: Slurm) -> list[RunStatus]:
+    """Return the states of run directories, each given with the folder below which it is named."""
+    evidence = collect_evidence([path for path, _ in runs])
     on_slurm = [item for item in evidence if item.job_id is not None and not item.has(item.run_dir.done)]
     settled = {item.job_id for item in on_slurm if item.job_id is not None and item.job_end is not None}
     queue = slurm.ask({item.job_id for item in on_slurm if item.job_id is not None}, settled)
     statuses, learnt = [], []
-    for item in evidence:
+    for item, (_, folder) in zip(evidence, runs, strict=True):
         state, cause = _state_of(item, queue, slurm)
         statuses.append(_status(item, state, cause, folder))
         if item.job_id is not None and item.ended_job_id == item.job_id and item.job_end is None:

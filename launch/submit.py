@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from adabatch.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, ConfigError
+from adabatch.errors import EXIT_DONE, EXIT_INTERRUPTED, ConfigError
 from adabatch.rundir.journal import Journal
 from adabatch.rundir.meta import LaunchFacts
 from adabatch.rundir.preregistration import register
 from adabatch.rundir.process_identity import identity_of, this_process
-from adabatch.rundir.states import State
+from adabatch.rundir.states import State, exit_status
 from launch.config import ClusterConfig
 from launch.expand import Expansion, Run
 from launch.forecast import forecast_runs
@@ -48,6 +48,7 @@ class Request:
         detach: local only: do not wait for the runs.
         forecast: whether to measure the device first and record each run's predicted times.
         measure_again: measure even if an earlier measurement is cached.
+        only: arms, cells or runs to which the submission is limited; empty for the whole sweep.
     """
 
     expansion: Expansion
@@ -59,6 +60,7 @@ class Request:
     detach: bool
     forecast: bool = False
     measure_again: bool = False
+    only: Sequence[str] = ()
 
 
 def refuse_errors(findings: Sequence[Finding], allowed: Sequence[str]) -> None:
@@ -87,7 +89,7 @@ def submit(request: Request) -> int:
         recover_lost_answers(journal)
         _require_queue(journal)
         statuses = status_of([run.run_dir for run in expansion.runs], expansion.folder)
-        selection = select(expansion, statuses, request.states)
+        selection = select(expansion, statuses, request.states, request.only)
         codes = own_codes_of(selection.chosen)
         print(_selection_text(selection, expansion.folder), flush=True)
         if not selection.chosen:
@@ -96,18 +98,36 @@ def submit(request: Request) -> int:
         logs = journal.logs / f"{datetime.datetime.now():%Y%m%d-%H%M%S}-{token}"
         groups = _write(request, selection.chosen, journal, selection.done)
         environment = freeze_own_code(journal, codes)
-        if request.cluster.kind == "slurm":
-            return submit_to_slurm(Submission(expansion, journal, request.cluster, logs, token, environment), groups)
-        paths = [[run.run_dir for run in group] for group in groups]
-        names = [run.name for run in selection.chosen]
-        if request.detach:
-            pid = start_detached(journal.sweep_folder, paths, request.cluster, logs, environment)
-            journal.record_queue(names, logs.name, identity_of(pid))
-            print(f"process {pid} runs them; see: python -m launch status {journal.sweep_folder} --watch")
-            return EXIT_DONE
-        journal.record_queue(names, logs.name, this_process())
+        status = hand_over(request, groups, journal, logs, token, environment)
     # The lock covers the decision, not the training.
-    return _work(request, paths, logs, environment)
+    return work(request, groups, logs, environment) if status is None else status
+
+
+def hand_over(
+    request: Request,
+    groups: Sequence[Sequence[Run]],
+    journal: Journal,
+    logs: Path,
+    token: str,
+    environment: Mapping[str, str],
+) -> int | None:
+    """Give the runs of each group to SLURM or to a detached queue, and return the exit status.
+
+    Returns:
+        None if the caller is the queue: it goes on with `work`, without the sweep's lock.
+    """
+    if request.cluster.kind == "slurm":
+        submission = Submission(request.expansion, journal, request.cluster, logs, token, environment)
+        return submit_to_slurm(submission, groups)
+    paths = [[run.run_dir for run in group] for group in groups]
+    names = [run.name for group in groups for run in group]
+    if request.detach:
+        pid = start_detached(journal.sweep_folder, paths, request.cluster, logs, environment)
+        journal.record_queue(names, logs.name, identity_of(pid))
+        print(f"process {pid} runs them; see: python -m launch status {journal.sweep_folder} --watch")
+        return EXIT_DONE
+    journal.record_queue(names, logs.name, this_process())
+    return None
 
 
 def _require_queue(journal: Journal) -> None:
@@ -158,17 +178,18 @@ def _write(request: Request, chosen: Sequence[Run], journal: Journal, num_done: 
     return [runs[start : start + size] for start in range(0, len(runs), size)]
 
 
-def _work(request: Request, groups: Sequence[Sequence[Path]], logs: Path, environment: Mapping[str, str]) -> int:
-    """Run the jobs on this machine and show their progress."""
+def work(request: Request, groups: Sequence[Sequence[Run]], logs: Path, environment: Mapping[str, str]) -> int:
+    """Run the jobs on this machine and show their progress; return the exit status, as the runs end."""
     root = request.expansion.folder
+    paths = [[run.run_dir for run in group] for group in groups]
     try:
-        foreground_queue(root, groups, request.cluster, logs, environment).run()
+        foreground_queue(root, paths, request.cluster, logs, environment).run()
     except Stopped as signal_name:
         print(f"stopped by {signal_name}; repeating the command resumes the runs", flush=True)
         return EXIT_INTERRUPTED
     finally:
         Journal(root).record_queue_end(logs.name)
-    states = [status.state for status in status_of([path for group in groups for path in group], root)]
+    states = [status.state for status in status_of([path for group in paths for path in group], root)]
     failed = sum(state.is_failure for state in states)
     print(f"{root}: {states.count(State.DONE)} of {len(states)} runs done, {failed} failed", flush=True)
-    return EXIT_DONE if states.count(State.DONE) == len(states) else EXIT_FAILED
+    return exit_status(states)

@@ -21,32 +21,66 @@ def plan() -> int:
 def submit() -> int:
     """Submit the runs of a sweep that are missing or failed, never one that is done or queued.
 
-    Exit status: 0 done or submitted, 1 a run failed, 2 invalid call or config, or lint finds an error that --allow does
-    not name.
+    Exit status: 0 accepted, or on this machine all done; 1 some failed; 2 invalid call or config, or lint finds an
+    error that --allow does not name; 3 none failed and not all are done.
 
     adabatch submit sweep=demo cluster=local
-    adabatch submit sweep=mine --config-dir my cluster=slurm cluster.partition=gpu
+    adabatch submit sweep=mine --config-dir my cluster=slurm cluster.partition=gpu --wait
+    adabatch submit sweep=mine --config-dir my --only adaptive
     """
     return _run("submit")
 
 
 def status() -> int:
-    """Show state, cause and progress of every run at or below a folder; exit status 1 if one failed.
+    """Show state, cause and progress of every run at or below a folder.
+
+    Exit status: 0 all are done, 1 some failed, 2 invalid call, 3 none failed and not all are done.
 
     adabatch status runs/demo --watch
+    adabatch status runs/demo --state failed --arm adaptive --sort epoch
     """
     return _run("status")
 
 
+def wait() -> int:
+    """Return when no run at or below a folder waits or trains any more.
+
+    Exit status: 0 all are done, 1 some failed, 2 invalid call, 3 none failed and not all are done.
+
+    adabatch wait runs/demo && adabatch tables runs/demo
+    """
+    return _run("wait")
+
+
+def logs() -> int:
+    """Print the log of a run; with -f also what it prints from now on.
+
+    adabatch logs runs/demo/digits-tiny_cnn/adaptive/seed_0 -f
+    """
+    return _run("logs")
+
+
 def cancel() -> int:
-    """Stop what is queued or running; repeating the submission resumes it.
+    """Stop what is queued or running in a sweep or a part of it; repeating the submission resumes it.
 
     adabatch cancel runs/demo
+    adabatch cancel runs/demo/digits-tiny_cnn/adaptive/seed_0
     """
     return _run("cancel")
 
 
-VERBS = (plan, submit, status, cancel)
+def rerun() -> int:
+    """Train runs of a sweep once more from the start; what they left is kept in .earlier/ of their folders.
+
+    Exit status: as of submit.
+
+    adabatch rerun runs/demo/digits-tiny_cnn/adaptive/seed_0
+    adabatch rerun runs/mine/cifar10-resnet20/adaptive cluster=slurm cluster.partition=gpu
+    """
+    return _run("rerun")
+
+
+VERBS = (plan, submit, status, wait, logs, cancel, rerun)
 
 
 def _run(name: str) -> int:

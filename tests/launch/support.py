@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from adabatch.config import CONF_DIR
+from adabatch.errors import EXIT_USAGE
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.journal import Journal
 from launch.cancel import stop_queues
@@ -94,7 +95,7 @@ class Launch:
     def states(self, sweep: str) -> dict[str, dict[str, Any]]:
         """Return ``status --format json`` by run."""
         answer = self("status", str(self.runs_dir / sweep), "--format", "json")
-        return {run["name"]: run for run in json.loads(answer.out)} if answer.status < 2 else {}
+        return {run["name"]: run for run in json.loads(answer.out)} if answer.status != EXIT_USAGE else {}
 
     def epoch(self, sweep: str) -> int:
         """Return the epoch of a sweep's single run; 0 where there is none yet."""

@@ -137,7 +137,7 @@ def test_ctrl_c_stops_gently_and_repeating_goes_on(launch):
     wait_until(lambda: launch.epoch("long") > reached + 1)
     queue = next(record for record in launch.submissions("long")[::-1] if record["event"] == "local")
     assert "1 queued or running" in launch("cancel", str(launch.runs_dir / "long")).out
-    wait_until(lambda: launch.only("long")["state"] == "preempted")
+    wait_until(lambda: launch.only("long")["state"] == "cancelled")
     wait_until(lambda: not ProcessIdentity.of(queue).is_alive)
     assert launch.only("long")["attempts"] == 2
 
@@ -171,7 +171,8 @@ def test_killed_trainer_and_killed_queue_are_told_and_repaired(launch):
     assert launch.only("endless")["state"] == "running"
     assert "nothing to submit (1 running or queued)" in launch(*endless).out
     assert "1 queued or running" in launch("cancel", str(launch.runs_dir / "endless")).out
-    wait_until(lambda: launch.only("endless")["state"] == "preempted")
+    wait_until(lambda: launch.only("endless")["state"] == "cancelled")
+    assert launch("status", str(launch.runs_dir / "endless")).status == 3
 
 
 def test_measured_micro_batch_is_the_same_for_all_arms(launch, monkeypatch, tmp_path):
@@ -199,9 +200,9 @@ def test_runs_that_never_started_take_a_changed_config(launch, monkeypatch):
     """A submission that ended before its first run leaves nothing that a later one must respect."""
     monkeypatch.setattr("launch.submit.foreground_queue", lambda *_: _NoQueue())
     monkeypatch.setattr("launch.submit.this_process", lambda: ProcessIdentity("gone", 1, "1"))
-    assert launch("submit", "sweep=one", LOCAL).status == 1
+    assert launch("submit", "sweep=one", LOCAL).status == 3
     assert launch.only("one")["state"] == "missing"
-    assert launch("submit", "sweep=one", LOCAL, "num_epochs=1").status == 1
+    assert launch("submit", "sweep=one", LOCAL, "num_epochs=1").status == 3
     assert load_config(launch.run_dir("one").config).num_epochs == 1
 
 

@@ -194,7 +194,7 @@ def test_cancel_ends_running_and_waiting_jobs(cluster, launch):
     wait_until(lambda: any(run["epoch"] for run in launch.states("stopped").values()))
     assert "4 queued or running" in launch("cancel", folder).out
     wait_until(lambda: {run["state"] for run in launch.states("stopped").values()} == {"cancelled"})
-    assert launch("status", folder).status == 0
+    assert launch("status", folder).status == 3
     assert not cluster.run("squeue", "--noheader")
 
 

@@ -1,0 +1,100 @@
+"""The command ``logs``: what a run printed, and what it prints from now on."""
+
+from __future__ import annotations
+
+import argparse
+import codecs
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from adabatch.errors import EXIT_DONE, ConfigError
+from adabatch.files import user_path
+from adabatch.reading import Unreadable, open_to_read, printable, reason
+from adabatch.rundir.files import RunDir
+from adabatch.rundir.state import Evidence, collect_evidence
+from launch.status import RunStatus, Slurm, status_of
+from launch.watching import EVERY_SECONDS
+
+_POLL_SECONDS = 0.3
+_LONGEST_LINE = 1 << 16
+_SLURM_SECONDS = 10.0
+
+
+def logs(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
+    """Run ``logs`` and return the exit status."""
+    parser.add_argument("run", type=user_path, metavar="RUN", help="a run directory")
+    parser.add_argument("-f", "--follow", action="store_true", help="go on until the run has ended")
+    parser.add_argument("-n", "--lines", type=int, metavar="N", help="begin with the last N lines")
+    parser.add_argument("--job", action="store_true", help="the error log of the run's job instead of log.txt")
+    options = parser.parse_args(arguments)
+    if not os.path.isfile(RunDir(options.run).config):
+        raise ConfigError(f"{options.run} is not a run directory; it must hold a config.yaml.")
+    watched = _Watched(options.run, options.job)
+    log = watched.log
+    while log is None and options.follow and watched.status.state.may_change:
+        time.sleep(_POLL_SECONDS)
+        log = watched.log
+    if log is None:
+        raise ConfigError(_no_log(options.run, watched.status, options.job))
+    try:
+        file = open_to_read(log)
+    except (OSError, Unreadable) as error:
+        raise ConfigError(f"{log} cannot be read: {reason(error)}.") from error
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    with file:
+        for part in _parts(file, options.lines, watched if options.follow else None):
+            sys.stdout.write(printable(decoder.decode(part), keep="\n\t\r"))
+            sys.stdout.flush()
+    return EXIT_DONE
+
+
+class _Watched:
+    """A run whose state is read every few seconds, and of SLURM less often."""
+
+    def __init__(self, run_dir: Path, of_job: bool) -> None:
+        self._run_dir = run_dir
+        self._of_job = of_job
+        self._slurm = Slurm(_SLURM_SECONDS)
+        self._status: RunStatus | None = None
+        self._read_at = 0.0
+
+    @property
+    def status(self) -> RunStatus:
+        """The state of the run."""
+        if self._status is None or time.monotonic() - self._read_at > EVERY_SECONDS:
+            (self._status,) = status_of([self._run_dir], self._run_dir.parent, self._slurm)
+            self._read_at = time.monotonic()
+        return self._status
+
+    @property
+    def log(self) -> Path | None:
+        """The log to show, if there is one: ``log.txt``, or the job's where nothing was trained yet."""
+        evidence: Evidence = collect_evidence([self._run_dir])[0]
+        own = evidence.run_dir.log
+        return own if os.path.lexists(own) and not self._of_job else evidence.job_log
+
+
+def _no_log(run_dir: Path, status: RunStatus, of_job: bool) -> str:
+    cause = f" ({status.cause})" if status.cause else ""
+    what = "log of its job" if of_job else "log"
+    return f"{run_dir} has no {what}: it is {status.state.value}{cause}; logs -f waits for one."
+
+
+def _parts(file: IO[bytes], num_last_lines: int | None, watched: _Watched | None) -> Iterator[bytes]:
+    """Yield what a log holds, or its last lines, and what is added to it until a watched run has ended."""
+    goes_on = watched is not None and watched.status.state.may_change  # before reading: the last lines count
+    yield from _lines(file) if num_last_lines is None else deque(_lines(file), maxlen=max(0, num_last_lines))
+    while watched is not None and goes_on:
+        time.sleep(_POLL_SECONDS)
+        goes_on = watched.status.state.may_change
+        yield from _lines(file)
+
+
+def _lines(file: IO[bytes]) -> Iterator[bytes]:
+    """Yield the lines that a log has so far; a very long one in parts."""
+    return iter(lambda: file.readline(_LONGEST_LINE), b"")

@@ -1,0 +1,147 @@
+"""The command ``rerun``: trains runs of a sweep once more from the start, with the config that they were saved with."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import datetime
+import sys
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from adabatch.config import load_config
+from adabatch.errors import EXIT_USAGE, ConfigError
+from adabatch.files import user_path
+from adabatch.reading import Unreadable, printable, reason
+from adabatch.rundir.files import RunDir, find_runs
+from adabatch.rundir.journal import Journal, sweep_folder_of
+from adabatch.rundir.meta import LaunchFacts, read_meta, update_meta
+from launch.config import ClusterConfig, load_cluster, saved_sweep
+from launch.expand import Expansion, Run
+from launch.own_code import freeze_own_code, own_codes_of
+from launch.prepare import concurrent_runs
+from launch.slurm_submit import check_shape, recover_lost_answers, require_programs
+from launch.snapshot import snapshot_code
+from launch.status import status_of
+from launch.submit import Request, hand_over, work
+
+
+def rerun(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
+    """Run ``rerun`` and return the exit status."""
+    parser.add_argument(
+        "words", nargs="*", metavar="RUN", help="run directories, or folders of a sweep that hold them; then "
+        "cluster=NAME (by default local) and cluster.KEY=VALUE",
+    )  # fmt: skip
+    parser.add_argument("--config-dir", type=user_path, help="a folder with your own clusters")
+    parser.add_argument("--detach", action="store_true", help="cluster=local: return immediately")
+    options = parser.parse_intermixed_args(arguments)
+    settings = dict(word.split("=", 1) for word in options.words if word.startswith(("cluster=", "cluster.")))
+    folders = [user_path(word) for word in options.words if not word.startswith(("cluster=", "cluster."))]
+    if not folders:
+        parser.print_help(sys.stderr)
+        return EXIT_USAGE
+    name = settings.pop("cluster", "local")
+    keys = {key.removeprefix("cluster."): value for key, value in settings.items()}
+    cluster = load_cluster(name, keys, options.config_dir)
+    if cluster.kind == "slurm" and options.detach:
+        raise ConfigError("--detach needs cluster=local; on SLURM nothing is waited for.")
+    return _rerun(folders, cluster, name, options.detach)
+
+
+def _rerun(folders: Sequence[Path], cluster: ClusterConfig, cluster_name: str, detach: bool) -> int:
+    sweep_folder, runs = _find(folders)
+    journal = Journal(sweep_folder)
+    expansion = Expansion(saved_sweep(sweep_folder / "sweep.yaml"), sweep_folder, runs)
+    request = Request(
+        expansion,
+        cluster,
+        cluster_name,
+        [],
+        [],
+        set(),
+        detach,
+    )
+    with journal.locked(lambda: print("another submission of this sweep is in progress; waiting for it", flush=True)):
+        if cluster.kind == "slurm":
+            require_programs()
+            for run in runs:
+                check_shape(cluster, run.config)
+        recover_lost_answers(journal)
+        _refuse_active(runs, sweep_folder)
+        environment = freeze_own_code(journal, own_codes_of(runs))
+        code = snapshot_code(journal)
+        journal.record_set_aside([run.name for run in runs])
+        for run in runs:
+            _set_aside(run, request, code)
+        token = uuid.uuid4().hex[:8]
+        logs = journal.logs / f"{datetime.datetime.now():%Y%m%d-%H%M%S}-{token}"
+        size = cluster.runs_per_job
+        groups = [runs[start : start + size] for start in range(0, len(runs), size)]
+        status = hand_over(request, groups, journal, logs, token, environment)
+    return work(request, groups, logs, environment) if status is None else status
+
+
+def _find(folders: Sequence[Path]) -> tuple[Path, list[Run]]:
+    """Return the sweep's folder and the runs at or below some folders of it.
+
+    Raises:
+        ConfigError: if one holds no run, or they are not of one sweep.
+    """
+    found: dict[Path, None] = {}
+    for folder in folders:
+        runs = find_runs(folder)
+        if not runs:
+            raise ConfigError(f"{folder} holds no run; rerun takes run directories, or folders that hold them.")
+        found |= dict.fromkeys(runs)
+    sweeps = {sweep_folder_of(path) for path in found}
+    (sweep_folder, *others) = sweeps
+    if sweep_folder is None or others:
+        raise ConfigError(
+            f"{', '.join(map(str, folders))}: rerun takes runs of one submitted sweep; a single run is trained anew by "
+            "the call that made it, with another run_dir."
+        )
+    return sweep_folder, [_run(path, sweep_folder) for path in found]
+
+
+def _run(path: Path, sweep_folder: Path) -> Run:
+    config = load_config(RunDir(path).config)
+    facts = read_meta(RunDir(path)).launch
+    if facts.arm is None or facts.cell is None or facts.baseline is None:
+        raise ConfigError(f"{path} was not submitted: its meta.json names no arm; adabatch submit starts it.")
+    run = Run(facts.arm, facts.cell, config.seed, facts.swept, facts.baseline, config, path)
+    if path != sweep_folder / run.name:
+        raise ConfigError(f"{path} was submitted as {run.name}; rerun takes runs that lie where they were submitted.")
+    return run
+
+
+def _refuse_active(runs: Sequence[Run], folder: Path) -> None:
+    for status in status_of([run.run_dir for run in runs], folder):
+        if status.state.may_change:
+            cause = f" ({status.cause})" if status.cause else ""
+            raise ConfigError(
+                f"{status.name} is {status.state.value}{cause}; rerun takes runs that have ended: cancel it first."
+            )
+
+
+def _set_aside(run: Run, request: Request, code: dict[str, Any]) -> None:
+    """Move what the run left to ``.earlier/``, and write what launch knows of the new attempt."""
+    folder = RunDir(run.run_dir)
+    before: LaunchFacts = read_meta(folder).launch
+    try:
+        kept = folder.set_aside() if folder.has_started else None
+    except (OSError, Unreadable) as error:
+        raise ConfigError(f"what {run.run_dir} holds cannot be set aside: {reason(error)}.") from error
+    facts = dataclasses.replace(
+        before,
+        cluster=request.cluster_name,
+        concurrent_runs=concurrent_runs(request.cluster),
+        runs_per_job=request.cluster.runs_per_job,
+        code=code,
+        earlier=[],
+        reruns=(before.reruns or 0) + (kept is not None),
+    )
+    update_meta(folder, launch=facts)
+    if kept is not None:
+        print(printable(f"{run.name}: what it left is kept in {kept}"), flush=True)

@@ -1,0 +1,87 @@
+"""The command ``status``: how the runs stand, once or until nothing changes any more."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+
+from adabatch.files import user_path
+from adabatch.rundir.states import State, exit_status
+from adabatch.terminal import complain, print_renderable
+from launch.selecting import SORT_KEYS, Shown, states_of
+from launch.status import RunStatus, read_all
+from launch.status_text import status_text
+from launch.watching import EVERY_SECONDS, watch
+
+_ByFolder = dict[Path, list[RunStatus]]
+
+
+def status(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
+    """Run ``status`` and return the exit status, which tells of all runs, whichever are shown."""
+    parser.add_argument(
+        "folders", type=user_path, nargs="+", metavar="DIR", help="sweeps' folders, parts of them, or run directories"
+    )
+    parser.add_argument(
+        "--watch",
+        nargs="?",
+        type=float,
+        const=EVERY_SECONDS,
+        metavar="SECONDS",
+        help=f"refresh every {EVERY_SECONDS:.0f} s until no run is pending, running or unknown; "
+        "SLURM is asked every 10 to 60 s",
+    )
+    parser.add_argument("--state", metavar="STATES", help=f"show only runs in these states: {','.join(State)}")
+    parser.add_argument("--arm", action="append", metavar="ARM", help="show only runs of this arm; may be repeated")
+    parser.add_argument("--sort", choices=SORT_KEYS, default="name", help="the order of the runs")
+    parser.add_argument("--all", action="store_true", help="list every run, however many there are")
+    parser.add_argument(
+        "--format", choices=("text", "json"), default="text", help="json with --watch: a line for each run that changed"
+    )
+    options = parser.parse_args(arguments)
+    shown = Shown(states_of(options.state), tuple(options.arm or ()), options.sort)
+    if options.watch is not None:
+        show = _stream if options.format == "json" else _refresh
+        return show(options.folders, options.watch, shown, options.all)
+    found = read_all(options.folders, on_problem=complain)
+    if options.format == "json":
+        print(json.dumps([one.as_dict() for one in itertools.chain(*shown.of(found).values())], indent=2))
+    else:
+        print_renderable(_text(found, shown, options.all))
+    return _exit_status(found)
+
+
+def _text(found: _ByFolder, shown: Shown, list_all: bool) -> RenderableType:
+    chosen = shown.of(found)
+    return Group(*(status_text(chosen[folder], folder, len(found[folder]), list_all=list_all) for folder in found))
+
+
+def _exit_status(found: _ByFolder) -> int:
+    return exit_status(one.state for statuses in found.values() for one in statuses)
+
+
+def _refresh(folders: Sequence[Path], seconds: float, shown: Shown, list_all: bool) -> int:
+    """Show the status on the terminal, always at the same place."""
+    found: _ByFolder = {}
+    with Live(console=Console(highlight=False), auto_refresh=False) as live:
+        for found in watch(folders, seconds, complain):
+            live.update(_text(found, shown, list_all), refresh=True)
+    return _exit_status(found)
+
+
+def _stream(folders: Sequence[Path], seconds: float, shown: Shown, list_all: bool) -> int:
+    """Print a line of JSON for each run, and another one each time that it changes."""
+    found: _ByFolder = {}
+    printed: dict[Path, str] = {}
+    for found in watch(folders, seconds, complain):
+        lines = {one.run_dir: json.dumps(one.as_dict()) for one in itertools.chain(*shown.of(found).values())}
+        for run_dir, line in lines.items():
+            if printed.get(run_dir) != line:
+                print(line, flush=True)
+        printed |= lines
+    return _exit_status(found)

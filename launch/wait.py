@@ -1,0 +1,54 @@
+"""The command ``wait``: returns once no run waits or trains any more."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Group
+
+from adabatch.files import user_path
+from adabatch.rundir.states import State, exit_status
+from adabatch.terminal import complain, print_renderable
+from launch.status import RunStatus
+from launch.status_text import counts_text, status_text
+from launch.watching import watch
+
+
+def wait(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
+    """Run ``wait`` and return the exit status."""
+    parser.add_argument(
+        "folders", type=user_path, nargs="+", metavar="DIR", help="sweeps' folders, parts of them, or run directories"
+    )
+    parser.add_argument("--timeout", type=float, metavar="SECONDS", help="stop waiting after this long")
+    options = parser.parse_args(arguments)
+    return wait_for(options.folders, options.timeout)
+
+
+def wait_for(folders: Sequence[Path], timeout_seconds: float | None = None) -> int:
+    """Wait until no run at or below some folders is pending, running or unknown; print each change, then the status.
+
+    Returns:
+        the exit status: 0 all done, 1 some failed, 3 incomplete.
+    """
+    deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+    statuses: Sequence[RunStatus] = []
+    found: dict[Path, list[RunStatus]] = {}
+    printed = ""
+    for found in watch(folders, on_problem=complain):
+        statuses = list(itertools.chain(*found.values()))
+        text = f"{counts_text(statuses)}{_silence(statuses)}"
+        if text != printed:
+            printed = text
+            print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+        if deadline is not None and time.monotonic() >= deadline:
+            break
+    print_renderable(Group(*(status_text(of_folder, folder) for folder, of_folder in found.items())))
+    return exit_status(status.state for status in statuses)
+
+
+def _silence(statuses: Sequence[RunStatus]) -> str:
+    return "; SLURM does not answer" if any(status.state is State.UNKNOWN for status in statuses) else ""

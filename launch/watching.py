@@ -1,0 +1,50 @@
+"""Reads the status of runs again and again, gently on SLURM, until nothing changes any more by itself."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from launch.status import RunStatus, Slurm, ignore, read_all
+
+#: How often files are read; SLURM is asked less often.
+EVERY_SECONDS = 2.0
+#: SLURM is asked after this long, and after twice as long each time that nothing has changed, or that it is silent.
+_SLURM_SECONDS = 10.0
+_SLURM_MOST_SECONDS = 60.0
+
+
+def watch(
+    folders: Sequence[Path], seconds: float = EVERY_SECONDS, on_problem: Callable[[str], None] = ignore
+) -> Iterator[dict[Path, list[RunStatus]]]:
+    """Yield the status of the runs by folder, the last time once none is waiting, running or unknown.
+
+    Args:
+        seconds: between two readings.
+        on_problem: called with a sentence about each folder without runs, the first time.
+
+    Raises:
+        ConfigError: if no folder has runs.
+    """
+    least = max(_SLURM_SECONDS, seconds)
+    slurm = Slurm(least)
+    before: list[RunStatus] = []
+    while True:
+        asked_at = slurm.asked_at
+        found = read_all(folders, slurm, on_problem)
+        on_problem = ignore
+        yield found
+        statuses = list(itertools.chain(*found.values()))
+        if not any(status.state.may_change for status in statuses):
+            return
+        if slurm.asked_at != asked_at:
+            longer = min(_SLURM_MOST_SECONDS, 2 * slurm.every_seconds)
+            slurm.every_seconds = longer if slurm.is_silent or _states(statuses) == _states(before) else least
+            before = statuses
+        time.sleep(max(0.2, seconds))
+
+
+def _states(statuses: list[RunStatus]) -> list[tuple[str, str]]:
+    return [(status.name, status.state.value) for status in statuses]
