@@ -54,7 +54,7 @@ def read_job_ends(sweep_folder: Path) -> dict[str, JobEnd]:
     ends = {}
     for record in read_records(sweep_folder / LAUNCH_FOLDER / _FILE):
         job_id, state, cause = (record.get(name) for name in ("job_id", "state", "cause"))
-        is_known = isinstance(job_id, str) and isinstance(state, str) and state in _ENDS
-        if is_known and (cause is None or isinstance(cause, str)):
-            ends[job_id] = JobEnd(job_id, State(state), cause, record_time(record))
+        is_end = isinstance(job_id, str) and isinstance(state, str) and state in _ENDS
+        if is_end and (cause is None or isinstance(cause, str)):
+            ends[str(job_id)] = JobEnd(str(job_id), State(str(state)), cause, record_time(record))
     return ends
