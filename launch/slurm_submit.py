@@ -28,6 +28,7 @@ from adabatch.rundir.journal import Intent, Journal
 from launch.config import ClusterConfig
 from launch.expand import Expansion, Run
 from launch.job import TrainJob
+from launch.setup_guard import guarded
 from launch.slurm import Queue, SlurmError, call, jobs_named
 
 _ALL_AT_ONCE = 100_000
@@ -214,7 +215,7 @@ def _executor(cluster: ClusterConfig, config: TrainConfig, logs: Path, name: str
         "slurm_signal_delay_s": cluster.signal_delay_s,
         "slurm_array_parallelism": cluster.max_concurrent_jobs or _ALL_AT_ONCE,
         "slurm_setup": [
-            *cluster.setup,
+            *guarded(cluster.setup),
             f"export PYTHONPATH={shlex.quote(str(SOURCE_DIR))}${{PYTHONPATH:+:$PYTHONPATH}}",
         ],
         "slurm_srun_args": srun_args,

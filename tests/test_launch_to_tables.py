@@ -11,6 +11,10 @@ import pytest
 
 import analysis
 from adabatch.config import load_config
+from adabatch.rundir.files import RunDir, find_runs
+from adabatch.rundir.journal import Journal
+from adabatch.rundir.outcome import Failure, mark_failed
+from analysis.cli import main as analysis_main
 from analysis.tables import make_tables
 from tests.launch.support import Launch, launching
 from tests.warm_python import warm_python
@@ -78,3 +82,30 @@ def test_a_run_that_goes_on_keeps_what_was_predicted_before_it_started(launch: L
     assert launch(*words).status == 1
     assert {run["attempts"] for run in launch.states("two").values()} == {2}
     assert analysis.load(launch.runs_dir / "two").runs.forecast_seconds.equals(predicted)
+
+
+@pytest.mark.slow
+def test_a_sweep_of_which_nothing_is_done_says_so(
+    launch: Launch, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing has started, or all was cancelled in its queue, or all failed at its start."""
+    monkeypatch.setattr("launch.submit.foreground_queue", lambda *_: _NoQueue())
+    launch("submit", "sweep=two", LOCAL)
+    folder = launch.runs_dir / "two"
+    journal = Journal(folder)
+    for state in ("missing", "cancelled", "failed"):
+        if state == "cancelled":
+            journal.record_cancellation(list(launch.states("two")))
+        elif state == "failed":
+            for path in find_runs(folder):
+                mark_failed(RunDir(path), Failure("ConfigError", "there is no GPU", ""))
+        assert {run["state"] for run in launch.states("two").values()} == {state}
+        assert set(analysis.load(folder).runs.state) == {state}
+        for style in ("text", "markdown", "latex"):
+            assert analysis_main(["tables", str(folder), "--format", style]) == 0
+            assert "No run is done." in capsys.readouterr().out
+        assert analysis_main(["report", str(folder)]) == 0
+        assert "No run is done." in (folder / "report.html").read_text()
+        capsys.readouterr()
+        assert analysis_main(["figure", str(folder)]) == 2
+        assert "There is nothing to draw: no run is done and comparable." in capsys.readouterr().err

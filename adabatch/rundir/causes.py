@@ -30,6 +30,8 @@ _ERROR = re.compile(
     re.IGNORECASE,
 )
 _SPEAKER = re.compile(r"^(slurmstepd|srun): (error|fatal): ")
+#: What launch's scripts say of a failing line of ``cluster.setup``, after the line's own message.
+_SETUP = "cluster.setup: error: "
 _TRACEBACK = "Traceback (most recent call last):"
 _FRAME = re.compile(r'^\s+File "([^"]{1,4096})", line (\d+)(?:, in (.+))?$')
 #: The last line of a traceback, ``name: message``, also of an error whose class is in a module.
@@ -57,6 +59,9 @@ def first_error(log: Path) -> str | None:
     except (OSError, Unreadable):
         return None
     lines = [line for line in lines if line and not _FAREWELLS.match(line)]
+    setup = next((line for line in lines if line.startswith(_SETUP)), None)
+    if setup is not None:
+        return setup
     for number, line in enumerate(lines):
         if line == _TRACEBACK:
             return _of_traceback(lines[number + 1 :])

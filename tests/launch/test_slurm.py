@@ -314,6 +314,54 @@ def test_refusals_are_sentences(cluster, launch, monkeypatch, tmp_path):
     assert "sbatch is missing" in absent.err
 
 
+@pytest.mark.parametrize(
+    ("setting", "cause"),
+    [
+        ("cluster.python=/opt/nope/python", "execve(): /opt/nope/python: No such file or directory"),
+        ("cluster.setup=[exit 1]", "cluster.setup: error: it ended the job"),
+        ("cluster.setup=[cd /nope]", "cluster.setup: error: this line failed with status 1: cd /nope"),
+    ],
+)
+def test_the_first_thing_that_went_wrong_is_told(cluster, launch, setting, cause):
+    answer = launch("submit", "sweep=one", *QUICK, setting, "--wait")
+    assert answer.status == 1, answer.err
+    assert cause in answer.out
+    assert launch.only("one")["cause"].endswith(cause)
+
+
+def test_a_script_can_wait_cancel_and_rerun(cluster, launch, held):
+    words = ("submit", "sweep=two", *QUICK, "sweep.seeds=[0]")
+    assert launch(*words, held).status == 0
+    folder = launch.runs_dir / "two"
+    first, second = sorted(launch.states("two"))
+    assert launch("wait", str(folder), "--timeout", "0").status == 3
+    assert "1 queued or running" in launch("cancel", str(folder / first)).out
+    wait_until(lambda: launch.states("two")[first]["state"] == "cancelled")
+    assert launch.states("two")[second]["state"] == "pending"
+    cluster.run("scontrol", "update", "PartitionName=low", "State=UP")
+    assert launch("wait", str(folder)).status == 3  # one done, one cancelled
+    assert launch(*words, "--only", first, "--wait").status == 0
+    again = launch("rerun", str(folder / first), *QUICK)
+    assert again.status == 0, again.err
+    assert launch("wait", str(folder)).status == 0
+    assert (folder / first / ".earlier" / "1" / "DONE").exists()
+    assert launch("logs", str(folder / first)).out == (folder / first / "log.txt").read_text()
+
+
+def test_a_silent_controller_makes_nothing_of_a_run(cluster, launch, held, monkeypatch, tmp_path):
+    submit_one(launch, "quiet", held)
+    elsewhere = tmp_path / "slurm.conf"
+    lines = cluster.config.read_text().splitlines()
+    elsewhere.write_text("\n".join("SlurmctldPort=9" if line.startswith("SlurmctldPort") else line for line in lines))
+    with monkeypatch.context() as patch:
+        patch.setenv("SLURM_CONF", str(elsewhere))
+        answer = launch("status", str(launch.runs_dir / "quiet"))
+        assert answer.status == 3
+        assert re.search(r"unknown \(SLURM has not answered for \d+ s\)", answer.out)
+        assert launch("cancel", str(launch.runs_dir / "quiet")).status == 2
+    assert launch.only("quiet")["state"] == "pending"
+
+
 def test_gpus_are_asked_for(cluster, launch, held):
     job = submit_one(launch, "gpus", held, "hardware=gpu", "hardware.num_devices=2")
     shown = cluster.run("scontrol", "show", "job", job)
