@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,8 +26,9 @@ def plan_text(plan: Plan, allowed: Sequence[str]) -> RenderableType:
     """Return the plan as text and tables."""
     states = ", ".join(f"{count} {state}" for state, count in plan.states.items())
     parts: list[RenderableType] = [Text(f"sweep {plan.sweep} in {plan.folder}: {plan.num_runs} runs ({states})")]
-    for arm in plan.arms:
-        parts += [Text(""), Text(_arm_title(arm), style="bold"), _stage_table(arm.stages)]
+    for arms in _alike(plan.arms):
+        arm = arms[0]
+        parts += [Text(""), Text(_title(arms), style="bold"), _stage_table(arm.stages)]
         if arm.listens_to_signals:
             parts.append(Text(_ONLY_THE_START))
     parts += [Text(""), Text(f"{plan.updates:,} updates in all runs. {_estimate_text(plan.estimate)}")]
@@ -36,13 +38,33 @@ def plan_text(plan: Plan, allowed: Sequence[str]) -> RenderableType:
     return Group(*parts)
 
 
-def _arm_title(arm: ArmPlan) -> str:
-    cells = ", ".join(arm.cells[:_SHOWN_CELLS])
-    more = len(arm.cells) - _SHOWN_CELLS
-    cells += f" and {more} more cells" if more > 0 else ""
-    dropped = f", {arm.samples_dropped:,} samples dropped" if arm.samples_dropped else ""
-    runs = "1 run" if arm.num_runs == 1 else f"{arm.num_runs} runs"
-    return f"{arm.arm}: {runs} of {arm.num_epochs} epochs on {cells}; each {arm.updates:,} updates{dropped}"
+def _alike(arms: Sequence[ArmPlan]) -> list[list[ArmPlan]]:
+    """Return the plans of an arm together that differ in nothing but their grid point."""
+    groups: dict[ArmPlan, list[ArmPlan]] = {}
+    for arm in arms:
+        key = dataclasses.replace(arm, arm=arm.arm.partition(",")[0], cells=(), num_runs=0)
+        groups.setdefault(key, []).append(arm)
+    return list(groups.values())
+
+
+def _title(arms: Sequence[ArmPlan]) -> str:
+    first = arms[0]
+    name, points = first.arm, ""
+    if len(arms) > 1:
+        name = first.arm.partition(",")[0]
+        listed = _some([arm.arm.partition(",")[2] for arm in arms], "points")
+        points = f" at {len(arms)} grid points that are alike ({listed})"
+    cells = _some(list(dict.fromkeys(cell for arm in arms for cell in arm.cells)), "cells")
+    dropped = f", {first.samples_dropped:,} samples dropped" if first.samples_dropped else ""
+    num_runs = sum(arm.num_runs for arm in arms)
+    runs = "1 run" if num_runs == 1 else f"{num_runs} runs"
+    return f"{name}: {runs} of {first.num_epochs} epochs on {cells}{points}; each {first.updates:,} updates{dropped}"
+
+
+def _some(names: Sequence[str], what: str) -> str:
+    """Return the first names, and how many others there are."""
+    more = len(names) - _SHOWN_CELLS
+    return ", ".join(names[:_SHOWN_CELLS]) + (f" and {more} more {what}" if more > 0 else "")
 
 
 def _stage_table(stages: Sequence[Stage]) -> Table:

@@ -162,6 +162,17 @@ def test_text_keeps_every_number_when_piped(launch, plan):
 
 
 @pytest.mark.slow
+def test_grid_points_that_are_alike_are_shown_once(launch, plan):
+    words = ("plan", "sweep=golden", "sweep.grid.optimizer.momentum=[0.1,0.2,0.3,0.4,0.5,0.9]")
+    answer = launch(*words, "sweep.grid.optimizer.learning_rate=[0.01,0.1]")
+    titles = [line for line in answer.out.splitlines() if " epochs on " in line]
+    assert len(titles) == 4  # two arms, with two learning rates each
+    assert titles[0].startswith("fixed: 12 runs of 100 epochs on cifar100-resnet20 at 6 grid points that are alike (")
+    assert "and 2 more points); each 39,000 updates" in titles[0]
+    alone = launch("plan", "sweep=golden", "sweep.grid.optimizer.momentum=[0.1]").out
+    assert "fixed,optimizer.momentum=0.1: 2 runs of 100 epochs on cifar100-resnet20; each 39,000 updates" in alone
+
+
 @pytest.mark.parametrize("width", [80, 200])
 def test_text_fits_a_terminal(launch, plan, width):
     plan()
