@@ -173,9 +173,8 @@ def _remembered(job_ids: set[str]) -> dict[str, JobState]:
                 states[values.get("JobId", "")] = state
             elif index.isdigit() and int(index) < _NO_INDEX:
                 states[f"{main_id}_{index}"] = state
-            else:  # the rest of the array: elements that never became separate jobs
-                rest = (job_id for job_id in job_ids if job_id.startswith(f"{main_id}_"))
-                states = {**dict.fromkeys(rest, state), **states}
+            else:  # the rest of the array: elements that never became separate jobs; cancelled ones are not in it
+                states = {**dict.fromkeys(expand_job_id(f"{main_id}_[{index}]"), state), **states}
     return states
 
 

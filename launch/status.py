@@ -274,7 +274,7 @@ def _job_end(item: Evidence, job: JobState) -> tuple[State, str | None]:
     if job.state == "UNKNOWN":
         state, cause = state_of_ended(item)
         if item.waits_in_batch_system and state is State.MISSING:
-            return state, f"SLURM no longer knows its job {item.job_id}, which did not start the trainer"
+            return state, f"SLURM no longer knows job {item.job_id}, which never started"
         return state, cause
     if item.has_failed:
         return failure_state(item)
