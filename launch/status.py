@@ -257,7 +257,8 @@ def _state_in_silence(item: Evidence, slurm: Slurm) -> tuple[State, str | None]:
     found = read_state(item)
     last = item.last_attempt
     has_ended = last is not None and last.end is not None and not item.waits_in_batch_system
-    if found.state is State.RUNNING or item.job_end is not None or has_ended or item.has_failed:
+    is_sure = has_ended or item.has_failed or item.was_cancelled or item.job_end is not None
+    if is_sure or found.state is State.RUNNING:
         return found.state, found.cause
     return State.UNKNOWN, slurm.silence_text
 

@@ -173,10 +173,11 @@ class Evidence:
     @property
     def waits_in_batch_system(self) -> bool:
         """Whether a batch system accepted the run and has yet to start it, for the first time or again."""
-        return self.job_id is not None and (self._is_waiting or self._was_requeued)
+        return self.job_id is not None and (self._is_waiting or self.was_requeued)
 
     @property
-    def _was_requeued(self) -> bool:
+    def was_requeued(self) -> bool:
+        """Whether the last attempt was stopped by its job, which the batch system starts again."""
         last = self.last_attempt
         end = last.end if last is not None else None
         return end is not None and end.stopped_by is not None and not end.gave_up
@@ -347,7 +348,8 @@ def _state(evidence: Evidence) -> tuple[State, str | None]:
     if end is not None:
         return end.state, end.cause
     if evidence.waits_in_batch_system:
-        return State.PENDING, f"submitted as job {evidence.job_id}; the batch system was not asked"
+        became = "requeued" if evidence.was_requeued else f"submitted as job {evidence.job_id}"
+        return State.PENDING, f"{became}; the batch system was not asked"
     return state_of_ended(evidence)
 
 

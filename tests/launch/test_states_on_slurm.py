@@ -83,6 +83,8 @@ def test_a_run_that_went_on_is_not_what_its_last_summary_says(sweep, slurm):
     summary = {"state": "preempted", "cause": "stopped by SIGUSR2", "epochs": 4, "ended_at": time.time()}
     first.summary.write_text(json.dumps(summary))
     end(first, exit_status=75, stopped_by="preemption", gave_up=False)
+    (from_files,) = map(read_state, collect_evidence([first.path]))
+    assert (from_files.state, from_files.cause) == (State.PENDING, "requeued; the batch system was not asked")
     slurm.be_silent()
     assert sweep.first()[0] is State.UNKNOWN  # the job is in the queue, or it was cancelled there
     start(first, time=time.time() + 0.01)
@@ -263,6 +265,8 @@ def test_cancel_takes_a_single_run(sweep, slurm, launch):
     assert (answer.status, answer.out) == (0, "1 queued or running runs are being stopped\n")
     slurm.queue("7_0|PENDING|Priority")
     assert sweep.states() == [State.PENDING, State.CANCELLED]  # without accounting, too
+    slurm.be_silent()
+    assert sweep.states() == [State.UNKNOWN, State.CANCELLED]
     assert launch("cancel", str(sweep.folder / "nowhere")).status == 2
 
 
