@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.launch.fake_slurm import FakeSlurm
 from tests.launch.support import Launch, launching
 from tests.slurm.cluster import Cluster, clean_environment, missing_requirement
 
@@ -20,6 +21,14 @@ def launch(tmp_path: Path) -> Iterator[Launch]:
     """The commands, with options of the user's own (the sweeps ``one``, ``two``, ``long``) and a folder for runs."""
     with launching(tmp_path) as calls:
         yield calls
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
+    """SLURM's programs as scripts, first in the path."""
+    fake = FakeSlurm(tmp_path / "fake_slurm")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'fake_slurm'}:{os.environ['PATH']}")
+    return fake
 
 
 @pytest.fixture(scope="session")

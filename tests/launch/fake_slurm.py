@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-
-import pytest
 
 _SQUEUE = """#!/bin/sh
 echo squeue >> {folder}/calls
@@ -58,11 +55,3 @@ class FakeSlurm:
         """Return how often a program was called."""
         calls = self._folder / "calls"
         return calls.read_text().split().count(program) if calls.exists() else 0
-
-
-@pytest.fixture
-def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
-    """SLURM's programs as scripts, first in the path."""
-    fake = FakeSlurm(tmp_path / "fake_slurm")
-    monkeypatch.setenv("PATH", f"{tmp_path / 'fake_slurm'}:{os.environ['PATH']}")
-    return fake
