@@ -6,11 +6,13 @@ import codecs
 import io
 import sys
 from collections.abc import Callable
-
-from rich.console import Console, RenderableType
+from typing import TYPE_CHECKING
 
 from adabatch.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE, ConfigError
 from adabatch.reading import printable
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 #: How characters of our own tables and sentences are written where they cannot be encoded.
 _PLAIN = {"–": "-", "—": "-", "±": "+-", "×": "x", "·": "-", "…": "...", "−": "-", "─": "-", "│": "|"}
@@ -56,6 +58,8 @@ def _plainly(error: UnicodeError) -> tuple[str, int]:
 
 def print_renderable(content: RenderableType) -> None:
     """Print to stdout; if that is not a terminal, without colour and as wide as the content needs."""
+    from rich.console import Console
+
     console = Console(highlight=False)
     if not console.is_terminal:
         needed = console.measure(content, options=console.options.update(width=2000)).maximum

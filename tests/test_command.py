@@ -154,7 +154,7 @@ for words in (["--help"], ["--version"], ["tables", "--help"]):
 """
     output = adabatch.run([adabatch.python, "-P", "-c", code]).stdout
     lines = [line for line in output.splitlines() if line.startswith("imported")]
-    assert lines == ["imported []", "imported []", "imported ['rich']"]
+    assert lines == ["imported []"] * 3
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_it_trains(adabatch: Installed) -> None:
     words = ("dataset=digits", "network=tiny_cnn", "num_epochs=1", "hardware.num_threads=1", "run_dir=single")
     adabatch("train", *words)
     assert (adabatch.cwd / "single" / "DONE").exists()
-    assert "num_epochs is 0; it must be at least 1." in adabatch.fails("train", "num_epochs=0", status=2)
+    assert "num_epochs is 0; it must be at least 1" in adabatch.fails("train", "num_epochs=0", status=2)
 
 
 def test_its_ranks_are_not_led_astray(adabatch: Installed) -> None:

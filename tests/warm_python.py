@@ -141,6 +141,11 @@ def _become(request: dict[str, Any]) -> None:
     """Run the command that was asked for, as Python does after its start."""
     own = [os.path.abspath(folder) for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]
     installed = [folder for folder in sys.path[1:] if folder not in own]
+    # The streams of the server knew other files.
+    sys.stdin, sys.stdout, sys.stderr = (
+        open(number, mode, closefd=False)  # noqa: SIM115
+        for number, mode in ((0, "r"), (1, "w"), (2, "w"))
+    )
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["environment"])

@@ -80,7 +80,7 @@ def test_what_another_version_kept_is_measured_anew(tmp_path):
     explore_micro_batch([config], CPU)
     (kept,) = (tmp_path / "cache").rglob("*.json")
     values = json.loads(kept.read_text())
-    for content in ("{}", "[]", "no JSON", json.dumps({**values, "another_key": 1})):
+    for content in ("{}", "[]", "no JSON", json.dumps({**values, "values": {**values["values"], "another_key": 1}})):
         kept.write_text(content)
         explore_micro_batch([config], CPU)
         assert json.loads(kept.read_text()).keys() == values.keys()

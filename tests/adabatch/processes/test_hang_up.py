@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 def start(cwd: Path, *words: str, **keywords: Any) -> tuple[subprocess.Popen[bytes], RunDir]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    call = adabatch_command(*TINY, "num_epochs=50000", "run_dir=run", *words)
+    call = adabatch_command(*TINY, "num_epochs=50000", "schedule.every_epochs=50000", "run_dir=run", *words)
     process = subprocess.Popen(call, cwd=cwd, env=environment, **{"stderr": subprocess.DEVNULL, **keywords})
     run_dir = RunDir(cwd / "run")
     wait_until(lambda: process.poll() is not None or (run_dir.epochs.exists() and read_rows(run_dir)))

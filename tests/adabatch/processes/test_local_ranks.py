@@ -74,7 +74,7 @@ def ranks_when_started(process):
 @pytest.fixture
 def training(start, run_dir):
     """A command whose two ranks have trained for some epochs, and their process ids by rank."""
-    process = start("num_epochs=5000")
+    process = start("num_epochs=5000", "schedule.every_epochs=5000")
     ranks = ranks_when_started(process)
     wait_for(lambda: run_dir.epochs.exists() and len(read_rows(run_dir)) >= 2, process)
     return process, ranks
