@@ -366,7 +366,7 @@ def check_apart(folder: Folder, name: str, seconds: int, encoding: str = "utf-8"
 def commands_of(seed: int) -> list[str]:
     """Return the commands that are tried on the folder of a seed: all of them on every six folders."""
     in_turn = ("status", "tables", "tables csv", "report", "tables markdown", "tables latex")
-    return [in_turn[seed % 6], "status json", "tables json", "dashboard", "cancel"]
+    return [in_turn[seed % 6], "status json", "wait", "tables json", "dashboard", "cancel"]
 
 
 def _judged(
@@ -384,7 +384,7 @@ def _judged(
         return "leaked", "what lies outside was shown"
     if any((ord(c) < 32 and c != "\n") or 127 <= ord(c) < 160 or c in "\u202e\u2028" for c in both):
         return "escape", ascii(both)[:300]
-    if status not in (0, 1, 2):
+    if status not in (0, 1, 2, 3):
         return "status", str(status)
     if status == 2 and not err.strip():
         return "silent", ""
@@ -473,6 +473,7 @@ def _dashboard(sweep: Path) -> int:
 COMMANDS: dict[str, tuple[Command, bool]] = {
     "status": (lambda sweep: _launch("status")(sweep), True),
     "status json": (lambda sweep: _launch("status", "--format", "json")(sweep), True),
+    "wait": (lambda sweep: _launch("wait", "--timeout", "0")(sweep), False),
     "cancel": (lambda sweep: _launch("cancel")(sweep), False),
     "tables": (lambda sweep: _analysis("tables")(sweep), False),
     "tables json": (lambda sweep: _analysis("tables", "--format", "json")(sweep), True),

@@ -279,3 +279,38 @@ def test_runs_of_one_job_are_cancelled_together(tmp_path, slurm, launch):
     assert answer.status == 2
     assert "job 8 also trains cell/adaptive/seed_0" in answer.err
     assert "1 queued or running" in launch("cancel", str(sweep.folder / "cell")).out
+
+
+def test_damaged_lines_about_job_ends_and_cancellations_say_nothing(sweep):
+    lines: list[dict[str, object]] = [
+        {"job_id": "7_0", "state": ["timeout"], "cause": None},
+        {"job_id": "7_0", "state": "done", "cause": None},
+        {"job_id": ["7_0"], "state": "timeout", "cause": None},
+        {"job_id": "7_0", "state": "timeout", "cause": {}},
+    ]
+    for line in lines:
+        append_record(sweep.journal.folder / "job_ends.jsonl", line)
+    for runs in (sweep.names[0], {sweep.names[0]: 1}, [[sweep.names[0]]], None):
+        for event in ("cancelled", "set_aside"):
+            append_record(sweep.journal.folder / "submissions.jsonl", {"event": event, "runs": runs})
+    found = read_state(collect_evidence([sweep.runs[0].path])[0])
+    assert (found.state, found.cause) == (State.PENDING, "submitted as job 7_0; the batch system was not asked")
+
+
+def test_states_do_not_hang_on_the_clocks_of_machines(sweep, slurm):
+    """What a machine wrote whose clock is two hours ahead counts by the clock of the file system."""
+    ahead = 2 * 3600.0
+    first = sweep.runs[0]
+    shifted = {"time": time.time() + ahead, "clock_ahead_seconds": ahead}
+    start(first, **shifted)
+    mark_failed(first, Failure("NonFiniteLoss", "the loss became NaN", ""))
+    slurm.accounting("7_0|FAILED|1:0")
+    assert sweep.first() == (State.FAILED, "NonFiniteLoss: the loss became NaN")
+    slurm.accounting("7_0|NODE_FAIL|0:0")
+    end_record = {"job_id": "7_0", "state": "timeout", "cause": "SLURM: TIMEOUT", **shifted}
+    append_record(sweep.journal.folder / "job_ends.jsonl", end_record)
+    found = read_state(collect_evidence([first.path])[0])
+    assert (found.state, found.cause) == (State.TIMEOUT, "SLURM: TIMEOUT")
+    start(first)  # it was started again after that end
+    found = read_state(collect_evidence([first.path])[0])
+    assert found.state is not State.TIMEOUT

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from adabatch.reading import Unreadable
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.meta import read_meta
 from adabatch.rundir.outcome import Failure, mark_done, mark_failed
@@ -148,3 +149,59 @@ def test_verbs_refuse_what_is_no_run(launch: Launch, tmp_path: Path) -> None:
     run.path.mkdir()
     run.config.write_text("num_epochs: 20\n")
     assert "rerun takes runs of one submitted sweep" in launch("rerun", str(run.path)).err
+
+
+def make_run(path: Path) -> RunDir:
+    run = RunDir(path)
+    run.path.mkdir(parents=True)
+    run.config.write_text("num_epochs: 20\n")
+    return run
+
+
+def test_logs_of_others_cannot_move_the_terminal_or_lead_elsewhere(launch: Launch, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    run.log.write_text("one\n\x1b[2Jtwo\u202e\n")
+    assert launch("logs", str(run.path)).out == "one\n\\x1b[2Jtwo\\u202e\n"
+    (tmp_path / "secret").write_text("secret\n")
+    run.log.unlink()
+    run.log.symlink_to(tmp_path / "secret")
+    linked = launch("logs", str(run.path))
+    assert (linked.status, linked.out) == (2, "")
+    assert f"{run.log} cannot be read: it is a link, and must be a regular file." in linked.err
+
+
+def test_status_and_wait_take_several_folders(launch: Launch, tmp_path: Path) -> None:
+    mark_done(make_run(tmp_path / "first" / "a"), "20 epochs")
+    make_run(tmp_path / "second" / "b")
+    folders = [str(tmp_path / name) for name in ("first", "second", "third")]
+    for words in (("status", *folders), ("wait", *folders), ("status", *folders, "--watch")):
+        answer = launch(*words)
+        assert answer.status == 3
+        words_shown = " ".join(answer.out.split())  # --watch breaks lines
+        assert f"{folders[0]}: 1 runs: 1 done" in words_shown
+        assert f"{folders[1]}: 1 runs: 1 missing" in words_shown
+        assert answer.err.count(f"{folders[2]} does not exist") == 1
+    assert launch("wait", folders[0]).status == 0
+    chosen = json.loads(launch("status", *folders[:2], "--state", "missing", "--format", "json").out)
+    assert [run["name"] for run in chosen] == ["b"]
+
+
+def test_what_is_set_aside_stays_in_the_run(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    mark_done(run, "20 epochs")
+    for name in ("2", "\u00b2", "x"):
+        (run.path / ".earlier" / name).mkdir(parents=True)
+    kept = run.set_aside()
+    assert kept == run.path / ".earlier" / "3"
+    assert (kept / "DONE").exists()
+    assert not run.done.exists()
+    assert (kept / "config.yaml").read_text() == run.config.read_text()
+
+    other = make_run(tmp_path / "other")
+    mark_done(other, "20 epochs")
+    (tmp_path / "outside").mkdir()
+    (other.path / ".earlier").symlink_to(tmp_path / "outside")
+    with pytest.raises(Unreadable, match="is a link, and must be a folder"):
+        other.set_aside()
+    assert other.done.exists()
+    assert not list((tmp_path / "outside").iterdir())
