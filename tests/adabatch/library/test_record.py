@@ -194,7 +194,9 @@ def test_a_loss_that_is_no_number_fails_the_run_as_in_our_own_trainer(tmp_path: 
     values: dict[str, Any] = {"test_accuracy": 0.5, loss: float("inf")}
     with pytest.raises(NonFiniteLoss), recording(tmp_path) as run:
         run.epoch(**values)
-    assert state_of(tmp_path)[1] in (
+    sentence, _, where = not_none(state_of(tmp_path)[1]).partition(" (")
+    assert where.startswith("test_record.py, line ")
+    assert sentence in (
         "NonFiniteLoss: the training loss became NaN or infinite in epoch 1",
         "NonFiniteLoss: the test loss became NaN or infinite in epoch 1",
     )
