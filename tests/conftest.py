@@ -19,6 +19,8 @@ from adabatch.rundir.files import RunDir
 from tests.adabatch.support import TINY
 
 Train = Callable[..., RunDir]
+#: What keeps a fast test from starting processes.
+_PATCH = pytest.StashKey[pytest.MonkeyPatch]()
 
 # A shell lets what it starts in the background ignore SIGINT, and so would every command that a test interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -46,11 +48,18 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
         pytest.fail("it starts a process: mark it with pytest.mark.slow")
 
     with pytest.MonkeyPatch.context() as patch:
+        item.stash[_PATCH] = patch
         if is_fast:
             patch.setattr(subprocess.Popen, "__init__", refuse)
             patch.setattr(multiprocessing.process.BaseProcess, "start", refuse)
             patch.setattr(os, "fork", refuse)
         return (yield)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """Let fixtures that other tests shared stop their processes after this one, the last of its worker."""
+    item.stash[_PATCH].undo()
 
 
 @pytest.fixture

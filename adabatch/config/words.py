@@ -54,7 +54,7 @@ def _checked(word: str) -> str:
 def _check_choice(word: str, key: str, value: str) -> None:
     parsed = _parsed(word)
     if not parsed.is_sweep_override() and not isinstance(parsed.value(), str | None):
-        raise ConfigError(f"{key} is {shortened(value)}; it must be the name of one option.")
+        raise ConfigError(f"{key} is {shortened(value)}; it must be the name of one of its options, a text.")
 
 
 def _is_text(key: str) -> bool:

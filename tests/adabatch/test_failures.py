@@ -100,7 +100,7 @@ def test_a_gpu_that_is_not_there(tmp_path):
 
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_rank_that_dies_ends_the_run_within_a_minute(victim, tmp_path):
-    words = (*TINY, "hardware.num_devices=2", "num_epochs=5000", "run_dir=run")
+    words = (*TINY, "hardware.num_devices=2", "num_epochs=5000", "schedule.every_epochs=5000", "run_dir=run")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(adabatch_command(*words), cwd=tmp_path, stderr=subprocess.DEVNULL, env=environment)
     run_dir = RunDir(tmp_path / "run")

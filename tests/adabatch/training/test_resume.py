@@ -184,7 +184,7 @@ def test_a_torn_checkpoint_falls_back_to_the_one_before(stopped, go_on):
     content = stopped.checkpoint.read_bytes()
     stopped.checkpoint.write_bytes(content[: len(content) // 2])
     assert go_on(stopped) == 75
-    assert "checkpoint.pt cannot be read" in stopped.log.read_text()
+    assert "checkpoint.pt is damaged" in stopped.log.read_text()
     assert "continues in epoch" in stopped.log.read_text()
 
 
