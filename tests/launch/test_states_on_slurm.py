@@ -205,7 +205,7 @@ slurmstepd: error: *** STEP 55703932.0 ON n1 CANCELLED AT 2026-11-26T14:40:00 **
 SYNTAX_ERROR = """\
 Traceback (most recent call last):
   File "<frozen runpy>", line 198, in _run_module_as_main
-  File "/work/run/adabatch/resume.py", line 3
+  File "/opt/run/adabatch/resume.py", line 3
     def main(:
              ^
 SyntaxError: invalid syntax
