@@ -17,7 +17,8 @@ from adabatch.files import CONF_DIR, user_path
 from adabatch.terminal import print_renderable, run_command
 from adabatch.verb_help import VERSION, help_of, list_verbs, name_of, summary
 from launch.cancel_command import cancel
-from launch.config import ClusterConfig, SweepConfig, load_cluster, load_sweep, quick_sweep
+from launch.cluster_config import ClusterConfig
+from launch.config import SweepConfig, load_cluster, load_sweep, quick_sweep
 from launch.expand import Expansion, expand
 from launch.forecast import CellForecast, forecast_cells
 from launch.lint import Finding, check_codes, lint, refused_codes

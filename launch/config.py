@@ -18,16 +18,20 @@ from adabatch.config.quick import quick_name
 from adabatch.config.schema import GROUPS
 from adabatch.config.values import NUMBER, shortened, typed
 from adabatch.errors import ConfigError
-from adabatch.fields import require, require_choice
+from adabatch.fields import require
 from adabatch.files import CONF_DIR
 from adabatch.reading import Unreadable, read_text, reason
+from launch.cluster_config import ClusterConfig
+from launch.time_limit import refuse_time_as_minutes
 
 #: Valid names of sweeps, arms and options: a folder with such a name stays within its parent.
 SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 _SAFE_NAME_TEXT = "letters, digits and _ . + -, beginning with a letter, digit or _"
-#: submitit's local executor starts a job six times and then silently drops it.
-_MAX_LOCAL_RETRIES = 5
 _TWIN = re.compile(r"\s*twin\(\s*([^()\s]+)\s*\)\s*")
+#: The keys that hold mappings, of which a call may set one entry.
+_MAPPINGS = ("grid", "arms", "exceptions", "sbatch", "retry")
+#: The keys of clusters below which a number is text, as SLURM gets it: 4:00:00 is a time, and no number.
+_SPELLED = ("time", "timeout_min", "gpus_per_node", "sbatch", "srun")
 Words = Mapping[str, str]
 #: What a value looks like, by key.
 _EXAMPLES = {
@@ -40,6 +44,11 @@ _EXAMPLES = {
     "target": "0.925",
     "margin": "0.5",
     "smallest_effect": "0.02",
+    "retry": "{memory: 2x, time: 2x}",
+    "time": "1-12:00:00",
+    "gpus_per_node": "2 or a100:2",
+    "sbatch": "{exclude: n3, mail_type: END}",
+    "srun": "[--container-image=IMAGE]",
     "setup": "[module load cuda]",
 }
 
@@ -137,107 +146,6 @@ def twin_source(overrides: object) -> str | None:
     return match.group(1) if match else None
 
 
-@dataclass
-class ClusterConfig:
-    """Where runs run. ``local`` is this machine; ``slurm`` accepts the keys that sbatch has.
-
-    Attributes:
-        jobs: local only: number of concurrent jobs.
-        runs_per_job: runs that share one job's devices at the same time; their times are marked as such.
-        max_retries: how often a job is requeued after a time limit or a preemption; at most 5 on a local machine.
-        timeout_min: time limit of a job in minutes; null on a local machine: none.
-        signal_delay_s: how long before the limit a job is signalled to save its state and requeue; less than the limit.
-        max_concurrent_jobs: cap on this sweep's concurrent jobs; null: none.
-        gpus_per_node: null: one per rank and node where hardware.device is cuda, else none.
-        cpus_per_task: cores of one rank; null: the cluster's default.
-        memory_gb: memory of one node; null: the cluster's default.
-        setup: shell commands that a job runs before Python, such as ``module load cuda``.
-        python: the command that starts Python on the nodes; null: the submitting one.
-    """
-
-    kind: str = MISSING
-    jobs: int = 1
-    runs_per_job: int = 1
-    max_retries: int = 3
-    timeout_min: int | None = None
-    signal_delay_s: int = 120
-    max_concurrent_jobs: int | None = None
-    partition: str | None = None
-    account: str | None = None
-    qos: str | None = None
-    constraint: str | None = None
-    gpus_per_node: int | None = None
-    cpus_per_task: int | None = None
-    memory_gb: float | None = None
-    setup: list[str] = field(default_factory=list)
-    python: str | None = None
-
-    def __post_init__(self) -> None:
-        require_choice("cluster.kind", self.kind, ("local", "slurm"))
-        for key in ("jobs", "runs_per_job"):
-            value = getattr(self, key)
-            require(value >= 1, f"cluster.{key}", value, "at least 1")
-        require(self.max_retries >= 0, "cluster.max_retries", self.max_retries, "at least 0")
-        for key in ("timeout_min", "max_concurrent_jobs", "cpus_per_task"):
-            value = getattr(self, key)
-            require(value is None or value >= 1, f"cluster.{key}", value, "null or at least 1")
-        gpus, memory = self.gpus_per_node, self.memory_gb
-        require(gpus is None or gpus >= 0, "cluster.gpus_per_node", gpus, "null or at least 0")
-        require(memory is None or memory > 0, "cluster.memory_gb", memory, "null or more than 0")
-        for key in ("partition", "account", "qos", "constraint", "python"):
-            self._check_word(key, getattr(self, key))
-        for line in self.setup:
-            require(
-                "\n" not in line and line.strip() != "", "cluster.setup", self.setup, "a list of single shell lines"
-            )
-        self._check_kind()
-        self._check_time_limit()
-
-    @staticmethod
-    def _check_word(key: str, value: str | None) -> None:
-        allowed = "null or one line of printable characters"
-        require(
-            value is None or (value.strip() == value != "" and value.isprintable()),
-            f"cluster.{key}",
-            repr(value),
-            allowed,
-        )
-
-    def _check_time_limit(self) -> None:
-        """Check that a job is signalled after its start and before its limit; else it is killed unsaved."""
-        if self.timeout_min is None:
-            return
-        limit_s = 60 * self.timeout_min
-        allowed = f"between 10 and less than {limit_s}, the seconds of cluster.timeout_min={self.timeout_min}"
-        require(10 <= self.signal_delay_s < limit_s, "cluster.signal_delay_s", self.signal_delay_s, allowed)
-
-    def _check_kind(self) -> None:
-        defaults = {entry.name: entry.default for entry in dataclasses.fields(self) if entry.name != "setup"}
-        if self.kind == "slurm":
-            require(
-                self.jobs == 1,
-                "cluster.jobs",
-                self.jobs,
-                "1 on SLURM, where cluster.max_concurrent_jobs limits concurrent jobs",
-            )
-            require(self.timeout_min is not None, "cluster.timeout_min", None, "a number of minutes on SLURM")
-            return
-        retries, allowed = self.max_retries, f"at most {_MAX_LOCAL_RETRIES} where cluster.kind is local"
-        require(retries <= _MAX_LOCAL_RETRIES, "cluster.max_retries", retries, allowed)
-        for key in (
-            "partition",
-            "account",
-            "qos",
-            "constraint",
-            "gpus_per_node",
-            "cpus_per_task",
-            "memory_gb",
-            "max_concurrent_jobs",
-        ):
-            value = getattr(self, key)
-            require(value == defaults[key], f"cluster.{key}", value, "left out where cluster.kind is local")
-
-
 Group = TypeVar("Group", SweepConfig, ClusterConfig)
 
 
@@ -304,7 +212,7 @@ def option_path(group: str, name: str, config_dir: Path | None) -> Path:
 
 def _load(schema: type[Group], group: str, name: str, words: Words, config_dir: Path | None) -> Group:
     path = option_path(group, name, config_dir)
-    return _config(schema, group, path, read_yaml(path), words)
+    return _config(schema, group, path, read_yaml(path, _SPELLED), words)
 
 
 def _config(schema: type[Group], group: str, path: Path, values: object, words: Words) -> Group:
@@ -316,6 +224,8 @@ def _config(schema: type[Group], group: str, path: Path, values: object, words: 
         _check_known(group, list(entries), str(key))
     for key, text in words.items():
         _set(values, group, list(entries), key, _value(schema, group, key, text))
+    if schema is ClusterConfig:
+        _choose_time_limit(values, words)
     given = typed(schema, {str(key): value for key, value in values.items()}, f"{group}.", _EXAMPLES)
     for key, entry in entries.items():
         if key not in given and entry.default == MISSING:
@@ -323,9 +233,17 @@ def _config(schema: type[Group], group: str, path: Path, values: object, words: 
     return schema(**given)
 
 
+def _choose_time_limit(values: dict[str, Any], words: Words) -> None:
+    """Let the time limit of the call, however it is spelled, replace the file's."""
+    for asked, other in (("time", "timeout_min"), ("timeout_min", "time")):
+        if asked in words and other not in words:
+            values.pop(other, None)
+    refuse_time_as_minutes(values.get("timeout_min"))
+
+
 def _check_known(group: str, known: Sequence[str], key: str) -> None:
     first, _, rest = key.partition(".")
-    if first not in known or (rest and first not in ("grid", "arms", "exceptions")):
+    if first not in known or (rest and first not in _MAPPINGS):
         raise ConfigError(unknown_key(f"{group}.{shortened(first)}", known, f"{group}."))
 
 
@@ -335,11 +253,11 @@ def _value(schema: type[Any], group: str, key: str, text: str) -> Any:
     is_null = declared == str | None and text.strip() in ("", "~", "null")
     if declared in (str, str | None) and not is_null and text[:1] not in ("'", '"'):
         return text.strip()
-    return parse_yaml(text, f"{group}.{shortened(key)}")
+    return parse_yaml(text, f"{group}.{shortened(key)}", None if key.partition(".")[0] in _SPELLED else ())
 
 
 def _set(values: dict[str, Any], group: str, known: Sequence[str], key: str, value: Any) -> None:
-    """Set ``key`` to a value. What follows ``grid.``, ``arms.``, ``exceptions.`` is one key."""
+    """Set ``key`` to a value. What follows the first dot of a mapping's key is one key."""
     _check_known(group, known, key)
     first, _, rest = key.partition(".")
     if rest:

@@ -25,7 +25,7 @@ from adabatch.rundir.clock import file_system_now
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.journal import Journal
 from adabatch.rundir.process_identity import start_time
-from launch.config import ClusterConfig
+from launch.cluster_config import ClusterConfig
 from launch.display import Display, PlainDisplay, make_display
 from launch.job import TrainJob
 from launch.status import status_of
@@ -75,7 +75,7 @@ class LocalQueue:
         self._display = display
         self._environment = environment
         self._active: dict[int, tuple[submitit.Job[Any], list[Path]]] = {}
-        minutes = cluster.timeout_min or _NO_LIMIT_MINUTES
+        minutes = cluster.limit_minutes or _NO_LIMIT_MINUTES
         self._executor = submitit.LocalExecutor(folder=logs, max_num_timeout=10**6, python=safe_python())
         self._executor.update_parameters(
             timeout_min=minutes, signal_delay_s=cluster.signal_delay_s, setup=cluster.setup

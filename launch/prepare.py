@@ -26,7 +26,7 @@ from adabatch.rundir.meta import LaunchFacts, Meta, read_meta, update_meta
 from adabatch.rundir.other_config import refuse_other_config
 from adabatch.rundir.outcome import clear_outcome
 from adabatch.rundir.states import State
-from launch.config import ClusterConfig
+from launch.cluster_config import ClusterConfig
 from launch.expand import Expansion, Run
 from launch.selecting import pick
 from launch.status import RunStatus

@@ -20,7 +20,7 @@ from adabatch.measure.times import Measurement
 from adabatch.processes.children import child_environment
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.journal import Journal
-from launch.config import ClusterConfig
+from launch.cluster_config import ClusterConfig
 from launch.expand import Run
 from launch.prepare import with_threads
 from launch.slurm_submit import run_command_on_slurm

@@ -18,7 +18,8 @@ from adabatch.reading import Unreadable, printable, reason
 from adabatch.rundir.files import RunDir, find_runs
 from adabatch.rundir.journal import Journal, sweep_folder_of
 from adabatch.rundir.meta import LaunchFacts, read_meta, update_meta
-from launch.config import ClusterConfig, load_cluster, saved_sweep
+from launch.cluster_config import ClusterConfig
+from launch.config import load_cluster, saved_sweep
 from launch.expand import Expansion, Run
 from launch.own_code import freeze_own_code, own_codes_of
 from launch.prepare import concurrent_runs

@@ -25,7 +25,7 @@ from adabatch.errors import EXIT_DONE, ConfigError
 from adabatch.files import SOURCE_DIR
 from adabatch.processes.children import safe_python
 from adabatch.rundir.journal import Intent, Journal
-from launch.config import ClusterConfig
+from launch.cluster_config import ClusterConfig
 from launch.expand import Expansion, Run
 from launch.job import TrainJob
 from launch.setup_guard import guarded
@@ -76,7 +76,7 @@ def check_shape(cluster: ClusterConfig, config: TrainConfig) -> None:
     """Raise ConfigError if a run's ranks do not fit the cluster's settings."""
     if cluster.runs_per_job > 1 and config.hardware.world_size > 1:
         raise ConfigError(f"cluster.runs_per_job is {cluster.runs_per_job}; it must be 1 for runs with several ranks.")
-    gpus = cluster.gpus_per_node
+    gpus = cluster.num_gpus
     if gpus and cluster.runs_per_job > 1 and cluster.runs_per_job % gpus:
         raise ConfigError(
             f"cluster.runs_per_job is {cluster.runs_per_job}; it must be 1 or a multiple of "
@@ -138,7 +138,7 @@ def _submit_array(submission: Submission, token: str, chunk: Sequence[Sequence[R
     executor = _executor(submission.cluster, chunk[0][0].config, submission.logs, name)
     if after:
         executor.update_parameters(slurm_dependency="afterany:" + ":".join(after))
-    limit = 60.0 * (submission.cluster.timeout_min or 0) - submission.cluster.signal_delay_s - _EARLY_SECONDS
+    limit = 60.0 * (submission.cluster.limit_minutes or 0) - submission.cluster.signal_delay_s - _EARLY_SECONDS
     jobs = [
         TrainJob(
             [str(run.run_dir.resolve()) for run in group],
@@ -193,7 +193,7 @@ def _recover(journal: Journal, intent: Intent) -> bool:
 def _executor(cluster: ClusterConfig, config: TrainConfig, logs: Path, name: str) -> submitit.AutoExecutor:
     """Return submitit's executor for jobs of a config's shape."""
     hardware = config.hardware
-    gpus = cluster.gpus_per_node
+    gpus = cluster.num_gpus
     if gpus is None:
         gpus = hardware.num_devices if hardware.device == "cuda" else 0
     # Since SLURM 22.05, srun does not inherit the job's cpus-per-task.
@@ -202,7 +202,7 @@ def _executor(cluster: ClusterConfig, config: TrainConfig, logs: Path, name: str
     )
     parameters: dict[str, Any] = {
         "name": name,
-        "timeout_min": cluster.timeout_min,
+        "timeout_min": cluster.limit_minutes,
         "nodes": hardware.num_nodes,
         "tasks_per_node": hardware.num_devices,
         "cpus_per_task": cluster.cpus_per_task,

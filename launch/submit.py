@@ -15,7 +15,7 @@ from adabatch.rundir.meta import LaunchFacts
 from adabatch.rundir.preregistration import register
 from adabatch.rundir.process_identity import identity_of, this_process
 from adabatch.rundir.states import State, exit_status
-from launch.config import ClusterConfig
+from launch.cluster_config import ClusterConfig
 from launch.expand import Expansion, Run
 from launch.forecast import forecast_runs
 from launch.lint import Finding, refused_codes

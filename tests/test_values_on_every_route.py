@@ -86,3 +86,19 @@ def test_a_number_for_a_text_of_a_cluster_stays_as_it_is_written() -> None:
     assert load_cluster("slurm", {"partition": "0012", "account": "1e3", "qos": "null"}).partition == "0012"
     assert load_cluster("slurm", {"account": "1e3"}).account == "1e3"
     assert load_cluster("slurm", {"qos": "null"}).qos is None
+
+
+@pytest.mark.parametrize("key", ["time", "sbatch.begin", "sbatch.time-min"])
+@pytest.mark.parametrize("text", ["4:00:00", "10:30:00", "2-00:00:00"])
+def test_a_time_of_slurm_is_the_text_that_was_written(key: str, text: str, tmp_path: Path) -> None:
+    """YAML 1.1 takes 4:00:00 for 14400, a number to the base of 60."""
+    first, _, rest = key.partition(".")
+    written = f"{first}: {{{rest}: {text}}}" if rest else f"{first}: {text}"
+    (tmp_path / "cluster").mkdir()
+    (tmp_path / "cluster" / "mine.yaml").write_text(
+        f"kind: slurm\ntime: 12:00:00\n{written}\n" if rest else f"kind: slurm\n{written}\n"
+    )
+    by_file = load_cluster("mine", {}, tmp_path)
+    by_word = load_cluster("slurm", {key: text})
+    found = [cluster.sbatch[rest] if rest else cluster.time for cluster in (by_file, by_word)]
+    assert found == [text] * 2

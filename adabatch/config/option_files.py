@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ _PLAIN_NUMBER = re.compile(
 )
 _TAGS = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "seq", "map", "timestamp")}
 _NUMBER_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("int", "float", "timestamp")}
+_TEXT_TAG = "tag:yaml.org,2002:str"
 #: Keys by which Hydra would call or configure something.
 _INSTRUCTIONS = re.compile(r"hydra(\b|$)|_target_$|_partial_$|_args_$|_recursive_$|_convert_$")
 _PACKAGE = re.compile(r"#\s*@package\s+(\S+)")
@@ -36,30 +37,32 @@ class _Loader(yaml.SafeLoader):
     """Reads numbers such as 5e-4, which YAML 1.1 takes for text, as numbers."""
 
 
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _PLAIN_NUMBER, list("-+.0123456789"))
+_WHOLE_NUMBER = re.compile(f"(?:{_PLAIN_NUMBER.pattern})$")  # so that 2x stays text
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _WHOLE_NUMBER, list("-+.0123456789"))
 
 
-def read_yaml(path: Path) -> Any:
-    """Return what a file of the user's holds, as plain values.
+def read_yaml(path: Path, spelled: Collection[str] = ()) -> Any:
+    """Return what a file of the user's holds, as plain values; see `parse_yaml`.
 
     Raises:
         ConfigError: if it cannot be read, or is not as the module says.
     """
-    return parse_yaml(_text_of(path), str(path))
+    return parse_yaml(_text_of(path), str(path), spelled)
 
 
-def parse_yaml(text: str, place: str) -> Any:
+def parse_yaml(text: str, place: str, spelled: Collection[str] | None = ()) -> Any:
     """Return what a text in YAML stands for, as plain values.
 
     Args:
         place: where it is from; begins the sentence of an error.
+        spelled: keys of the text's mapping below which numbers are texts, as they are spelled; None: everywhere.
 
     Raises:
         ConfigError: if it is not as the module says.
     """
-    _check(place, text)
+    root = _checked(place, text, spelled)
     try:
-        return yaml.load(text, Loader=_Loader)
+        return None if root is None else _Loader("").construct_document(root)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise _refused(place, error) from error
 
@@ -83,8 +86,7 @@ def _check_option(path: Path, version: object) -> None:
     package = _PACKAGE.search(text)
     if package and package.group(1).partition(".")[0] == "hydra":
         raise ConfigError(f"{path} sets {package.group(1)}; option files set adabatch's keys, and nothing of Hydra's.")
-    _check(str(path), text)
-    values = yaml.load(text, Loader=_Loader)
+    values = parse_yaml(text, str(path))
     if values is not None and not isinstance(values, dict):
         raise ConfigError(f"{path} holds no mapping; it must hold the keys and values of an option.")
     for key in _keys(values):
@@ -140,8 +142,8 @@ def _text_of(path: Path) -> str:
         raise ConfigError(f"{path} is not UTF-8 (byte {error.start + 1}); save it as UTF-8.") from error
 
 
-def _check(path: str, text: str) -> None:
-    """Check a file's nodes, before anything is made of them."""
+def _checked(path: str, text: str, spelled: Collection[str] | None) -> yaml.Node | None:
+    """Return the root of a text's nodes, which are checked before anything is made of them."""
     try:
         level = 0
         for event in yaml.parse(text, Loader=_Loader):
@@ -155,8 +157,21 @@ def _check(path: str, text: str) -> None:
         if isinstance(error, ConfigError):
             raise
         raise _refused(path, error) from error
+    for node in _spelled_nodes(root, spelled):
+        if node.tag in _NUMBER_TAGS:
+            node.tag = _TEXT_TAG
     for node in _nodes(root):
         _check_node(path, node)
+    return root
+
+
+def _spelled_nodes(root: yaml.Node | None, spelled: Collection[str] | None) -> Iterator[yaml.Node]:
+    if spelled is None:
+        yield from _nodes(root)
+    elif isinstance(root, yaml.MappingNode):
+        for key, value in root.value:
+            if key.value in spelled:
+                yield from _nodes(value)
 
 
 def _refused(path: str, error: Exception) -> ConfigError:

@@ -51,7 +51,7 @@ def rank_place(config: HardwareConfig, environment: Mapping[str, str]) -> RankPl
             environment.get("TORCHELASTIC_RESTART_COUNT") or "0",
             environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True",
         )
-    elif config.world_size > 1 and _is_in_step(environment) and _number(environment, "SLURM_NTASKS", 1, "1") > 1:
+    elif config.world_size > 1 and _num_tasks(environment) > 1:
         place = _slurm_place(environment)
     if place is not None and place.world_size != config.world_size:
         raise ConfigError(
@@ -81,10 +81,16 @@ def _number(environment: Mapping[str, str], name: str, least: int, default: str 
     return int(text)
 
 
-def _is_in_step(environment: Mapping[str, str]) -> bool:
-    """Return whether srun started this process; the shell of an allocation has SLURM's variables, but no step."""
+def _num_tasks(environment: Mapping[str, str]) -> int:
+    """Return how many tasks of SLURM run this program: 1 in a batch script, in an allocation's shell and in a notebook.
+
+    There SLURM_NTASKS is that of the allocation, whose other tasks nobody has started.
+    """
     step = environment.get("SLURM_STEP_ID", "")
-    return step.isascii() and step.isdigit() and int(step) < _FIRST_SPECIAL_STEP
+    if not (step.isascii() and step.isdigit() and int(step) < _FIRST_SPECIAL_STEP):
+        return 1
+    name = "SLURM_STEP_NUM_TASKS" if environment.get("SLURM_STEP_NUM_TASKS") else "SLURM_NTASKS"
+    return _number(environment, name, 1, "1")
 
 
 def _slurm_place(environment: Mapping[str, str]) -> RankPlace:
@@ -101,7 +107,7 @@ def _slurm_place(environment: Mapping[str, str]) -> RankPlace:
     return RankPlace(
         _number(environment, "SLURM_PROCID", 0),
         0 if _has_own_gpu(environment) else _number(environment, "SLURM_LOCALID", 0),
-        _number(environment, "SLURM_NTASKS", 1),
+        _num_tasks(environment),
         first_node,
         _number(environment, "MASTER_PORT", 1, str(20000 + job % 20000)),
     )

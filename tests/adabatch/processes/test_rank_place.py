@@ -53,6 +53,7 @@ def test_a_task_bound_to_one_gpu_takes_the_first_it_sees(tmp_path, monkeypatch, 
         {**TASK, "SLURM_STEP_ID": ""},
         {**TASK, "SLURM_STEP_ID": "4294967290"},  # an interactive step
         {**TASK, "SLURM_NTASKS": "1"},
+        {**TASK, "SLURM_STEP_NUM_TASKS": "1"},  # one task, of an allocation for two
     ],
 )
 def test_variables_that_are_empty_or_of_no_step_start_no_ranks(environment):
@@ -74,6 +75,7 @@ def test_variables_that_are_empty_or_of_no_step_start_no_ranks(environment):
         ({**TASK, "SLURM_LOCALID": "x"}, "the variable SLURM_LOCALID is x"),
         ({**TASK, "SLURM_JOB_ID": "7_1"}, "the variable SLURM_JOB_ID is 7_1"),
         ({**TASK, "SLURM_NTASKS": "2(x2)"}, r"the variable SLURM_NTASKS is 2\(x2\)"),
+        ({**TASK, "SLURM_STEP_NUM_TASKS": "two"}, "the variable SLURM_STEP_NUM_TASKS is two"),
     ],
 )
 def test_a_variable_that_is_no_number_is_named(environment, sentence, monkeypatch):
