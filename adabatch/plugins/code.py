@@ -9,7 +9,7 @@ import re
 import site
 import sys
 import sysconfig
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
@@ -62,10 +62,10 @@ def _python_files(root: Path) -> list[Path]:
     return sorted(path for path in root.rglob("*.py") if path.is_file())
 
 
-def _digest(files: dict[str, Path]) -> str:
+def _digest(files: Mapping[str, Path | bytes]) -> str:
     digest = hashlib.sha256()
     for name in sorted(files):
-        content = files[name].read_bytes()
+        content = _content(files[name])
         digest.update(f"{name}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()[:_NUM_DIGITS]
 
@@ -108,18 +108,41 @@ def imported_files(folder: Path) -> dict[str, Path]:
     return files
 
 
-def freeze(files: dict[str, Path], folder: Path) -> Path:
-    """Copy files into ``folder/HASH``; equal files share one copy.
+def _content(source: Path | bytes) -> bytes:
+    return source if isinstance(source, bytes) else source.read_bytes()
+
+
+def files_below(folder: Path) -> dict[str, Path]:
+    """Return the files of a folder by relative path, without what Python compiled from them."""
+    paths = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return {path.relative_to(folder).as_posix(): path for path in paths if path.suffix != ".pyc"}
+
+
+def freeze(files: Mapping[str, Path | bytes], folder: Path) -> Path:
+    """Copy files into ``folder/HASH``; equal files share one copy, and one that was edited is put right.
+
+    Args:
+        files: the files, or their contents, by relative path.
 
     Returns:
         that folder.
     """
     target = folder / _digest(files)
-    for name, path in files.items():
-        if not (target / name).exists():
+    if target.is_symlink():  # what it leads to is no copy
+        target.unlink()
+    for name, source in files.items():
+        content = _content(source)
+        if not (target / name).is_file() or (target / name).read_bytes() != content:
             (target / name).parent.mkdir(parents=True, exist_ok=True)
-            write_bytes_atomic(target / name, path.read_bytes())
+            write_bytes_atomic(target / name, content, durable=False)  # what is lost is found by the hash
+    for name in files_below(target).keys() - files.keys():
+        (target / name).unlink()
     return target
+
+
+def is_hash(name: str) -> bool:
+    """Return whether a folder's name is that of a copy that `freeze` made."""
+    return re.fullmatch(rf"[0-9a-f]{{{_NUM_DIGITS}}}", name) is not None
 
 
 @functools.cache
@@ -129,9 +152,9 @@ def frozen_folder(folder: Path) -> Path:
     Raises:
         ConfigError: if they do not.
     """
-    files = {path.relative_to(folder).as_posix(): path for path in _python_files(folder)} if folder.is_dir() else {}
+    files = files_below(folder) if folder.is_dir() else {}
     found = _digest(files) if files else None
-    if found != folder.name or not re.fullmatch(rf"[0-9a-f]{{{_NUM_DIGITS}}}", folder.name):
+    if found != folder.name or not is_hash(folder.name):
         raise ConfigError(
             f"{CODE_VARIABLE} is {folder}; it must be the code frozen at the submission, whose hash is its name, "
             f"but its files have the hash {found}."

@@ -10,10 +10,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from adabatch.errors import ConfigError
 from adabatch.files import remove_leftovers
-from adabatch.reading import Unreadable, reason
+from adabatch.reading import Unreadable, plain_number, reason
 from adabatch.rundir.locks import Lock, locked
 from adabatch.rundir.process_identity import ProcessIdentity
 from adabatch.rundir.records import Record, append_record, read_records, record_time
@@ -42,6 +43,8 @@ class Event(StrEnum):
 
 #: A log folder, and a job's id, are single names: a path would lead elsewhere, a dash make an option of it.
 _NAME = re.compile(r"[\w][\w.+\[\]-]*", re.ASCII)
+#: A hundred years.
+_MOST_MINUTES = 52_560_000
 
 
 def _is_text(value: object) -> bool:
@@ -64,6 +67,19 @@ def _is_jobs(value: object) -> bool:
     return isinstance(value, dict) and all(map(_is_name, value)) and all(map(_is_texts, value.values()))
 
 
+def _is_names(value: object) -> bool:
+    return isinstance(value, list) and all(map(_is_name, value))
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MOST_MINUTES
+
+
+def _is_amount(value: object) -> bool:
+    number = plain_number(value)
+    return number is not None and number > 0
+
+
 #: The required fields of each line; a line without them is damaged and skipped.
 _FIELDS: dict[Event, dict[str, Callable[[object], bool]]] = {
     Event.INTENT: {"token": _is_text, "job_name": _is_text, "groups": _is_groups, "logs": _is_name},
@@ -74,6 +90,22 @@ _FIELDS: dict[Event, dict[str, Callable[[object], bool]]] = {
     Event.CANCELLED: {"runs": _is_texts},
     Event.SET_ASIDE: {"runs": _is_texts},
 }
+
+
+#: What may be recorded of a request besides: the copies of code, and a job's limits. Anything else is left out.
+_FACTS: dict[str, Callable[[object], bool]] = {"codes": _is_names, "minutes": _is_count, "memory_gb": _is_amount}
+
+
+def _facts(record: Record) -> dict[str, Any]:
+    facts = record.get("facts")
+    known = facts if isinstance(facts, dict) else {}
+    return {name: known[name] for name, is_sound in _FACTS.items() if is_sound(known.get(name))}
+
+
+def _codes(record: Record) -> list[str] | None:
+    """Return the copies of code that a local queue imports; None if they are not recorded."""
+    names = record.get("codes")
+    return names if _is_names(names) else None
 
 
 @dataclass(frozen=True)
@@ -142,10 +174,21 @@ class Journal:
         """Make the folder."""
         self.logs.mkdir(parents=True, exist_ok=True)
 
-    def record_intent(self, token: str, job_name: str, groups: Sequence[Sequence[str]], logs: str) -> Intent:
-        """Record a request before it is sent."""
+    def record_intent(
+        self,
+        token: str,
+        job_name: str,
+        groups: Sequence[Sequence[str]],
+        logs: str,
+        facts: Mapping[str, object] | None = None,
+    ) -> Intent:
+        """Record a request before it is sent.
+
+        Args:
+            facts: what else was asked for; `latest_facts` and `codes_in_use` read it.
+        """
         intent = Intent(token, job_name, [list(group) for group in groups], logs, time.time())
-        self._append(Event.INTENT, vars(intent))
+        self._append(Event.INTENT, {**vars(intent), "facts": dict(facts or {})})
         return intent
 
     def record_acceptance(self, intent: Intent, job_ids: Sequence[str], *, recovered: bool = False) -> None:
@@ -157,9 +200,9 @@ class Journal:
         """Record that a request was refused, or never arrived."""
         self._append(Event.REFUSED, {"token": intent.token} | ({"reason": reason} if reason else {}))
 
-    def record_queue(self, runs: Sequence[str], logs: str, queue: ProcessIdentity) -> None:
-        """Record which process runs the queue of some runs."""
-        self._append(Event.LOCAL, {"runs": list(runs), "logs": logs, **queue.as_dict()})
+    def record_queue(self, runs: Sequence[str], logs: str, queue: ProcessIdentity, codes: Sequence[str] = ()) -> None:
+        """Record which process runs the queue of some runs, and which copies of code they import."""
+        self._append(Event.LOCAL, {"runs": list(runs), "logs": logs, "codes": list(codes), **queue.as_dict()})
 
     def record_queue_end(self, logs: str) -> None:
         """Record that the queue with these logs ended."""
@@ -196,6 +239,34 @@ class Journal:
         """Return the ids of accepted jobs, of one request or of all, oldest first."""
         accepted = [record for _, record in self._of(Event.ACCEPTED) if token is None or record["token"] == token]
         return list(dict.fromkeys(job_id for record in accepted for job_id in record["jobs"]))
+
+    def latest_facts(self) -> dict[str, dict[str, Any]]:
+        """Return what the last accepted request for a run asked for, by run."""
+        accepted = {record["token"] for _, record in self._of(Event.ACCEPTED)}
+        facts: dict[str, dict[str, Any]] = {}
+        for _, record in self._of(Event.INTENT):
+            if record["token"] in accepted:
+                for group in record["groups"]:
+                    facts |= dict.fromkeys(group, _facts(record))
+        return facts
+
+    def codes_in_use(self, is_live: Callable[[str], bool]) -> set[str] | None:
+        """Return the copies of code that jobs may still import; None if an older version did not record them.
+
+        Args:
+            is_live: whether a job of the batch system is queued or running.
+        """
+        jobs = {record["token"]: list(record["jobs"]) for _, record in self._of(Event.ACCEPTED)}
+        open_tokens = {intent.token for intent in self.unanswered_intents()}
+        open_tokens |= {token for token, ids in jobs.items() if any(map(is_live, ids))}
+        requests = [record for _, record in self._of(Event.INTENT) if record["token"] in open_tokens]
+        recorded = [_facts(record).get("codes") for record in requests]
+        ended = {record["logs"] for _, record in self._of(Event.LOCAL_END)}
+        queues = [record for _, record in self._of(Event.LOCAL) if record["logs"] not in ended]
+        recorded += [_codes(record) for record in queues if ProcessIdentity.of(record).is_alive]
+        if None in recorded:
+            return None
+        return {name for names in recorded if names is not None for name in names}
 
     def live_queues(self) -> list[ProcessIdentity]:
         """Return the processes of local queues that are alive and have no recorded end."""

@@ -15,10 +15,13 @@ from typing import Any
 from adabatch import __version__
 from adabatch.files import SOURCE_DIR
 from adabatch.git import Answer, ask_git
+from adabatch.reading import read_mapping
 from adabatch.rundir.meta import Meta
 
 #: Tells which repository this package is in.
 _OWN_FILE = SOURCE_DIR / "adabatch" / "__init__.py"
+#: In a copy that was frozen for a submission: what `code_version` said of the original.
+FROZEN_VERSION = "frozen_version.json"
 _JOB_ID_VARIABLES = ("SLURM_ARRAY_JOB_ID", "SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID")
 
 
@@ -54,7 +57,10 @@ class CodeVersion:
 
     @classmethod
     def of(cls, path: Path = _OWN_FILE) -> CodeVersion:
-        """Ask git about a path; see `code_version`."""
+        """Ask git about a path; see `code_version`. Of a frozen copy of this package, its own record tells."""
+        frozen = read_mapping(SOURCE_DIR / FROZEN_VERSION) if path == _OWN_FILE else {}
+        if frozen:
+            return cls._of_original(frozen)
         folder, name = (path, ".") if path.is_dir() else (path.parent, path.name)
         tracked = ask_git(folder, "ls-files", "--error-unmatch", "--", name)
         commit = Answer(None, tracked.refusal) if tracked.text is None else ask_git(folder, "rev-parse", "HEAD")
@@ -70,6 +76,13 @@ class CodeVersion:
         is_known = status.text is not None
         unknown = None if is_known else f"{what} is not known: {why}; tables mark the pairs of such runs."
         return cls(facts, unknown, refusal is not None)
+
+    @classmethod
+    def _of_original(cls, facts: dict[str, Any]) -> CodeVersion:
+        what = "whether the code has uncommitted changes" if facts.get("git_sha") else "the commit of the code"
+        is_known = facts.get("git_dirty") is not None
+        unknown = None if is_known else f"{what} was not known at the submission; tables mark the pairs of such runs."
+        return cls(facts, unknown, is_refused=False)
 
 
 def library_versions() -> dict[str, str | None]:
