@@ -12,7 +12,7 @@ from adabatch.errors import ConfigError
 from adabatch.rundir.files import find_runs
 from adabatch.rundir.journal import LAUNCH_FOLDER, Journal, Submission, sweep_folder_of
 from adabatch.rundir.process_identity import ProcessIdentity
-from launch.slurm import Queue, SlurmError, call
+from launch.slurm import Queue, SlurmError, call, compact_ids
 from launch.status import RunStatus, open_local_jobs, status_of
 
 _IDS_PER_CALL = 200
@@ -51,8 +51,9 @@ def _cancel_jobs(journal: Journal, names: Collection[str] | None) -> int:
         raise SlurmError("squeue is not responding; nothing was cancelled.")
     live = sorted(job_id for job_id in job_ids if queue.is_live(job_id))
     _refuse_shared(live, submissions, chosen)
-    for start in range(0, len(live), _IDS_PER_CALL):
-        call(["scancel", *live[start : start + _IDS_PER_CALL]])
+    words = compact_ids(live)
+    for start in range(0, len(words), _IDS_PER_CALL):
+        call(["scancel", *words[start : start + _IDS_PER_CALL]])
     stopped = [name for name, one in chosen.items() if one.job_id in live]
     if stopped:
         journal.record_cancellation(stopped)

@@ -17,12 +17,12 @@ from adabatch.files import user_path
 from adabatch.reading import Unreadable, open_to_read, printable, reason
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.state import Evidence, collect_evidence
-from launch.status import RunStatus, Slurm, status_of
+from launch.slurm import ASK_EVERY_SECONDS, Slurm
+from launch.status import RunStatus, status_of
 from launch.watching import EVERY_SECONDS
 
 _POLL_SECONDS = 0.3
 _LONGEST_LINE = 1 << 16
-_SLURM_SECONDS = 10.0
 
 
 def logs(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
@@ -59,7 +59,7 @@ class _Watched:
     def __init__(self, run_dir: Path, of_job: bool) -> None:
         self._run_dir = run_dir
         self._of_job = of_job
-        self._slurm = Slurm(_SLURM_SECONDS)
+        self._slurm = Slurm(ASK_EVERY_SECONDS)
         self._status: RunStatus | None = None
         self._read_at = 0.0
 

@@ -14,6 +14,8 @@ from adabatch.errors import ConfigError
 
 _TIMEOUT_SECONDS = 30
 _IDS_PER_CALL = 200
+#: How old an answer may be, at the least, where SLURM is asked again and again.
+ASK_EVERY_SECONDS = 10.0
 #: Array indices from here on mean "none".
 _NO_INDEX = 0xFFFFFFF0
 _WAITING = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD", "SPECIAL_EXIT")
@@ -70,6 +72,13 @@ def call(command: Sequence[str]) -> str:
     return answer.stdout
 
 
+def require_programs() -> None:
+    """Raise SlurmError unless SLURM's programs are installed."""
+    for program in ("sbatch", "srun", "squeue", "scontrol"):
+        if shutil.which(program) is None:
+            raise SlurmError(f"{program} is missing; cluster.kind=slurm needs a machine that can submit SLURM jobs.")
+
+
 @dataclass
 class Queue:
     """The states of some jobs at one moment; ``reached`` says whether squeue answered."""
@@ -80,6 +89,8 @@ class Queue:
     @staticmethod
     def ask(job_ids: Iterable[str], settled: Collection[str] = ()) -> Queue:
         """Ask for the jobs, array elements one by one. If the controller does not respond, the result is empty.
+
+        squeue is asked for these jobs only.
 
         Args:
             settled: jobs of which it is known how they ended: if they have left the queue, nothing else is asked.
@@ -92,7 +103,7 @@ class Queue:
             queue.reached = False
             return queue
         try:
-            queue.states.update({job: state for job, state in _squeue().items() if job in wanted})
+            queue.states.update({job: state for job, state in _squeue(wanted).items() if job in wanted})
         except SlurmError:
             queue.reached = False
             return queue
@@ -111,13 +122,91 @@ class Queue:
         return self.states.get(job_id, JobState("UNKNOWN"))
 
 
-def _squeue() -> dict[str, JobState]:
+class Slurm:
+    """Asks SLURM about jobs, and remembers what it answered: sacct is asked once about a job that has ended.
+
+    Args:
+        every_seconds: how old an answer may be before it is asked again.
+
+    Attributes:
+        asked_at: when it was last asked, on the monotonic clock.
+    """
+
+    def __init__(self, every_seconds: float = 0.0) -> None:
+        self.every_seconds = every_seconds
+        self._answer: Queue | None = None
+        self._asked_for: frozenset[str] = frozenset()
+        self._ends: dict[str, JobState] = {}
+        self.asked_at = 0.0
+        self._silent_since = 0.0
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether SLURM did not answer when it was last asked."""
+        return self._answer is not None and not self._answer.reached
+
+    @property
+    def silence_text(self) -> str:
+        """What is to be said of a run of which only SLURM knows the state while it is silent."""
+        return f"SLURM has not answered for {max(1.0, time.monotonic() - self._silent_since):.0f} s"
+
+    def ask(self, job_ids: Collection[str], settled: Collection[str] = ()) -> Queue | None:
+        """Return what SLURM says about jobs, `Queue.ask`; None where its programs are not installed."""
+        if not job_ids or shutil.which("squeue") is None:
+            return None
+        wanted = frozenset(job_ids)
+        is_fresh = time.monotonic() - self.asked_at < self.every_seconds and wanted <= self._asked_for
+        if self._answer is None or not is_fresh:
+            if not self.is_silent:  # the silence began after the last answer, or with this question
+                self._silent_since = self.asked_at if self._answer else time.monotonic()
+            self._answer, self._asked_for = self._ask(wanted, settled), wanted
+            self.asked_at = time.monotonic()
+        return self._answer
+
+    def _ask(self, wanted: frozenset[str], settled: Collection[str]) -> Queue:
+        queue = Queue.ask(wanted, {*settled, *self._ends})
+        for job_id, state in queue.states.items():
+            if state.has_ended:
+                self._ends[job_id] = state
+            else:  # an operator may have requeued a job that had ended
+                self._ends.pop(job_id, None)
+        if queue.reached:
+            queue.states |= {job_id: self._ends[job_id] for job_id in wanted & self._ends.keys()}
+        return queue
+
+
+def _squeue(job_ids: set[str]) -> dict[str, JobState]:
     states = {}
-    for line in call(["squeue", "--noheader", "--array", "--states=all", "--me", "--format=%i|%T|%r"]).splitlines():
-        job_id, state, reason = line.split("|", 2)
-        states[job_id.strip()] = JobState(state, None if reason in ("None", "") else reason)
+    main_ids = sorted({job_id.split("_")[0] for job_id in job_ids})
+    for start in range(0, len(main_ids), _IDS_PER_CALL):
+        ids = ",".join(main_ids[start : start + _IDS_PER_CALL])
+        for line in _listed(["--array", f"--jobs={ids}", "--format=%i|%T|%r"]):
+            job_id, state, reason = line.split("|", 2)
+            states[job_id.strip()] = JobState(state, None if reason in ("None", "") else reason)
     # Jobs that just ended are listed, too; sacct is more precise about them.
     return {job: state for job, state in states.items() if state.waits or state.works}
+
+
+def _listed(options: Sequence[str]) -> list[str]:
+    """Return the lines of squeue, without those of a cluster's name; none if the controller has forgotten the jobs."""
+    try:
+        listed = call(["squeue", "--noheader", "--states=all", *options])
+    except SlurmError as error:
+        if "Invalid job id" in str(error):
+            return []
+        raise
+    return [line.strip() for line in listed.splitlines() if "|" in line]
+
+
+def jobs_in_queue(name: str) -> list[str]:
+    """Return the ids (without array indices) of this user's jobs with a name that the controller remembers.
+
+    Raises:
+        SlurmError: if the controller does not respond.
+    """
+    lines = _listed(["--array", "--me", f"--name={name}", "--format=%i|%r"])
+    # For a while, the controller also lists refused jobs.
+    return sorted({line.split("|")[0].split("_")[0] for line in lines if not line.endswith("|BadConstraints")})
 
 
 def jobs_named(name: str, since: float) -> list[str]:
@@ -126,18 +215,37 @@ def jobs_named(name: str, since: float) -> list[str]:
     Raises:
         SlurmError: if the controller does not respond.
     """
-    listed = call(["squeue", "--noheader", "--array", "--states=all", "--me", f"--name={name}", "--format=%i|%r"])
-    lines = [line.strip() for line in listed.splitlines() if line.strip()]
-    # For a while, the controller also lists refused jobs.
-    found = {line.split("|")[0].split("_")[0] for line in lines if not line.endswith("|BadConstraints")}
-    if not found:
-        start = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(since - 60))
-        try:
-            listed = call(["sacct", "-X", "-n", "-P", f"--name={name}", "-S", start, "-o", "JobID"])
-        except SlurmError:  # without accounting, only the controller can answer
-            listed = ""
-        found = {line.split("_")[0] for line in listed.splitlines() if line}
-    return sorted(found)
+    found = jobs_in_queue(name)
+    if found:
+        return found
+    start = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(since - 60))
+    try:
+        listed = call(["sacct", "-X", "-n", "-P", f"--name={name}", "-S", start, "-o", "JobID"])
+    except SlurmError:  # without accounting, only the controller can answer
+        listed = ""
+    return sorted({line.split("_")[0] for line in listed.splitlines() if line})
+
+
+def compact_ids(job_ids: Iterable[str]) -> list[str]:
+    """Return ids as scancel takes them, elements of one array in one word: ``12_[0-2,5]``."""
+    elements: dict[str, list[int]] = {}
+    words = []
+    for job_id in job_ids:
+        main_id, _, place = job_id.partition("_")
+        if place:
+            elements.setdefault(main_id, []).append(int(place))
+        else:
+            words.append(main_id)
+    for main_id, indices in elements.items():
+        ranges: list[list[int]] = []
+        for index in sorted(indices):
+            if ranges and ranges[-1][1] == index - 1:
+                ranges[-1][1] = index
+            else:
+                ranges.append([index, index])
+        text = ",".join(str(first) if first == last else f"{first}-{last}" for first, last in ranges)
+        words.append(f"{main_id}_[{text}]")
+    return words
 
 
 def _ended(job_ids: set[str]) -> dict[str, JobState]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import shutil
-import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +19,7 @@ from adabatch.rundir.job_ends import JobEnd, record_job_ends
 from adabatch.rundir.process_identity import ProcessIdentity
 from adabatch.rundir.state import Evidence, collect_evidence, describe, failure_state, read_state, state_of_ended
 from adabatch.rundir.states import State
-from launch.slurm import JobState, Queue
+from launch.slurm import JobState, Queue, Slurm
 
 _JOB_ENDS = {
     "TIMEOUT": State.TIMEOUT,
@@ -130,47 +128,6 @@ def _runs_in(folder: Path) -> list[Path]:
     if not runs:
         raise ConfigError(f"{folder} holds no run; it must be a sweep's folder or a run directory.")
     return runs
-
-
-class Slurm:
-    """Asks SLURM about jobs, and remembers when it last answered.
-
-    Args:
-        every_seconds: how old an answer may be before it is asked again.
-
-    Attributes:
-        asked_at: when it was last asked, on the monotonic clock.
-    """
-
-    def __init__(self, every_seconds: float = 0.0) -> None:
-        self.every_seconds = every_seconds
-        self._answer: Queue | None = None
-        self._asked_for: frozenset[str] = frozenset()
-        self.asked_at = 0.0
-        self._silent_since = 0.0
-
-    @property
-    def is_silent(self) -> bool:
-        """Whether SLURM did not answer when it was last asked."""
-        return self._answer is not None and not self._answer.reached
-
-    @property
-    def silence_text(self) -> str:
-        """What is to be said of a run of which only SLURM knows the state while it is silent."""
-        return f"SLURM has not answered for {max(1.0, time.monotonic() - self._silent_since):.0f} s"
-
-    def ask(self, job_ids: Collection[str], settled: Collection[str] = ()) -> Queue | None:
-        """Return what SLURM says about jobs, `Queue.ask`; None where its programs are not installed."""
-        if not job_ids or shutil.which("squeue") is None:
-            return None
-        wanted = frozenset(job_ids)
-        is_fresh = time.monotonic() - self.asked_at < self.every_seconds and wanted <= self._asked_for
-        if self._answer is None or not is_fresh:
-            if not self.is_silent:  # the silence began after the last answer, or with this question
-                self._silent_since = self.asked_at if self._answer else time.monotonic()
-            self._answer, self._asked_for = Queue.ask(wanted, settled), wanted
-            self.asked_at = time.monotonic()
-        return self._answer
 
 
 def status_of(runs: list[Path], folder: Path, slurm: Slurm | None = None) -> list[RunStatus]:

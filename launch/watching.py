@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from launch.status import RunStatus, Slurm, ignore, read_all
+from launch.slurm import ASK_EVERY_SECONDS, Slurm
+from launch.status import RunStatus, ignore, read_all
 
 #: How often files are read; SLURM is asked less often.
 EVERY_SECONDS = 2.0
-#: SLURM is asked after this long, and after twice as long each time that nothing has changed, or that it is silent.
-_SLURM_SECONDS = 10.0
+#: SLURM is asked after twice as long each time that nothing has changed, or that it is silent, up to this long.
 _SLURM_MOST_SECONDS = 60.0
 
 
@@ -28,7 +28,7 @@ def watch(
     Raises:
         ConfigError: if no folder has runs.
     """
-    least = max(_SLURM_SECONDS, seconds)
+    least = max(ASK_EVERY_SECONDS, seconds)
     slurm = Slurm(least)
     before: list[RunStatus] = []
     while True:

@@ -168,7 +168,7 @@ def test_exit_status_says_whether_all_is_done(sweep, slurm, launch, states, stat
 
 
 def test_watching_outlasts_a_silent_controller(sweep, slurm, launch, monkeypatch):
-    monkeypatch.setattr("launch.watching._SLURM_SECONDS", 0.2)
+    monkeypatch.setattr("launch.watching.ASK_EVERY_SECONDS", 0.2)
     monkeypatch.setattr("launch.watching._SLURM_MOST_SECONDS", 0.4)
     slurm.be_silent()
 
