@@ -12,7 +12,7 @@ from pathlib import Path
 
 from adabatch.call_words import CallRules, check_words, config_dir_of, options_of
 from adabatch.config.keys import is_key_or_group
-from adabatch.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, ConfigError
+from adabatch.errors import EXIT_DONE, EXIT_FAILED, EXIT_INCOMPLETE, EXIT_USAGE, ConfigError
 from adabatch.files import CONF_DIR, user_path
 from adabatch.terminal import print_renderable, run_command
 from adabatch.verb_help import VERSION, help_of, list_verbs, name_of, summary
@@ -198,6 +198,12 @@ def _submit(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
         "may be repeated",
     )  # fmt: skip
     parser.add_argument("--wait", action="store_true", help="return when no run waits or trains; see wait")
+    parser.add_argument("--dry-run", action="store_true", help="print the batch scripts; write and submit nothing")
+    parser.add_argument(
+        "--wait-for-room",
+        action="store_true",
+        help="SLURM: repeat until every job is accepted, where a limit leaves room for some only",
+    )
     _add_forecast_arguments(parser, "measure the device first, and record each run's predicted times")
     options = _parsed(parser, arguments)
     words = _split_arguments(options.words, ("sweep", "cluster"))
@@ -220,10 +226,12 @@ def _submit(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
         options.forecast,
         options.again,
         options.only,
+        options.wait_for_room,
+        options.dry_run,
     )
     status = submit(request)
-    runs_elsewhere = cluster.kind == "slurm" or options.detach
-    return wait_for([expansion.folder]) if options.wait and runs_elsewhere and status == EXIT_DONE else status
+    runs_elsewhere = (cluster.kind == "slurm" or options.detach) and status in (EXIT_DONE, EXIT_INCOMPLETE)
+    return wait_for([expansion.folder]) if options.wait and runs_elsewhere and not options.dry_run else status
 
 
 def _cluster(options: argparse.Namespace, name: str, words: _Arguments) -> ClusterConfig:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from adabatch.files import SOURCE_DIR
@@ -14,6 +15,24 @@ from adabatch.rundir.provenance import FROZEN_VERSION, code_version
 
 #: What a job needs; analysis stays behind.
 _PARTS = ("adabatch", "launch", "conf")
+
+
+@dataclass(frozen=True)
+class FrozenCode:
+    """The copies of code that the jobs of a submission import.
+
+    Attributes:
+        adabatch: the copy of this package.
+        environment: the variables that make trainers import the copy of the user's own code; empty if there is none.
+    """
+
+    adabatch: Path
+    environment: Mapping[str, str]
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the copies: their hashes."""
+        return [self.adabatch.name, *(Path(folder).name for folder in self.environment.values())]
 
 
 def codes_folder(journal: Journal) -> Path:

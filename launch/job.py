@@ -1,4 +1,4 @@
-"""What a job does: it trains one run, or several concurrently, each in its own process.
+"""What a job does: it trains one run, or several at once or in turn, each in its own process.
 
 The job itself does little: it starts ``python -m adabatch.resume RUN_DIR``, forwards signals, and records when each
 attempt started and how it ended. After a time limit or preemption a run resumes exactly: submitit calls
@@ -18,7 +18,9 @@ from typing import Any
 
 from submitit.helpers import DelayedSubmission
 
-from adabatch.errors import EXIT_DONE
+from adabatch.errors import EXIT_DONE, ConfigError
+from adabatch.files import SOURCE_DIR
+from adabatch.plugins.code import frozen_folder
 from adabatch.processes.children import child_environment, module_command, signal_on_parent_death
 from adabatch.processes.signals import is_under_nohup
 from adabatch.rundir.attempts import STOPPED_STATUSES, AttemptEnd, StoppedBy, record_end, record_start
@@ -43,11 +45,13 @@ class TrainJob:
     """The callable that submitit runs on the node.
 
     Args:
-        run_dirs: prepared run directories; several of them run concurrently.
+        run_dirs: prepared run directories; several of them run concurrently, or one after another.
         max_retries: how often the job may be requeued.
         time_limit_seconds: a stop after this long counts as a time limit, an earlier one as a preemption; None: all
             stops are preemptions.
         environment: variables set for the trainers.
+        in_turn: whether several runs run one after another.
+        code: the frozen copy of this package that the job must have imported; None: whatever it found.
     """
 
     def __init__(
@@ -56,6 +60,9 @@ class TrainJob:
         max_retries: int,
         time_limit_seconds: float | None = None,
         environment: Mapping[str, str] | None = None,
+        *,
+        in_turn: bool = False,
+        code: str | None = None,
     ) -> None:
         self._run_dirs = list(run_dirs)
         #: Each run's index among the job's initial runs, so that after a requeue the remaining runs keep their GPU.
@@ -63,10 +70,18 @@ class TrainJob:
         self._max_retries = max_retries
         self._time_limit_seconds = time_limit_seconds
         self._environment = dict(environment or {})
+        self._in_turn = in_turn
+        self._code = code
         self._requeues = 0
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._recorded: set[str] = set()
         self._started = 0.0
+        self._is_stopping = False
+
+    @property
+    def run_dirs(self) -> list[str]:
+        """The runs that are left to do."""
+        return list(self._run_dirs)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_children": {}, "_recorded": set()}
@@ -78,11 +93,16 @@ class TrainJob:
             RunsFailed: if a run failed. Preempted runs have saved their state and do not count as failed.
         """
         self._started = time.monotonic()
+        self._check_code()
         for number in (signal.SIGTERM, signal.SIGINT, *(() if is_under_nohup() else (signal.SIGHUP,))):
             signal.signal(number, self._forward_stop)
-        for run_dir in self._run_dirs:
-            self._start(run_dir)
-        statuses = self._wait()
+        statuses: dict[str, int] = {}
+        for together in [[run_dir] for run_dir in self._run_dirs] if self._in_turn else [self._run_dirs]:
+            for run_dir in together:
+                self._start(run_dir)
+            statuses |= self._wait()
+            if self._is_stopping:
+                break
         failed = [
             f"{run_dir} ({status})"
             for run_dir, status in statuses.items()
@@ -91,6 +111,14 @@ class TrainJob:
         if failed:
             raise RunsFailed("failed, with exit status: " + ", ".join(failed))
         return statuses
+
+    def _check_code(self) -> None:
+        """Raise ConfigError unless this job imported the code of its submission, unchanged."""
+        if self._code is None:
+            return
+        if Path(self._code).resolve() != SOURCE_DIR:
+            raise ConfigError(f"adabatch was imported from {SOURCE_DIR}; this job must import it from {self._code}.")
+        frozen_folder(SOURCE_DIR)
 
     def checkpoint(self) -> DelayedSubmission:
         """Make the trainers save their state and stop; return the remaining work, which submitit requeues.
@@ -161,6 +189,7 @@ class TrainJob:
             record_end(Path(run_dir), AttemptEnd(status, cause, gave_up))
 
     def _forward_stop(self, number: int, frame: FrameType | None) -> None:
+        self._is_stopping = True
         self._send(signal.SIGTERM)
 
     def _send(self, number: signal.Signals) -> None:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -19,7 +19,7 @@ import submitit
 
 from adabatch.config import TrainConfig, load_config
 from adabatch.files import write_json_atomic
-from adabatch.processes.children import child_environment, import_path, module_command, safe_python
+from adabatch.processes.children import child_environment, module_command, safe_python
 from adabatch.processes.signals import is_under_nohup, leave_terminal
 from adabatch.rundir.clock import file_system_now
 from adabatch.rundir.files import RunDir
@@ -27,6 +27,7 @@ from adabatch.rundir.journal import Journal
 from adabatch.rundir.process_identity import start_time
 from launch.cluster_config import ClusterConfig
 from launch.display import Display, PlainDisplay, make_display
+from launch.frozen_code import FrozenCode
 from launch.job import TrainJob
 from launch.status import status_of
 
@@ -53,7 +54,7 @@ class LocalQueue:
         cluster: number of concurrent jobs, time limit, retries, setup commands.
         logs: folder for the jobs' logs.
         display: shows the progress.
-        environment: variables set for the trainers.
+        frozen: the code that the jobs import.
         submitted_at: runs cancelled after this are passed over, in seconds since 1970 by the clock of the file system;
             None for now.
     """
@@ -65,15 +66,15 @@ class LocalQueue:
         cluster: ClusterConfig,
         logs: Path,
         display: Display,
-        environment: Mapping[str, str],
+        frozen: FrozenCode,
         submitted_at: float | None = None,
     ) -> None:
         self._root = root
+        self._frozen = frozen
         self._submitted_at = file_system_now(root) if submitted_at is None else submitted_at
         self._waiting = [list(group) for group in groups]
         self._cluster = cluster
         self._display = display
-        self._environment = environment
         self._active: dict[int, tuple[submitit.Job[Any], list[Path]]] = {}
         minutes = cluster.limit_minutes or _NO_LIMIT_MINUTES
         self._executor = submitit.LocalExecutor(folder=logs, max_num_timeout=10**6, python=safe_python())
@@ -116,9 +117,11 @@ class LocalQueue:
                 [str(path.resolve()) for path in group],
                 self._cluster.max_retries,
                 self._limit_seconds,
-                {**self._environment, **_visible_devices(config, slot)},
+                {**self._frozen.environment, **_visible_devices(config, slot)},
+                in_turn=self._cluster.block is not None,
+                code=str(self._frozen.adabatch),
             )
-            with _children_ignore_terminal(), _import_path():
+            with _children_ignore_terminal(), _import_path(self._frozen.adabatch):
                 self._active[slot] = (self._executor.submit(job), group)
             for path in group:
                 self._display.started(path)
@@ -185,10 +188,10 @@ def _children_ignore_terminal() -> Iterator[None]:
 
 
 @contextmanager
-def _import_path() -> Iterator[None]:
-    """Let processes started within the block import this package from any folder."""
+def _import_path(code: Path) -> Iterator[None]:
+    """Let processes started within the block import this package from a frozen copy."""
     before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = import_path(os.environ)
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(code), before]))
     try:
         yield
     finally:
@@ -220,7 +223,11 @@ def _all_devices() -> list[str]:
 
 
 def start_detached(
-    root: Path, groups: Sequence[Sequence[Path]], cluster: ClusterConfig, logs: Path, environment: Mapping[str, str]
+    root: Path,
+    groups: Sequence[Sequence[Path]],
+    cluster: ClusterConfig,
+    logs: Path,
+    frozen: FrozenCode,
 ) -> int:
     """Start a queue that outlives this shell; return its process id. Its output goes to ``logs/queue.txt``."""
     logs.mkdir(parents=True, exist_ok=True)
@@ -229,6 +236,8 @@ def start_detached(
         "groups": [[str(path.resolve()) for path in group] for group in groups],
         "cluster": asdict(cluster),
         "logs": str(logs.resolve()),
+        "code": str(frozen.adabatch),
+        "environment": dict(frozen.environment),
         "submitted_at": file_system_now(root),
     }
     write_json_atomic(logs / "queue.json", order)
@@ -238,7 +247,7 @@ def start_detached(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env={**child_environment(), **environment},
+            env=child_environment(),
             start_new_session=True,
         )
     _DETACHED.append(process)
@@ -250,9 +259,9 @@ def main(order_file: Path) -> None:
     order = json.loads(order_file.read_text(encoding="utf-8"))
     groups = [[Path(path) for path in group] for group in order["groups"]]
     display = PlainDisplay(Path(order["root"]), sum(map(len, groups)))
-    # The variables for the trainers are already in this process's environment.
     cluster, logs = ClusterConfig(**order["cluster"]), Path(order["logs"])
-    queue = LocalQueue(Path(order["root"]), groups, cluster, logs, display, {}, order["submitted_at"])
+    frozen = FrozenCode(Path(order["code"]), order["environment"])
+    queue = LocalQueue(Path(order["root"]), groups, cluster, logs, display, frozen, order["submitted_at"])
     try:
         queue.run()
     except Stopped as signal_name:
@@ -260,10 +269,14 @@ def main(order_file: Path) -> None:
 
 
 def foreground_queue(
-    root: Path, groups: Sequence[Sequence[Path]], cluster: ClusterConfig, logs: Path, environment: Mapping[str, str]
+    root: Path,
+    groups: Sequence[Sequence[Path]],
+    cluster: ClusterConfig,
+    logs: Path,
+    frozen: FrozenCode,
 ) -> LocalQueue:
     """Return a queue that shows its progress on this terminal."""
-    return LocalQueue(root, groups, cluster, logs, make_display(root, sum(map(len, groups))), environment)
+    return LocalQueue(root, groups, cluster, logs, make_display(root, sum(map(len, groups))), frozen)
 
 
 if __name__ == "__main__":

@@ -139,6 +139,22 @@ def starting_order(runs: Sequence[Run], places: Mapping[Path, int]) -> list[Run]
     return sorted(runs, key=lambda run: (blocks[_block_of(run)], places[run.run_dir]))
 
 
+def groups_of(cluster: ClusterConfig, runs: Sequence[Run]) -> list[list[Run]]:
+    """Return the runs of each job; jobs, and runs within a block's job, start in the order of the runs.
+
+    Args:
+        runs: of `starting_order`.
+    """
+    if cluster.block is None:
+        size = cluster.runs_per_job
+        return [list(runs[start : start + size]) for start in range(0, len(runs), size)]
+    blocks: dict[tuple[Any, ...], list[Run]] = {}
+    for run in runs:
+        hardware = run.config.hardware
+        blocks.setdefault((_block_of(run), hardware.num_nodes, hardware.num_devices, hardware.device), []).append(run)
+    return list(blocks.values())
+
+
 def _block_of(run: Run) -> tuple[str, str, int]:
     return run.cell, json.dumps(run.swept, sort_keys=True, default=str), run.seed
 

@@ -23,7 +23,7 @@ from adabatch.rundir.journal import Journal
 from launch.cluster_config import ClusterConfig
 from launch.expand import Run
 from launch.prepare import with_threads
-from launch.slurm_submit import run_command_on_slurm
+from launch.slurm_command import run_command_on_slurm
 
 _FILE_PATIENCE_SECONDS = 10.0
 _FILE_POLL_SECONDS = 0.5

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import datetime
 import sys
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,12 +19,14 @@ from adabatch.rundir.meta import LaunchFacts, read_meta, update_meta
 from launch.cluster_config import ClusterConfig
 from launch.config import load_cluster, saved_sweep
 from launch.expand import Expansion, Run
-from launch.own_code import freeze_own_code, own_codes_of
-from launch.prepare import concurrent_runs
-from launch.slurm_submit import check_shape, recover_lost_answers, require_programs
+from launch.hand_over import hand_over, jobs_of, new_submission, work
+from launch.own_code import own_codes_of
+from launch.prepare import concurrent_runs, groups_of, starting_order
+from launch.slurm import ASK_EVERY_SECONDS, Slurm, require_programs
+from launch.slurm_request import recover_lost_answers
+from launch.slurm_script import check_shape
 from launch.snapshot import snapshot_code
-from launch.status import status_of
-from launch.submit import Request, hand_over, work
+from launch.status import RunStatus, status_of
 
 
 def rerun(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
@@ -55,33 +55,23 @@ def _rerun(folders: Sequence[Path], cluster: ClusterConfig, cluster_name: str, d
     sweep_folder, runs = _find(folders)
     journal = Journal(sweep_folder)
     expansion = Expansion(saved_sweep(sweep_folder / "sweep.yaml"), sweep_folder, runs)
-    request = Request(
-        expansion,
-        cluster,
-        cluster_name,
-        [],
-        [],
-        set(),
-        detach,
-    )
     with journal.locked(lambda: print("another submission of this sweep is in progress; waiting for it", flush=True)):
         if cluster.kind == "slurm":
             require_programs()
             for run in runs:
                 check_shape(cluster, run.config)
         recover_lost_answers(journal)
-        _refuse_active(runs, sweep_folder)
-        environment = freeze_own_code(journal, own_codes_of(runs))
+        slurm = Slurm(ASK_EVERY_SECONDS)
+        statuses = _ended(runs, sweep_folder, slurm)
+        groups = groups_of(cluster, starting_order(runs, _recorded_places(runs)))
+        jobs = jobs_of(cluster, groups, statuses, journal)
+        submission = new_submission(expansion, journal, cluster, own_codes_of(runs), slurm)
         code = snapshot_code(journal)
         journal.record_set_aside([run.name for run in runs])
         for run in runs:
-            _set_aside(run, request, code)
-        token = uuid.uuid4().hex[:8]
-        logs = journal.logs / f"{datetime.datetime.now():%Y%m%d-%H%M%S}-{token}"
-        size = cluster.runs_per_job
-        groups = [runs[start : start + size] for start in range(0, len(runs), size)]
-        status = hand_over(request, groups, journal, logs, token, environment)
-    return work(request, groups, logs, environment) if status is None else status
+            _set_aside(run, cluster, cluster_name, code)
+        status, _ = hand_over(submission, jobs, detach, "adabatch submit starts them later")
+    return work(submission, jobs) if status is None else status
 
 
 def _find(folders: Sequence[Path]) -> tuple[Path, list[Run]]:
@@ -117,16 +107,24 @@ def _run(path: Path, sweep_folder: Path) -> Run:
     return run
 
 
-def _refuse_active(runs: Sequence[Run], folder: Path) -> None:
-    for status in status_of([run.run_dir for run in runs], folder):
+def _ended(runs: Sequence[Run], folder: Path, slurm: Slurm) -> dict[Path, RunStatus]:
+    """Return the states of the runs; raise ConfigError if one has not ended."""
+    statuses = status_of([run.run_dir for run in runs], folder, slurm)
+    for status in statuses:
         if status.state.may_change:
             cause = f" ({status.cause})" if status.cause else ""
             raise ConfigError(
                 f"{status.name} is {status.state.value}{cause}; rerun takes runs that have ended: cancel it first."
             )
+    return {status.run_dir: status for status in statuses}
 
 
-def _set_aside(run: Run, request: Request, code: dict[str, Any]) -> None:
+def _recorded_places(runs: Sequence[Run]) -> dict[Path, int]:
+    """Return the runs' places among the arms of their blocks, as they were submitted."""
+    return {run.run_dir: read_meta(RunDir(run.run_dir)).launch.place_in_block or 0 for run in runs}
+
+
+def _set_aside(run: Run, cluster: ClusterConfig, cluster_name: str, code: dict[str, Any]) -> None:
     """Move what the run left to ``.earlier/``, and write what launch knows of the new attempt."""
     folder = RunDir(run.run_dir)
     before: LaunchFacts = read_meta(folder).launch
@@ -136,9 +134,9 @@ def _set_aside(run: Run, request: Request, code: dict[str, Any]) -> None:
         raise ConfigError(f"what {run.run_dir} holds cannot be set aside: {reason(error)}.") from error
     facts = dataclasses.replace(
         before,
-        cluster=request.cluster_name,
-        concurrent_runs=concurrent_runs(request.cluster),
-        runs_per_job=request.cluster.runs_per_job,
+        cluster=cluster_name,
+        concurrent_runs=concurrent_runs(cluster),
+        runs_per_job=cluster.runs_per_job,
         code=code,
         earlier=[],
         reruns=(before.reruns or 0) + (kept is not None),

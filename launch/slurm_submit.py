@@ -1,44 +1,47 @@
-"""Submits runs to SLURM as job arrays, with submitit."""
+"""Submits runs to SLURM as job arrays: as many as its limits allow, the rest when there is room."""
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import io
 import itertools
 import re
-import shlex
-import shutil
 import sys
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import submitit
-from submitit.core.utils import FailedJobError, FailedSubmissionError
-from submitit.helpers import CommandFunction
 
 from adabatch.config import TrainConfig
-from adabatch.errors import EXIT_DONE, ConfigError
-from adabatch.files import SOURCE_DIR
-from adabatch.processes.children import safe_python
-from adabatch.rundir.journal import Intent, Journal
+from adabatch.rundir.journal import Journal
 from launch.cluster_config import ClusterConfig
 from launch.expand import Expansion, Run
+from launch.frozen_code import FrozenCode
 from launch.job import TrainJob
-from launch.setup_guard import guarded
-from launch.slurm import Queue, SlurmError, call, jobs_named
+from launch.slurm import Queue, SlurmError, call
+from launch.slurm_request import NoRoom, pause_after, request
+from launch.slurm_script import Limits, executor_of, script_text
+from launch.slurm_throttle import Share, live_arrays, rebalance, shares
 
-_ALL_AT_ONCE = 100_000
 #: SLURM may send the signal this much earlier than requested.
 _EARLY_SECONDS = 65
-_POLL_SECONDS = 2.0
-#: Parts of sbatch's messages if it did not refuse the job, but lost contact with the controller.
-_LOST_CONTACT_MESSAGES = ("contact", "timed out", "Zero Bytes", "Communication", "connection", "Connection")
-#: In a log, the start of the messages of submitit and srun after the command's own output.
-_AFTER_OWN_OUTPUT = "submitit ERROR"
+_LONGEST_ARMS = 40
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job: its runs, and what it may use."""
+
+    runs: list[Run]
+    limits: Limits
+
+    @property
+    def shape(self) -> tuple[int, int, str, Limits]:
+        """What the jobs of one array have in common."""
+        hardware = self.runs[0].config.hardware
+        return hardware.num_nodes, hardware.num_devices, hardware.device, self.limits
+
+    @property
+    def config(self) -> TrainConfig:
+        """The config of its first run, for its shape."""
+        return self.runs[0].config
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class Submission:
     Attributes:
         logs: folder of the jobs' logs; a new one each time, since job ids can be reused.
         token: part of the jobs' names, used to find a submission if the answer was lost.
-        environment: variables set for the trainers.
+        frozen: the code that the jobs import.
     """
 
     expansion: Expansion
@@ -56,222 +59,134 @@ class Submission:
     cluster: ClusterConfig
     logs: Path
     token: str
-    environment: Mapping[str, str]
+    frozen: FrozenCode
+    numbers: Iterator[int] = field(default_factory=itertools.count)
 
 
-def require_programs() -> None:
-    """Raise SlurmError unless SLURM's programs are installed."""
-    for program in ("sbatch", "srun", "squeue", "scontrol"):
-        if shutil.which(program) is None:
-            raise SlurmError(f"{program} is missing; cluster.kind=slurm needs a machine that can submit SLURM jobs.")
-
-
-def max_array_size() -> int:
-    """Return how many jobs the cluster accepts in one array; 1 if it accepts no arrays."""
+def max_array_size(cluster: ClusterConfig) -> int:
+    """Return how many jobs one array may have: what the cluster accepts, and no more than cluster.max_array_size."""
     match = re.search(r"^MaxArraySize\s*=\s*(\d+)", call(["scontrol", "show", "config"]), re.MULTILINE)
-    return max(1, int(match.group(1))) if match else 1
+    accepted = max(1, int(match.group(1))) if match else 1  # 0: it accepts no arrays
+    return min(accepted, cluster.max_array_size or accepted)
 
 
-def check_shape(cluster: ClusterConfig, config: TrainConfig) -> None:
-    """Raise ConfigError if a run's ranks do not fit the cluster's settings."""
-    if cluster.runs_per_job > 1 and config.hardware.world_size > 1:
-        raise ConfigError(f"cluster.runs_per_job is {cluster.runs_per_job}; it must be 1 for runs with several ranks.")
-    gpus = cluster.num_gpus
-    if gpus and cluster.runs_per_job > 1 and cluster.runs_per_job % gpus:
-        raise ConfigError(
-            f"cluster.runs_per_job is {cluster.runs_per_job}; it must be 1 or a multiple of "
-            f"cluster.gpus_per_node={gpus}, so that all runs share the GPUs evenly."
-        )
-    if config.hardware.device == "cuda" and gpus is not None and gpus < config.hardware.num_devices:
-        raise ConfigError(
-            f"cluster.gpus_per_node is {gpus}; it must be at least hardware.num_devices={config.hardware.num_devices}."
-        )
+def arrays_of(jobs: Sequence[Job], largest: int) -> list[list[Job]]:
+    """Return jobs by array: alike, and in their order."""
+    chunks = []
+    for _, alike in itertools.groupby(sorted(jobs, key=lambda job: job.shape), key=lambda job: job.shape):
+        rest = list(alike)
+        chunks += [rest[start : start + largest] for start in range(0, len(rest), largest)]
+    return chunks
 
 
-def submit_to_slurm(submission: Submission, groups: Sequence[Sequence[Run]]) -> int:
-    """Submit the runs of each group as one job, in as few arrays as the cluster allows; return the exit status.
+def submit_to_slurm(submission: Submission, jobs: Sequence[Job]) -> list[Job]:
+    """Submit jobs in as few arrays as the cluster allows; return those for which there was no room.
 
     Raises:
         SlurmError: if a request is refused; earlier accepted ones are recorded.
     """
-    largest = max_array_size()
-    chunks: list[list[Sequence[Run]]] = []
-    for _, alike in itertools.groupby(sorted(groups, key=_shape), key=_shape):
-        jobs = list(alike)
-        chunks += [jobs[start : start + largest] for start in range(0, len(jobs), largest)]
-    capped = submission.cluster.max_concurrent_jobs is not None
-    # The cap applies within one array; arrays wait for each other, so that it applies to the sweep.
-    before = _queued_jobs(submission.journal) if capped else []
+    journal, cap = submission.journal, submission.cluster.max_concurrent_jobs
+    known = journal.accepted_job_ids()
+    arrays = live_arrays(known, Queue.ask(known)) if cap is not None else {}
+    chunks = arrays_of(jobs, max_array_size(submission.cluster))
+    if cap is not None:  # what is queued makes room for what comes
+        rebalance(arrays, cap, [len(chunk) for chunk in chunks])
     accepted = 0
-    for number, chunk in enumerate(chunks):
+    while chunks:
+        chunk = chunks.pop(0)
+        share = shares([*arrays.values(), len(chunk), *map(len, chunks)], cap)[len(arrays)]
         try:
-            job_id = _submit_array(submission, f"{submission.token}{number:02d}", chunk, before)
+            job_id = _submit_array(submission, chunk, share, list(arrays))
+        except NoRoom:
+            if len(chunk) == 1:
+                chunks.insert(0, chunk)
+                break
+            # sbatch takes an array as a whole or not at all, and does not say how many jobs are left to this user.
+            half = (len(chunk) + 1) // 2
+            chunks = [part for whole in (chunk, *chunks) for part in arrays_of(whole, half)]
+            continue
         except SlurmError as error:
             raise SlurmError(
-                f"{error} {accepted} of {len(groups)} jobs were accepted before; "
+                f"{error} {accepted} of {len(jobs)} jobs were accepted before; "
                 "repeating the command submits the others."
             ) from error
         accepted += len(chunk)
-        before = [job_id] if capped else []
+        arrays[job_id] = len(chunk)
         print(f"SLURM job {job_id}: {len(chunk)} jobs", flush=True)
-    print(f"see: python -m launch status {submission.expansion.folder}", flush=True)
-    return EXIT_DONE
+    if len(arrays) > 1:
+        rebalance(arrays, cap)
+    return [job for chunk in chunks for job in chunk]
 
 
-def _shape(group: Sequence[Run]) -> tuple[int, int, str]:
-    hardware = group[0].config.hardware
-    return hardware.num_nodes, hardware.num_devices, hardware.device
+def apply_cap(journal: Journal, cluster: ClusterConfig) -> None:
+    """Let a cap that was changed reach what is queued; print what changed."""
+    known = journal.accepted_job_ids()
+    for line in rebalance(live_arrays(known, Queue.ask(known)), cluster.max_concurrent_jobs):
+        print(line, flush=True)
 
 
-def _queued_jobs(journal: Journal) -> list[str]:
-    """Return the jobs of earlier submissions that are still queued or running."""
-    job_ids = journal.accepted_job_ids()
-    queue = Queue.ask(job_ids)
-    return sorted({job_id.split("_")[0] for job_id in job_ids if queue.is_live(job_id)})
-
-
-def _submit_array(submission: Submission, token: str, chunk: Sequence[Sequence[Run]], after: Sequence[str]) -> str:
-    """Submit one array, record the cluster's answer before anything else, and return the job's id."""
-    journal = submission.journal
-    name = f"{submission.expansion.sweep.name}-{token}"
-    intent = journal.record_intent(token, name, [[run.name for run in group] for group in chunk], submission.logs.name)
-    executor = _executor(submission.cluster, chunk[0][0].config, submission.logs, name)
-    if after:
-        executor.update_parameters(slurm_dependency="afterany:" + ":".join(after))
-    limit = 60.0 * (submission.cluster.limit_minutes or 0) - submission.cluster.signal_delay_s - _EARLY_SECONDS
-    jobs = [
-        TrainJob(
-            [str(run.run_dir.resolve()) for run in group],
-            submission.cluster.max_retries,
-            max(0.0, limit),
-            submission.environment,
-        )
-        for group in chunk
-    ]
-    try:
-        # On refusal, submitit both prints and raises sbatch's message; once is enough.
-        with contextlib.redirect_stderr(io.StringIO()), executor.batch():
-            submitted = [executor.submit(job) for job in jobs]
-        journal.record_acceptance(intent, [str(job.job_id) for job in submitted])
-    except (FailedJobError, FailedSubmissionError, OSError) as error:
-        reason = " ".join(str(error).split())
-        # If the answer was lost, the job may still exist.
-        if not any(word in reason for word in _LOST_CONTACT_MESSAGES):
-            journal.record_refusal(intent, reason)
-            raise SlurmError(f"sbatch refused: {reason.rstrip('.')}.") from error
-        if not _recover(journal, intent):
-            raise SlurmError(f"sbatch refused: {reason.rstrip('.')}.") from error
-    return journal.accepted_job_ids(token)[0].split("_")[0]
-
-
-def recover_lost_answers(journal: Journal) -> None:
-    """Find out about requests without a recorded answer: the caller died, or the controller did not respond.
-
-    Raises:
-        SlurmError: if SLURM cannot be asked; a run might otherwise be submitted twice.
-    """
-    for intent in journal.unanswered_intents():
-        _recover(journal, intent)
-
-
-def _recover(journal: Journal, intent: Intent) -> bool:
-    """Look for a requested job by its name, and record whether it was accepted.
-
-    Raises:
-        SlurmError: if SLURM does not respond; then nothing is recorded, and the next submission asks again.
-    """
-    found = jobs_named(intent.job_name, intent.time)
-    if not found:
-        journal.record_refusal(intent)
-        return False
-    count = len(intent.groups)
-    job_ids = [found[0]] if count == 1 else [f"{found[0]}_{index}" for index in range(count)]
-    journal.record_acceptance(intent, job_ids, recovered=True)
-    return True
-
-
-def _executor(cluster: ClusterConfig, config: TrainConfig, logs: Path, name: str) -> submitit.AutoExecutor:
-    """Return submitit's executor for jobs of a config's shape."""
-    hardware = config.hardware
-    gpus = cluster.num_gpus
-    if gpus is None:
-        gpus = hardware.num_devices if hardware.device == "cuda" else 0
-    # Since SLURM 22.05, srun does not inherit the job's cpus-per-task.
-    srun_args = ["--kill-on-bad-exit=1"] + (
-        [f"--cpus-per-task={cluster.cpus_per_task}"] if cluster.cpus_per_task else []
-    )
-    parameters: dict[str, Any] = {
-        "name": name,
-        "timeout_min": cluster.limit_minutes,
-        "nodes": hardware.num_nodes,
-        "tasks_per_node": hardware.num_devices,
-        "cpus_per_task": cluster.cpus_per_task,
-        "gpus_per_node": gpus or None,
-        "mem_gb": cluster.memory_gb,
-        "slurm_partition": cluster.partition,
-        "slurm_account": cluster.account,
-        "slurm_qos": cluster.qos,
-        "slurm_constraint": cluster.constraint,
-        "slurm_signal_delay_s": cluster.signal_delay_s,
-        "slurm_array_parallelism": cluster.max_concurrent_jobs or _ALL_AT_ONCE,
-        "slurm_setup": [
-            *guarded(cluster.setup),
-            f"export PYTHONPATH={shlex.quote(str(SOURCE_DIR))}${{PYTHONPATH:+:$PYTHONPATH}}",
-        ],
-        "slurm_srun_args": srun_args,
-        "slurm_additional_parameters": {"requeue": True},
-    }
-    # The jobs count their retries themselves: submitit does not count preemptions.
-    executor = submitit.AutoExecutor(
-        folder=logs, cluster="slurm", slurm_max_num_timeout=10**6, slurm_python=safe_python(cluster.python)
-    )
-    executor.update_parameters(**{key: value for key, value in parameters.items() if value is not None})
-    return executor
-
-
-def run_command_on_slurm(arguments: Sequence[str], config: TrainConfig, cluster: ClusterConfig, logs: Path) -> str:
-    """Run Python with ``arguments`` as a single-task job, wait for it, and return its error output or how it ended.
-
-    If the waiting is interrupted, by Ctrl-C or an error, the job is cancelled.
-
-    Raises:
-        SlurmError: if a program is missing, or the job is refused.
-    """
-    require_programs()
-    alone = dataclasses.replace(config, hardware=dataclasses.replace(config.hardware, num_nodes=1, num_devices=1))
-    executor = _executor(cluster, alone, logs, "adabatch-measure")
-    try:
-        with contextlib.redirect_stderr(io.StringIO()):
-            job = executor.submit(CommandFunction([cluster.python or sys.executable, *arguments]))
-    except (FailedJobError, FailedSubmissionError) as error:
-        raise SlurmError(f"sbatch refused: {' '.join(str(error).split()).rstrip('.')}.") from error
-    job_id = str(job.job_id)
-    try:
-        print(f"waiting for SLURM job {job_id}", file=sys.stderr, flush=True)
-        state = _wait_for_end(job_id)
-    except BaseException:
-        _cancel(job_id)
-        raise
-    log = (job.stderr() or "").strip()
-    own_output = log.partition(_AFTER_OWN_OUTPUT)[0].strip()
-    return own_output or log or f"SLURM job {job_id} ended as {state} without output"
-
-
-def _wait_for_end(job_id: str) -> str:
-    """Wait until a job has ended and return its state; if the controller does not respond, ask again."""
-    was_reported = False
+def _submit_array(submission: Submission, chunk: Sequence[Job], share: Share, arrays: Sequence[str]) -> str:
+    """Submit one array, again where the controller is busy, and return the job's id."""
+    journal, cluster, limits = submission.journal, submission.cluster, chunk[0].limits
+    facts = {"codes": submission.frozen.names, "minutes": limits.minutes, "memory_gb": limits.memory_gb}
+    num_failures = 0
     while True:
-        queue = Queue.ask({job_id})
-        if queue.reached and not queue.is_live(job_id):
-            return queue.state(job_id).state
-        if not (queue.reached or was_reported):
-            was_reported = True
-            print(f"squeue is not responding; still waiting for SLURM job {job_id}", file=sys.stderr, flush=True)
-        time.sleep(_POLL_SECONDS)
+        token = f"{submission.token}{next(submission.numbers):02d}"
+        name = job_name(submission.expansion.sweep.name, chunk, token)
+        groups = [[run.name for run in job.runs] for job in chunk]
+        intent = journal.record_intent(token, name, groups, submission.logs.name, facts)
+        executor = executor_of(
+            cluster,
+            chunk[0].config,
+            submission.logs,
+            name,
+            limits=limits,
+            throttle=share.throttle,
+            dependency=None if share.after is None else f"afterany:{arrays[share.after]}",
+            code=submission.frozen.adabatch,
+        )
+        job_id = request(journal, intent, executor, [_train_job(submission, job) for job in chunk])
+        if job_id is not None:
+            return job_id
+        num_failures += 1
+        print("SLURM's controller is busy; asking again", file=sys.stderr, flush=True)
+        if not pause_after(num_failures):
+            raise SlurmError(f"sbatch was refused {num_failures} times by a busy controller.")
 
 
-def _cancel(job_id: str) -> None:
-    try:
-        call(["scancel", job_id])
-    except SlurmError as error:
-        print(f"{str(error).rstrip('.')}; SLURM job {job_id} may still be in the queue", file=sys.stderr, flush=True)
+def _train_job(submission: Submission, job: Job) -> TrainJob:
+    cluster = submission.cluster
+    limit = 60.0 * job.limits.minutes - cluster.signal_delay_s - _EARLY_SECONDS
+    return TrainJob(
+        [str(run.run_dir.resolve()) for run in job.runs],
+        cluster.max_retries,
+        max(0.0, limit),
+        submission.frozen.environment,
+        in_turn=cluster.block is not None,
+        code=str(submission.frozen.adabatch),
+    )
+
+
+def job_name(sweep: str, chunk: Sequence[Job], token: str) -> str:
+    """Return what an array is called in the queue: sweep, arms, and what makes it unique."""
+    arms = "+".join(dict.fromkeys(run.arm for job in chunk for run in job.runs))
+    return f"{sweep}.{arms if len(arms) <= _LONGEST_ARMS else arms[: _LONGEST_ARMS - 3] + '...'}-{token}"
+
+
+def print_scripts(sweep: str, cluster: ClusterConfig, logs: Path, jobs: Sequence[Job], code: Path) -> None:
+    """Print the batch scripts that would be submitted, one for arrays that are alike; submit nothing."""
+    chunks = arrays_of(jobs, max_array_size(cluster))
+    for _, alike in itertools.groupby(chunks, key=lambda chunk: (chunk[0].shape, len(chunk))):
+        arrays = list(alike)
+        first = arrays[0]
+        executor = executor_of(
+            cluster,
+            first[0].config,
+            logs,
+            job_name(sweep, first, "TOKEN"),
+            limits=first[0].limits,
+            throttle=cluster.max_concurrent_jobs,
+            code=code,
+        )
+        print(f"# {len(arrays)} x {len(first)} jobs, the first for {first[0].runs[0].name}")
+        print(script_text(executor, len(first)), flush=True)

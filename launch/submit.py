@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
-import uuid
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from adabatch.errors import EXIT_DONE, EXIT_INTERRUPTED, ConfigError
+from adabatch.errors import EXIT_DONE, ConfigError
 from adabatch.rundir.journal import Journal
 from adabatch.rundir.meta import LaunchFacts
 from adabatch.rundir.preregistration import register
-from adabatch.rundir.process_identity import identity_of, this_process
-from adabatch.rundir.states import State, exit_status
+from adabatch.rundir.states import State
 from launch.cluster_config import ClusterConfig
 from launch.expand import Expansion, Run
 from launch.forecast import forecast_runs
+from launch.frozen_code import codes_folder
+from launch.hand_over import hand_over, jobs_of, new_submission, queue_of, work
 from launch.lint import Finding, refused_codes
-from launch.local_queue import Stopped, foreground_queue, start_detached
-from launch.own_code import freeze_own_code, own_codes_of
+from launch.own_code import own_codes_of
 from launch.prepare import (
     Selection,
     concurrent_runs,
+    groups_of,
     places_in_blocks,
     resolved,
     select,
@@ -31,10 +31,16 @@ from launch.prepare import (
     write_run,
 )
 from launch.probe import Prober
-from launch.slurm import Queue, SlurmError
-from launch.slurm_submit import Submission, check_shape, recover_lost_answers, require_programs, submit_to_slurm
+from launch.slurm import ASK_EVERY_SECONDS, Slurm, SlurmError, require_programs
+from launch.slurm_request import recover_lost_answers
+from launch.slurm_script import check_shape
+from launch.slurm_submit import apply_cap, print_scripts
 from launch.snapshot import declaration, snapshot_code, write_sweep
-from launch.status import status_of
+from launch.status import RunStatus, status_of
+
+#: How long --wait-for-room waits before it asks again, doubled while nothing changes.
+_SHORTEST_PAUSE_SECONDS = 5.0
+_LONGEST_PAUSE_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,8 @@ class Request:
         forecast: whether to measure the device first and record each run's predicted times.
         measure_again: measure even if an earlier measurement is cached.
         only: arms, cells or runs to which the submission is limited; empty for the whole sweep.
+        wait_for_room: SLURM only: repeat until every job is accepted, where a limit leaves room for some only.
+        dry_run: show what would be submitted, write and submit nothing.
     """
 
     expansion: Expansion
@@ -61,6 +69,8 @@ class Request:
     forecast: bool = False
     measure_again: bool = False
     only: Sequence[str] = ()
+    wait_for_room: bool = False
+    dry_run: bool = False
 
 
 def refuse_errors(findings: Sequence[Finding], allowed: Sequence[str]) -> None:
@@ -79,62 +89,77 @@ def submit(request: Request) -> int:
     Raises:
         ConfigError: if a folder holds another config, or the cluster refuses.
     """
-    expansion = request.expansion
+    if request.dry_run:
+        return _show(request)
+    left: Sequence[Run] = request.expansion.runs
+    pause = _SHORTEST_PAUSE_SECONDS
+    while True:
+        num_before = len(left)
+        status, left = _submit_some(request, left)
+        if not (left and request.wait_for_room):
+            return status
+        pause = _SHORTEST_PAUSE_SECONDS if len(left) < num_before else min(2 * pause, _LONGEST_PAUSE_SECONDS)
+        time.sleep(pause)
+
+
+def _submit_some(request: Request, candidates: Sequence[Run]) -> tuple[int, list[Run]]:
+    """Submit the candidates that are missing or failed; return the exit status and those without room."""
+    expansion, cluster = request.expansion, request.cluster
     journal = Journal(expansion.folder)
     with journal.locked(lambda: print("another submission of this sweep is in progress; waiting for it", flush=True)):
-        if request.cluster.kind == "slurm":
+        if cluster.kind == "slurm":
             require_programs()
-            for run in expansion.runs:
-                check_shape(request.cluster, run.config)
         recover_lost_answers(journal)
-        _require_queue(journal)
-        statuses = status_of([run.run_dir for run in expansion.runs], expansion.folder)
-        selection = select(expansion, statuses, request.states, request.only)
+        slurm = Slurm(ASK_EVERY_SECONDS)  # one answer for the whole submission
+        if not queue_of(journal, slurm).reached:
+            raise SlurmError("squeue is not responding, so queued jobs cannot be checked; retry later.")
+        selection, statuses = _selected(request, candidates, slurm)
         codes = own_codes_of(selection.chosen)
         print(_selection_text(selection, expansion.folder), flush=True)
         if not selection.chosen:
-            return EXIT_DONE
-        token = uuid.uuid4().hex[:8]
-        logs = journal.logs / f"{datetime.datetime.now():%Y%m%d-%H%M%S}-{token}"
+            if cluster.kind == "slurm":
+                apply_cap(journal, cluster)
+            return EXIT_DONE, []
         groups = _write(request, selection.chosen, journal, selection.done)
-        environment = freeze_own_code(journal, codes)
-        status = hand_over(request, groups, journal, logs, token, environment)
+        submission = new_submission(expansion, journal, cluster, codes, slurm)
+        jobs = jobs_of(cluster, groups, statuses, journal)
+        otherwise = "waiting for room" if request.wait_for_room else "repeat the command, or pass --wait-for-room"
+        status, left = hand_over(submission, jobs, request.detach, otherwise)
     # The lock covers the decision, not the training.
-    return work(request, groups, logs, environment) if status is None else status
+    return work(submission, jobs) if status is None else status, left
 
 
-def hand_over(
-    request: Request,
-    groups: Sequence[Sequence[Run]],
-    journal: Journal,
-    logs: Path,
-    token: str,
-    environment: Mapping[str, str],
-) -> int | None:
-    """Give the runs of each group to SLURM or to a detached queue, and return the exit status.
-
-    Returns:
-        None if the caller is the queue: it goes on with `work`, without the sweep's lock.
-    """
-    if request.cluster.kind == "slurm":
-        submission = Submission(request.expansion, journal, request.cluster, logs, token, environment)
-        return submit_to_slurm(submission, groups)
-    paths = [[run.run_dir for run in group] for group in groups]
-    names = [run.name for group in groups for run in group]
-    if request.detach:
-        pid = start_detached(journal.sweep_folder, paths, request.cluster, logs, environment)
-        journal.record_queue(names, logs.name, identity_of(pid))
-        print(f"process {pid} runs them; see: python -m launch status {journal.sweep_folder} --watch")
+def _show(request: Request) -> int:
+    """Print what a submission would start and, on SLURM, its batch scripts."""
+    expansion, cluster = request.expansion, request.cluster
+    selection, statuses = _selected(request, expansion.runs, Slurm())
+    print(_selection_text(selection, expansion.folder) + "; dry run: nothing is written or submitted", flush=True)
+    groups = groups_of(cluster, starting_order(selection.chosen, places_in_blocks(expansion)))
+    journal = Journal(expansion.folder)
+    if cluster.kind == "slurm":
+        require_programs()
+        jobs = jobs_of(cluster, groups, statuses, journal)
+        logs, code = journal.logs.resolve() / "TIME-TOKEN", codes_folder(journal).resolve() / "HASH"
+        print_scripts(expansion.sweep.name, cluster, logs, jobs, code)
         return EXIT_DONE
-    journal.record_queue(names, logs.name, this_process())
-    return None
+    for number, group in enumerate(groups, 1):
+        print(f"job {number}: {', '.join(run.name for run in group)}")
+    return EXIT_DONE
 
 
-def _require_queue(journal: Journal) -> None:
-    """Raise SlurmError if runs of the sweep were submitted to SLURM and squeue does not respond."""
-    jobs = journal.accepted_job_ids()
-    if jobs and not Queue.ask(jobs).reached:
-        raise SlurmError("squeue is not responding, so queued jobs cannot be checked; retry later.")
+def _selected(request: Request, candidates: Sequence[Run], slurm: Slurm) -> tuple[Selection, dict[Path, RunStatus]]:
+    """Choose the runs to start; return them, and the states of all runs of the sweep."""
+    expansion = request.expansion
+    if request.cluster.kind == "slurm":
+        for run in expansion.runs:
+            check_shape(request.cluster, run.config)
+    statuses = status_of([run.run_dir for run in expansion.runs], expansion.folder, slurm)
+    selection = select(expansion, statuses, request.states, request.only)
+    allowed = {run.run_dir for run in candidates}
+    chosen = [run for run in selection.chosen if run.run_dir in allowed]
+    left = selection.left + len(selection.chosen) - len(chosen)
+    by_run = {run.run_dir: status for run, status in zip(expansion.runs, statuses, strict=True)}
+    return dataclasses.replace(selection, chosen=chosen, left=left), by_run
 
 
 def _selection_text(selection: Selection, folder: Path) -> str:
@@ -173,23 +198,4 @@ def _write(request: Request, chosen: Sequence[Run], journal: Journal, num_done: 
         forecast = dataclasses.asdict(predicted) if predicted else None
         own = dataclasses.replace(facts, forecast=forecast, place_in_block=places[run.run_dir])
         write_run(run, config, own)
-    size = cluster.runs_per_job
-    runs = starting_order(chosen, places)
-    return [runs[start : start + size] for start in range(0, len(runs), size)]
-
-
-def work(request: Request, groups: Sequence[Sequence[Run]], logs: Path, environment: Mapping[str, str]) -> int:
-    """Run the jobs on this machine and show their progress; return the exit status, as the runs end."""
-    root = request.expansion.folder
-    paths = [[run.run_dir for run in group] for group in groups]
-    try:
-        foreground_queue(root, paths, request.cluster, logs, environment).run()
-    except Stopped as signal_name:
-        print(f"stopped by {signal_name}; repeating the command resumes the runs", flush=True)
-        return EXIT_INTERRUPTED
-    finally:
-        Journal(root).record_queue_end(logs.name)
-    states = [status.state for status in status_of([path for group in paths for path in group], root)]
-    failed = sum(state.is_failure for state in states)
-    print(f"{root}: {states.count(State.DONE)} of {len(states)} runs done, {failed} failed", flush=True)
-    return exit_status(states)
+    return groups_of(cluster, starting_order(chosen, places))

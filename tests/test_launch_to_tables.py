@@ -47,7 +47,7 @@ def test_a_run_that_goes_on_under_other_circumstances_says_so(launch: Launch, mo
     words = ("submit", "sweep=one", LOCAL, "optimizer.learning_rate=1e30")
     assert launch(*words, "--jobs", "2").status == 1
     with monkeypatch.context() as patch:
-        patch.setattr("launch.submit.foreground_queue", lambda *_: _NoQueue())
+        patch.setattr("launch.hand_over.foreground_queue", lambda *_: _NoQueue())
         assert launch(*words, "--jobs", "3").status == 1
     assert launch(*words, "--jobs", "2").status == 1
     assert analysis.load(launch.runs_dir / "one").runs.concurrent_runs.tolist() == [2]
@@ -90,7 +90,7 @@ def test_a_sweep_of_which_nothing_is_done_says_so(
     launch: Launch, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Nothing has started, or all was cancelled in its queue, or all failed at its start."""
-    monkeypatch.setattr("launch.submit.foreground_queue", lambda *_: _NoQueue())
+    monkeypatch.setattr("launch.hand_over.foreground_queue", lambda *_: _NoQueue())
     launch("submit", "sweep=two", LOCAL)
     folder = launch.runs_dir / "two"
     journal = Journal(folder)

@@ -23,6 +23,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from adabatch.files import SOURCE_DIR
 from tests.support import wait_until
 
 #: Only modules are shared: none of them starts a thread or reads the environment that a command would change.
@@ -33,15 +34,17 @@ _IMPORTED = (
     "launch.cli", "launch.job", "analysis.cli",
 )  # fmt: skip
 #: Takes the place of ``python`` and of ``adabatch``: hands its words, folder, environment and streams to the server,
-#: and ends as the command does. Calls of Python for something else than a module go to the real one, as does the
-#: process by whose number submitit knows a job.
+#: and ends as the command does. Calls of Python for something else than a module go to the real one, as do the
+#: process by whose number submitit knows a job, and those that are to import another copy of adabatch.
 _CLIENT = """#!{python} -SI
 import json, os, socket, sys
 name, words = os.path.basename(sys.argv[0]), sys.argv[1:]
 flags = []
 while name == "python" and words[:1] in (["-P"], ["-u"]):
     flags.append(words.pop(0))
-if name == "python" and (words[:1] != ["-m"] or words[1:2] == ["submitit.local._local"]):
+first = os.environ.get("PYTHONPATH", "").split(os.pathsep)[0]
+is_copy = os.path.isdir(os.path.join(first, "adabatch")) and os.path.realpath(first) != {source!r}
+if name == "python" and (words[:1] != ["-m"] or words[1:2] == ["submitit.local._local"] or is_copy):
     os.execv({python!r}, [{python!r}, *flags, *words])
 request = dict(name=sys.argv[0], words=words, cwd=os.getcwd(), environment=dict(os.environ), is_safe="-P" in flags)
 content = json.dumps(request).encode()
@@ -64,7 +67,7 @@ def warm_folder() -> Path:
     place = Path(folder.name)
     path = str(place / "socket")
     for name in ("python", "adabatch"):
-        (place / name).write_text(_CLIENT.format(python=sys.executable, socket=path))
+        (place / name).write_text(_CLIENT.format(python=sys.executable, socket=path, source=str(SOURCE_DIR)))
         (place / name).chmod(0o755)
     # It ends when the pipe is closed, however this process ends.
     server = subprocess.Popen(

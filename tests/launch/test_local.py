@@ -198,8 +198,8 @@ def test_packed_runs_share_a_job(launch):
 
 def test_runs_that_never_started_take_a_changed_config(launch, monkeypatch):
     """A submission that ended before its first run leaves nothing that a later one must respect."""
-    monkeypatch.setattr("launch.submit.foreground_queue", lambda *_: _NoQueue())
-    monkeypatch.setattr("launch.submit.this_process", lambda: ProcessIdentity("gone", 1, "1"))
+    monkeypatch.setattr("launch.hand_over.foreground_queue", lambda *_: _NoQueue())
+    monkeypatch.setattr("launch.hand_over.this_process", lambda: ProcessIdentity("gone", 1, "1"))
     assert launch("submit", "sweep=one", LOCAL).status == 3
     assert launch.only("one")["state"] == "missing"
     assert launch("submit", "sweep=one", LOCAL, "num_epochs=1").status == 3

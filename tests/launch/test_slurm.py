@@ -163,7 +163,7 @@ def test_exception_is_told_with_its_cause(cluster, launch):
     assert "NonFiniteLoss" in answer.out
 
 
-def test_memory_kill_is_told_apart(cluster, launch):
+def test_memory_kill_is_told_apart_and_more_is_asked_for(cluster, launch, held):
     job = submit_one(launch, "large", *NEVER_ENDING, "cluster.memory_gb=0.15", sweep="long")
     status = wait_for_state(launch, "large", "out-of-memory")
     assert "memory" in status["cause"]
@@ -172,6 +172,10 @@ def test_memory_kill_is_told_apart(cluster, launch):
     for job_id, state in ((job, "out-of-memory"), (None, "running")):
         launch.run_dir("large").progress.write_text(json.dumps({**beat, "job_id": job_id}))
         assert launch.only("large")["state"] == state  # a sign of life counts unless it is of the job that has ended
+    launch.run_dir("large").progress.unlink()
+    again = ("cluster.memory_gb=0.15", "cluster.retry.memory=2x", held)
+    job = submit_one(launch, "large", *NEVER_ENDING, *again, sweep="long")
+    assert cluster.shown(job)["MinMemoryNode"] == "308M"  # twice the 154 MB that 0.15 GB are
 
 
 def test_node_failure_moves_the_run(cluster, launch):

@@ -136,6 +136,16 @@ class Cluster:
             if not _until(lambda: not self.run("squeue", "--noheader"), _START_SECONDS):
                 raise RuntimeError("a job of the test cluster cannot be cancelled")
 
+    def limit_jobs(self, count: int | None) -> None:
+        """Let this user have at most so many jobs queued or running; None: any number."""
+        self.run("sacctmgr", "-i", "modify", "user", "root", "set", f"MaxSubmitJobs={-1 if count is None else count}")
+
+    def shown(self, job: str) -> dict[str, str]:
+        """Return what ``scontrol show job`` says about the waiting part of a job."""
+        lines = self.run("scontrol", "--oneliner", "show", "job", job).splitlines()
+        waiting = next(line for line in lines if "JobState=PENDING" in line)
+        return dict(word.split("=", 1) for word in waiting.split() if "=" in word)
+
     def heal(self) -> None:
         """Take nodes that are down or drained back into service and wait until they are idle."""
         if not _until(self._nodes_idle, _START_SECONDS):

@@ -1,0 +1,111 @@
+"""Gives the runs of a submission to SLURM, to a detached queue, or to one in this process."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from adabatch.errors import EXIT_DONE, EXIT_INCOMPLETE, EXIT_INTERRUPTED
+from adabatch.rundir.journal import Journal
+from adabatch.rundir.process_identity import identity_of, this_process
+from adabatch.rundir.states import State, exit_status
+from launch.cluster_config import ClusterConfig
+from launch.expand import Expansion, Run
+from launch.frozen_code import FrozenCode, freeze_adabatch, remove_unused_codes
+from launch.local_queue import Stopped, foreground_queue, start_detached
+from launch.own_code import freeze_own_code
+from launch.raised_limits import raised
+from launch.slurm import Queue, Slurm
+from launch.slurm_submit import Job, Submission, submit_to_slurm
+from launch.status import RunStatus, status_of
+
+if TYPE_CHECKING:
+    from adabatch.plugins.code import OwnCode
+
+
+def queue_of(journal: Journal, slurm: Slurm) -> Queue:
+    """Return what SLURM says about all jobs of a sweep; not reached where its programs are not installed."""
+    job_ids = journal.accepted_job_ids()
+    return slurm.ask(job_ids) or Queue(reached=not job_ids)
+
+
+def new_submission(
+    expansion: Expansion, journal: Journal, cluster: ClusterConfig, codes: Sequence[OwnCode], slurm: Slurm
+) -> Submission:
+    """Choose a folder for logs, and copy adabatch's code and the user's own for the jobs.
+
+    The copies that no job needs any more are removed.
+    """
+    token = uuid.uuid4().hex[:8]
+    logs = journal.logs / f"{datetime.datetime.now():%Y%m%d-%H%M%S}-{token}"
+    frozen = FrozenCode(freeze_adabatch(journal), freeze_own_code(journal, codes))
+    queue = queue_of(journal, slurm)
+    if queue.reached:
+        remove_unused_codes(journal, frozen.names, queue.is_live)
+    return Submission(expansion, journal, cluster, logs, token, frozen)
+
+
+def jobs_of(
+    cluster: ClusterConfig, groups: Sequence[list[Run]], statuses: Mapping[Path, RunStatus], journal: Journal
+) -> list[Job]:
+    """Return the jobs with their limits, raised where a run met one before and cluster.retry says so."""
+    facts = journal.latest_facts()
+    return [
+        Job(group, raised([(facts.get(run.name, {}), statuses[run.run_dir]) for run in group], cluster))
+        for group in groups
+    ]
+
+
+def hand_over(
+    submission: Submission, jobs: Sequence[Job], detach: bool, otherwise: str
+) -> tuple[int | None, list[Run]]:
+    """Give jobs to SLURM or to a detached queue; return the exit status, and the runs for which SLURM has no room.
+
+    Args:
+        otherwise: what is to be said of runs for which there is no room.
+
+    Returns:
+        None as status if the caller is the queue: it goes on with `work`, without the sweep's lock.
+    """
+    journal, logs = submission.journal, submission.logs
+    if submission.cluster.kind == "slurm":
+        left = [run for job in submit_to_slurm(submission, jobs) for run in job.runs]
+        with contextlib.suppress(OSError):
+            logs.rmdir()  # empty where there was no room for any job
+        if left:
+            print(f"{len(left)} runs are not submitted: SLURM takes no more jobs of yours now; {otherwise}", flush=True)
+            return EXIT_INCOMPLETE, left
+        print(f"see: python -m launch status {journal.sweep_folder}", flush=True)
+        return EXIT_DONE, []
+    names = [run.name for job in jobs for run in job.runs]
+    if detach:
+        pid = start_detached(journal.sweep_folder, _paths(jobs), submission.cluster, logs, submission.frozen)
+        journal.record_queue(names, logs.name, identity_of(pid), submission.frozen.names)
+        print(f"process {pid} runs them; see: python -m launch status {journal.sweep_folder} --watch")
+        return EXIT_DONE, []
+    journal.record_queue(names, logs.name, this_process(), submission.frozen.names)
+    return None, []
+
+
+def work(submission: Submission, jobs: Sequence[Job]) -> int:
+    """Run the jobs on this machine and show their progress; return the exit status, as the runs end."""
+    root, paths = submission.journal.sweep_folder, _paths(jobs)
+    try:
+        foreground_queue(root, paths, submission.cluster, submission.logs, submission.frozen).run()
+    except Stopped as signal_name:
+        print(f"stopped by {signal_name}; repeating the command resumes the runs", flush=True)
+        return EXIT_INTERRUPTED
+    finally:
+        submission.journal.record_queue_end(submission.logs.name)
+    states = [status.state for status in status_of([path for group in paths for path in group], root)]
+    failed = sum(state.is_failure for state in states)
+    print(f"{root}: {states.count(State.DONE)} of {len(states)} runs done, {failed} failed", flush=True)
+    return exit_status(states)
+
+
+def _paths(jobs: Sequence[Job]) -> list[list[Path]]:
+    return [[run.run_dir for run in job.runs] for job in jobs]
