@@ -65,8 +65,8 @@ def _refuse_shared(live: Sequence[str], submissions: dict[str, Submission], chos
     for name, one in submissions.items():
         if one.job_id in live and name not in chosen:
             raise ConfigError(
-                f"job {one.job_id} also trains {name}; runs that share a job (cluster.runs_per_job) can only be "
-                "cancelled together: name a folder that holds all of them."
+                f"job {one.job_id} also trains {name}; runs that share a job (cluster.runs_per_job, cluster.block) "
+                "can only be cancelled together: name a folder that holds all of them."
             )
 
 
