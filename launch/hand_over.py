@@ -21,6 +21,7 @@ from launch.own_code import freeze_own_code
 from launch.raised_limits import raised
 from launch.slurm import Queue, Slurm
 from launch.slurm_submit import Job, Submission, submit_to_slurm
+from launch.slurm_throttle import live_arrays, rebalance
 from launch.status import RunStatus, status_of
 
 if TYPE_CHECKING:
@@ -60,12 +61,23 @@ def jobs_of(
     ]
 
 
+def share_anew(journal: Journal, cluster: ClusterConfig, slurm: Slurm) -> None:
+    """Let a cap that was changed reach what is queued; print what changed."""
+    for line in rebalance(_earlier_arrays(journal, slurm), cluster.max_concurrent_jobs):
+        print(line, flush=True)
+
+
+def _earlier_arrays(journal: Journal, slurm: Slurm) -> dict[str, int]:
+    return live_arrays(journal.accepted_job_ids(), queue_of(journal, slurm))
+
+
 def hand_over(
-    submission: Submission, jobs: Sequence[Job], detach: bool, otherwise: str
+    submission: Submission, jobs: Sequence[Job], slurm: Slurm, *, detach: bool, otherwise: str
 ) -> tuple[int | None, list[Run]]:
     """Give jobs to SLURM or to a detached queue; return the exit status, and the runs for which SLURM has no room.
 
     Args:
+        detach: local only: whether a process of its own runs the queue.
         otherwise: what is to be said of runs for which there is no room.
 
     Returns:
@@ -73,7 +85,8 @@ def hand_over(
     """
     journal, logs = submission.journal, submission.logs
     if submission.cluster.kind == "slurm":
-        left = [run for job in submit_to_slurm(submission, jobs) for run in job.runs]
+        without_room = submit_to_slurm(submission, jobs, _earlier_arrays(journal, slurm))
+        left = [run for job in without_room for run in job.runs]
         with contextlib.suppress(OSError):
             logs.rmdir()  # empty where there was no room for any job
         if left:

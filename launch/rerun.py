@@ -70,7 +70,8 @@ def _rerun(folders: Sequence[Path], cluster: ClusterConfig, cluster_name: str, d
         journal.record_set_aside([run.name for run in runs])
         for run in runs:
             _set_aside(run, cluster, cluster_name, code)
-        status, _ = hand_over(submission, jobs, detach, "adabatch submit starts them later")
+        otherwise = "adabatch submit starts them later"
+        status, _ = hand_over(submission, jobs, slurm, detach=detach, otherwise=otherwise)
     return work(submission, jobs) if status is None else status
 
 

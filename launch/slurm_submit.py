@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,10 +15,10 @@ from launch.cluster_config import ClusterConfig
 from launch.expand import Expansion, Run
 from launch.frozen_code import FrozenCode
 from launch.job import TrainJob
-from launch.slurm import Queue, SlurmError, call
+from launch.slurm import SlurmError, call
 from launch.slurm_request import NoRoom, pause_after, request
 from launch.slurm_script import Limits, executor_of, script_text
-from launch.slurm_throttle import Share, live_arrays, rebalance, shares
+from launch.slurm_throttle import Share, rebalance, shares
 
 #: SLURM may send the signal this much earlier than requested.
 _EARLY_SECONDS = 65
@@ -79,15 +79,16 @@ def arrays_of(jobs: Sequence[Job], largest: int) -> list[list[Job]]:
     return chunks
 
 
-def submit_to_slurm(submission: Submission, jobs: Sequence[Job]) -> list[Job]:
+def submit_to_slurm(submission: Submission, jobs: Sequence[Job], earlier: Mapping[str, int]) -> list[Job]:
     """Submit jobs in as few arrays as the cluster allows; return those for which there was no room.
+
+    Args:
+        earlier: the sweep's arrays that are queued or running, of `live_arrays`.
 
     Raises:
         SlurmError: if a request is refused; earlier accepted ones are recorded.
     """
-    journal, cap = submission.journal, submission.cluster.max_concurrent_jobs
-    known = journal.accepted_job_ids()
-    arrays = live_arrays(known, Queue.ask(known)) if cap is not None else {}
+    arrays, cap = dict(earlier), submission.cluster.max_concurrent_jobs
     chunks = arrays_of(jobs, max_array_size(submission.cluster))
     if cap is not None:  # what is queued makes room for what comes
         rebalance(arrays, cap, [len(chunk) for chunk in chunks])
@@ -113,16 +114,9 @@ def submit_to_slurm(submission: Submission, jobs: Sequence[Job]) -> list[Job]:
         accepted += len(chunk)
         arrays[job_id] = len(chunk)
         print(f"SLURM job {job_id}: {len(chunk)} jobs", flush=True)
-    if len(arrays) > 1:
+    if earlier or cap is not None:
         rebalance(arrays, cap)
     return [job for chunk in chunks for job in chunk]
-
-
-def apply_cap(journal: Journal, cluster: ClusterConfig) -> None:
-    """Let a cap that was changed reach what is queued; print what changed."""
-    known = journal.accepted_job_ids()
-    for line in rebalance(live_arrays(known, Queue.ask(known)), cluster.max_concurrent_jobs):
-        print(line, flush=True)
 
 
 def _submit_array(submission: Submission, chunk: Sequence[Job], share: Share, arrays: Sequence[str]) -> str:

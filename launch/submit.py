@@ -17,7 +17,7 @@ from launch.cluster_config import ClusterConfig
 from launch.expand import Expansion, Run
 from launch.forecast import forecast_runs
 from launch.frozen_code import codes_folder
-from launch.hand_over import hand_over, jobs_of, new_submission, queue_of, work
+from launch.hand_over import hand_over, jobs_of, new_submission, queue_of, share_anew, work
 from launch.lint import Finding, refused_codes
 from launch.own_code import own_codes_of
 from launch.prepare import (
@@ -34,7 +34,7 @@ from launch.probe import Prober
 from launch.slurm import ASK_EVERY_SECONDS, Slurm, SlurmError, require_programs
 from launch.slurm_request import recover_lost_answers
 from launch.slurm_script import check_shape
-from launch.slurm_submit import apply_cap, print_scripts
+from launch.slurm_submit import print_scripts
 from launch.snapshot import declaration, snapshot_code, write_sweep
 from launch.status import RunStatus, status_of
 
@@ -118,13 +118,13 @@ def _submit_some(request: Request, candidates: Sequence[Run]) -> tuple[int, list
         print(_selection_text(selection, expansion.folder), flush=True)
         if not selection.chosen:
             if cluster.kind == "slurm":
-                apply_cap(journal, cluster)
+                share_anew(journal, cluster, slurm)
             return EXIT_DONE, []
         groups = _write(request, selection.chosen, journal, selection.done)
         submission = new_submission(expansion, journal, cluster, codes, slurm)
         jobs = jobs_of(cluster, groups, statuses, journal)
         otherwise = "waiting for room" if request.wait_for_room else "repeat the command, or pass --wait-for-room"
-        status, left = hand_over(submission, jobs, request.detach, otherwise)
+        status, left = hand_over(submission, jobs, slurm, detach=request.detach, otherwise=otherwise)
     # The lock covers the decision, not the training.
     return work(submission, jobs) if status is None else status, left
 
