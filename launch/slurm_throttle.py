@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -62,9 +63,6 @@ def rebalance(arrays: Mapping[str, int], cap: int | None, coming: Sequence[int] 
     Args:
         arrays: of `live_arrays`.
         coming: the sizes of arrays that are about to be submitted, and get their share, too.
-
-    Raises:
-        SlurmError: if the controller does not respond.
     """
     names = list(arrays)
     changed = []
@@ -72,20 +70,15 @@ def rebalance(arrays: Mapping[str, int], cap: int | None, coming: Sequence[int] 
         waiting = _Waiting.of(name, names)
         if waiting is None:
             continue
-        throttle = share.throttle or 0
-        if (
-            waiting.throttle is not None
-            and waiting.throttle != throttle
-            and not (throttle == 0 and waiting.throttle >= arrays[name])
-        ):
-            call(["scontrol", "update", f"JobId={name}", f"ArrayTaskThrottle={throttle}"])
-            changed.append(
-                f"SLURM job {name}: {f'at most {throttle} jobs' if throttle else 'any number of jobs'} at once"
-            )
         wanted = None if share.after is None else f"afterany:{names[share.after]}"
-        if waiting.own_dependency != wanted:
-            text = ",".join([*waiting.other_dependencies, *([wanted] if wanted else [])])
-            call(["scontrol", "update", f"JobId={name}", f"Dependency={text}"])
+        with contextlib.suppress(SlurmError):  # it has just ended; else the next command sees to it
+            if waiting.has_other_throttle(share.throttle, arrays[name]):
+                call(["scontrol", "update", f"JobId={name}", f"ArrayTaskThrottle={share.throttle or 0}"])
+                number = f"at most {share.throttle}" if share.throttle else "any number of"
+                changed.append(f"SLURM job {name}: {number} jobs at once")
+            if waiting.own_dependency != wanted:
+                text = ",".join([*waiting.other_dependencies, *([wanted] if wanted else [])])
+                call(["scontrol", "update", f"JobId={name}", f"Dependency={text}"])
     return changed
 
 
@@ -96,6 +89,14 @@ class _Waiting:
     throttle: int | None
     own_dependency: str | None
     other_dependencies: list[str]
+
+    def has_other_throttle(self, wanted: int | None, size: int) -> bool:
+        """Return whether the array, which has so many jobs left, may run another number of them at once."""
+        if self.throttle is None:
+            return False
+        if wanted is None:
+            return 0 < self.throttle < size
+        return self.throttle != wanted
 
     @staticmethod
     def of(name: str, ours: Sequence[str]) -> _Waiting | None:
