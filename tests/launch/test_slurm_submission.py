@@ -121,6 +121,19 @@ def test_every_option_reaches_sbatch_and_dry_run_shows_it(cluster, launch, held,
     assert "unrecognized option" in refused.err
 
 
+def test_gpus_of_a_type_are_asked_for_once(cluster, launch, held):
+    gpu = ("hardware=gpu", "hardware.num_devices=2", held)
+    for name, words in {
+        "typed": ["cluster.gpus_per_node=a100:2"],
+        "gres": ["cluster.sbatch={gres: 'gpu:a100:2'}"],
+    }.items():
+        job = submit_one(launch, name, *gpu, *words)
+        assert cluster.shown(job)["TresPerNode"] == "gres:gpu:a100:2"
+    wrong = launch("submit", "sweep=one", "sweep.name=wrong", *QUICK, *gpu, "cluster.gpus_per_node=h100:2")
+    assert wrong.status == 2
+    assert "sbatch refused" in wrong.err
+
+
 def test_a_cap_that_is_changed_reaches_what_is_queued(cluster, launch, held):
     """Arrays of six and two. With one job at once the second waits for the first; with five they share: 3 and 2."""
     assert launch(*EIGHT, held, "cluster.max_concurrent_jobs=1").status == 0

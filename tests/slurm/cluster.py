@@ -166,7 +166,7 @@ class Cluster:
             # Ids that begin at 1 in every new cluster would meet the files of older jobs.
             "first_job_id": int(time.time()) % 60_000_000 + 1000,
             "nodes": "\n".join(
-                f"NodeName={node} NodeAddr=127.0.0.1 Port={port} CPUs=8 RealMemory=64000 Gres=gpu:{_GPUS_PER_NODE}"
+                f"NodeName={node} NodeAddr=127.0.0.1 Port={port} CPUs=8 RealMemory=64000 Gres=gpu:a100:{_GPUS_PER_NODE}"
                 for node, port in zip(_NODES, ports[2:], strict=True)
             ),
         }
@@ -195,7 +195,7 @@ class Cluster:
             device = folder / f"gpu{index}"
             if not device.exists():
                 os.mknod(device, 0o666 | 0o020000, os.makedev(1, 3))
-        return f"NodeName={node} Name=gpu File={folder}/gpu[0-{_GPUS_PER_NODE - 1}]\n"
+        return f"NodeName={node} Name=gpu Type=a100 File={folder}/gpu[0-{_GPUS_PER_NODE - 1}]\n"
 
     # -- daemons
 
