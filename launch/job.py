@@ -78,11 +78,6 @@ class TrainJob:
         self._started = 0.0
         self._is_stopping = False
 
-    @property
-    def run_dirs(self) -> list[str]:
-        """The runs that are left to do."""
-        return list(self._run_dirs)
-
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_children": {}, "_recorded": set()}
 

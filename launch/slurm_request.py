@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import io
+import pickletools
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from submitit.core.utils import DelayedSubmission, FailedJobError, FailedSubmissionError, JobPaths
+from submitit.core.utils import FailedJobError, FailedSubmissionError, JobPaths
 
+from adabatch.reading import Unreadable, read_bytes
 from adabatch.rundir.journal import Intent, Journal
 from launch.job import TrainJob
 from launch.job_environment import own_environment
@@ -101,9 +103,10 @@ def _accept(journal: Journal, intent: Intent, main_id: str, logs: Path) -> None:
     count = len(intent.groups)
     job_ids = [main_id] if count == 1 else [f"{main_id}_{index}" for index in range(count)]
     journal.record_acceptance(intent, job_ids, recovered=True)
-    tasks = {_runs_of(path): path for path in _pickles(logs)}
+    texts = {path: _texts_in(path) for path in _pickles(logs)}
     for job_id, group in zip(job_ids, intent.groups, strict=True):
-        path = tasks.get(tuple(str((journal.sweep_folder / name).resolve()) for name in group))
+        runs = {str((journal.sweep_folder / name).resolve()) for name in group}
+        path = next((path for path, found in texts.items() if runs <= found), None)
         target = JobPaths(logs, job_id).submitted_pickle
         if path is not None and not target.exists():
             path.rename(target)
@@ -114,9 +117,15 @@ def _pickles(logs: Path) -> list[Path]:
     return [path for path in logs.glob("*.pkl") if not path.stem.endswith(("_submitted", "_result"))]
 
 
-def _runs_of(pickle: Path) -> tuple[str, ...]:
-    job = DelayedSubmission.load(pickle).function
-    return tuple(job.run_dirs) if isinstance(job, TrainJob) else ()
+def _texts_in(pickle: Path) -> set[str]:
+    """Return the texts in a task, among them the paths of its runs.
+
+    It is not unpickled: others may be able to write to the sweep's folder, and what is unpickled can execute code.
+    """
+    try:
+        return {value for _, value, _ in pickletools.genops(read_bytes(pickle)) if isinstance(value, str)}
+    except (OSError, Unreadable, ValueError):
+        return set()
 
 
 def _remove_files(logs: Path) -> None:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import pickle
 from pathlib import Path
 
 import pytest
+from submitit.core.utils import DelayedSubmission
 
+from adabatch.rundir.journal import Journal
 from adabatch.rundir.states import State
 from launch.cluster_config import ClusterConfig
 from launch.config import load_cluster
+from launch.job import TrainJob
 from launch.job_environment import left_out
 from launch.raised_limits import raised
 from launch.slurm import compact_ids
+from launch.slurm_request import recover_lost_answers
 from launch.slurm_throttle import Share, shares
 from launch.status import RunStatus
+from tests.launch.test_slurm import write_script
 
 
 @pytest.mark.parametrize(
@@ -85,3 +92,32 @@ def test_only_what_describes_the_shells_own_job_is_left_out():
 
 def test_elements_of_an_array_are_cancelled_in_one_word():
     assert compact_ids(["7_0", "9", "7_2", "7_1", "7_5", "8_3"]) == ["9", "7_[0-2,5]", "8_[3]"]
+
+
+class Trap:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def __reduce__(self):
+        return Path.touch, (self._file,)
+
+
+@pytest.mark.slow
+def test_a_lost_answers_task_is_found_without_unpickling_what_others_may_have_written(tmp_path, monkeypatch):
+    write_script(tmp_path / "bin" / "squeue", "echo '77|None'")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
+    journal = Journal(tmp_path / "sweep")
+    logs = journal.logs / "first"
+    logs.mkdir(parents=True)
+    run = tmp_path / "sweep" / "cell" / "seed_0"
+    DelayedSubmission(TrainJob([str(run)], 3)).dump(logs / "task.pkl")
+    (logs / "another.pkl").write_bytes(pickle.dumps(Trap(tmp_path / "executed")))
+    (logs / "damaged.pkl").write_bytes(b"\x80\x05X")
+    journal.record_intent("t", "sweep-t", [["cell/seed_0"]], "first")
+    recover_lost_answers(journal)
+    assert journal.accepted_job_ids() == ["77"]
+    assert (logs / "77_submitted.pkl").exists()
+    assert sorted(path.name for path in logs.glob("[a-z]*.pkl")) == ["another.pkl", "damaged.pkl"]
+    assert not (tmp_path / "executed").exists()
