@@ -18,6 +18,7 @@ _IDS_PER_CALL = 200
 ASK_EVERY_SECONDS = 10.0
 #: Array indices from here on mean "none".
 _NO_INDEX = 0xFFFFFFF0
+_JOB_ID = re.compile(r"[1-9]\d{0,9}(_\d{1,9})?", re.ASCII)
 _WAITING = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD", "SPECIAL_EXIT")
 _WORKING = ("RUNNING", "COMPLETING", "STAGE_OUT", "SIGNALING", "RESIZING", "STOPPED", "SUSPENDED")
 
@@ -175,9 +176,14 @@ class Slurm:
         return queue
 
 
+def _main_ids(job_ids: Iterable[str]) -> list[str]:
+    """Return the ids without array indices, of those that can be SLURM's: for one other word it refuses them all."""
+    return sorted({job_id.split("_")[0] for job_id in job_ids if _JOB_ID.fullmatch(job_id)})
+
+
 def _squeue(job_ids: set[str]) -> dict[str, JobState]:
     states = {}
-    main_ids = sorted({job_id.split("_")[0] for job_id in job_ids})
+    main_ids = _main_ids(job_ids)
     for start in range(0, len(main_ids), _IDS_PER_CALL):
         ids = ",".join(main_ids[start : start + _IDS_PER_CALL])
         for line in _listed(["--array", f"--jobs={ids}", "--format=%i|%T|%r"]):
@@ -250,7 +256,7 @@ def compact_ids(job_ids: Iterable[str]) -> list[str]:
 
 def _ended(job_ids: set[str]) -> dict[str, JobState]:
     """Return how jobs ended, from accounting or from what the controller still remembers."""
-    main_ids = sorted({job_id.split("_")[0] for job_id in job_ids})
+    main_ids = _main_ids(job_ids)
     states: dict[str, JobState] = {}
     try:
         for start in range(0, len(main_ids), _IDS_PER_CALL):
@@ -268,7 +274,7 @@ def _ended(job_ids: set[str]) -> dict[str, JobState]:
 
 def _remembered(job_ids: set[str]) -> dict[str, JobState]:
     states = {}
-    for main_id in sorted({job_id.split("_")[0] for job_id in job_ids}):
+    for main_id in _main_ids(job_ids):
         try:
             text = call(["scontrol", "--oneliner", "show", "job", main_id])
         except SlurmError:

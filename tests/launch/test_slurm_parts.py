@@ -16,7 +16,7 @@ from launch.config import load_cluster
 from launch.job import TrainJob
 from launch.job_environment import left_out
 from launch.raised_limits import raised
-from launch.slurm import compact_ids
+from launch.slurm import Queue, compact_ids
 from launch.slurm_request import recover_lost_answers
 from launch.slurm_throttle import Share, shares
 from launch.status import RunStatus
@@ -121,3 +121,12 @@ def test_a_lost_answers_task_is_found_without_unpickling_what_others_may_have_wr
     assert (logs / "77_submitted.pkl").exists()
     assert sorted(path.name for path in logs.glob("[a-z]*.pkl")) == ["another.pkl", "damaged.pkl"]
     assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.slow
+def test_a_word_that_is_no_id_in_a_journal_hides_no_job(tmp_path, monkeypatch):
+    """squeue would refuse all of them for that one, and runs that are queued would be submitted again."""
+    write_script(tmp_path / "bin" / "squeue", f'echo "$@" >> {tmp_path / "asked"}', "echo '77_1|RUNNING|None'")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
+    assert Queue.ask(["77_1", "nonsense", "7x", "77_[2-3]", "9" * 30]).is_live("77_1")
+    assert "--jobs=77 " in (tmp_path / "asked").read_text()
