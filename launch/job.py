@@ -27,6 +27,7 @@ from adabatch.rundir.attempts import STOPPED_STATUSES, AttemptEnd, StoppedBy, re
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.process_identity import this_process
 from adabatch.rundir.provenance import batch_job_id
+from adabatch.rundir.state import collect_evidence
 
 _POLL_SECONDS = 0.02
 _SIGNAL_AGAIN_SECONDS = 2.0
@@ -94,10 +95,13 @@ class TrainJob:
         statuses: dict[str, int] = {}
         for together in [[run_dir] for run_dir in self._run_dirs] if self._in_turn else [self._run_dirs]:
             for run_dir in together:
-                self._start(run_dir)
+                if not self._was_cancelled(run_dir):
+                    self._start(run_dir)
             statuses |= self._wait()
             if self._is_stopping:
-                break
+                if not all(map(self._was_cancelled, together)):
+                    break
+                self._is_stopping = False  # the stop was meant for this run; the next one has its turn
         failed = [
             f"{run_dir} ({status})"
             for run_dir, status in statuses.items()
@@ -106,6 +110,13 @@ class TrainJob:
         if failed:
             raise RunsFailed("failed, with exit status: " + ", ".join(failed))
         return statuses
+
+    def _was_cancelled(self, run_dir: str) -> bool:
+        """Return whether somebody cancelled one of the runs that have their turn; on SLURM the whole job is."""
+        if not self._in_turn or _on_slurm():
+            return False
+        (evidence,) = collect_evidence([Path(run_dir)])
+        return evidence.was_cancelled
 
     def _check_code(self) -> None:
         """Raise ConfigError unless this job imported the code of its submission, unchanged."""

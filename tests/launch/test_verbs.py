@@ -92,6 +92,39 @@ def test_a_run_is_watched_and_stopped_while_its_queue_goes_on(launch: Launch) ->
     assert f"{launch.runs_dir / 'long'}: 3 runs: 3 cancelled" in waited.out
 
 
+@pytest.mark.slow
+def test_a_run_that_shares_a_job_in_turn_is_cancelled_alone(launch: Launch) -> None:
+    """Of four runs in two jobs, one is cancelled while it waits for its turn, and two while they train."""
+    words = ("submit", "sweep=two", "sweep.seeds=[0,1]", LOCAL, "cluster.block=seed", *NEVER_ENDING, "--detach")
+    assert launch(*words).status == 0
+    folder = launch.runs_dir / "two"
+
+    cancelled: list[str] = []
+
+    def cancel(name: str) -> None:
+        assert "1 queued or running" in launch("cancel", str(folder / name)).out
+        cancelled.append(name)
+
+    def next_one() -> str:
+        """Return the run that trains after those that were cancelled."""
+        states = wait_until(lambda: [
+            name for name, run in launch.states("two").items() if run["state"] == "running" and name not in cancelled
+        ])  # fmt: skip
+        return states[0]
+
+    first = next_one()
+    (waiting,) = (name for name in launch.states("two") if name.endswith("seed_0") and name != first)
+    cancel(waiting)
+    cancel(first)
+    cancel(next_one())
+    cancel(next_one())
+    assert [name[-1] for name in cancelled] == ["0", "0", "1", "1"]
+    assert launch("wait", str(folder)).status == 3
+    states = launch.states("two")
+    assert {run["state"] for run in states.values()} == {"cancelled"}
+    assert [name for name, run in states.items() if run["cause"] == "before it started"] == [waiting]
+
+
 @pytest.fixture
 def many(tmp_path: Path) -> Path:
     """A sweep's folder with 120 runs of two arms: of the adaptive one, each third failed, in different epochs."""
