@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pandas as pd
-from rich import box
-from rich.console import Group, JustifyMethod, RenderableType
-from rich.table import Table as RichTable
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 from adabatch.reading import printable
+from adabatch.text_table import Sentence, TextTable
 from analysis.comparison import Comparison
 from analysis.embedded import for_spreadsheets
 from analysis.frames import Data, records
@@ -37,20 +36,20 @@ def to_text(tables: Sequence[Table], closing: Sequence[str] = ()) -> RenderableT
     """Return the tables for a terminal."""
     parts: list[RenderableType] = []
     for table in tables:
-        parts += [Text(table.title, style="bold"), _rich_table(table)]
-        parts += [Text(note, style="yellow" if note.startswith("!") else "dim") for note in table.notes]
+        parts += [Sentence(table.title, "bold"), _text_table(table)]
+        parts += [Sentence(note, "yellow" if note.startswith("!") else "dim") for note in table.notes]
         parts.append(Text(""))
-    return Group(*parts, *(Text(sentence, style="dim") for sentence in closing))
+    return Group(*parts, *(Sentence(sentence, "dim") for sentence in closing))
 
 
-def _rich_table(table: Table) -> RichTable:
-    shown = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1), collapse_padding=True)
-    for column in table.columns:
-        aligned: JustifyMethod = "left" if column in _WORDS else "right"
-        shown.add_column(column, justify=aligned, no_wrap=column == "arm", overflow="fold")
-    for row in table.rows:
-        shown.add_row(*(Text(cell, style=_style(cell)) for cell in row))
-    return shown
+def _text_table(table: Table) -> TextTable:
+    rows = [[Text(cell, style=_style(cell)) for cell in row] for row in table.rows]
+    return TextTable(table.columns, rows, table.num_names, [one for one in table.columns if is_number(table, one)])
+
+
+def is_number(table: Table, column: str) -> bool:
+    """Return whether a column holds numbers, which are set to the right."""
+    return column not in _WORDS and column not in table.columns[: table.num_names]
 
 
 def _style(cell: str) -> str:

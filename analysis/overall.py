@@ -11,6 +11,7 @@ import pandas as pd
 from analysis.frames import Data, among, has_failed, is_final
 from analysis.intervals import drift, outliers, overall
 from analysis.matching import Matching
+from analysis.names import plain_arm as plain_arm
 from analysis.quality import Measure
 from analysis.speedup import pairs_of, timed_runs
 from analysis.target import Targets, performance_profile
@@ -56,11 +57,6 @@ def overall_speedup(
         score = scores[scores.index.map(plain_arm) == arm].mean()
         rows.append([arm, found.num_cells, *ends, math.exp(found.interquartile_mean), float(score)])
     return pd.DataFrame(rows, columns=OVERALL_COLUMNS)
-
-
-def plain_arm(arm: object) -> str:
-    """Return an arm's name without the swept values that its folder carries."""
-    return str(arm).partition(",")[0]
 
 
 def cost(data: Data) -> pd.DataFrame:

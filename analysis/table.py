@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
 
 from adabatch.reading import printable
+from analysis.names import arm_in, cell_and_levels, level_text, short_keys
 
 #: The column of a cell's name.
 GROUP = "data and network"
+#: Besides groups, the columns that name a row, if they come first.
+_NAMES = ("arm", "against", "part")
+#: A path from the root, which says nothing on another machine: three parts or more, not within an address or a word.
+_ABSOLUTE_PATH = re.compile(r"(?<![\w.:/~-])/(?:[\w.+@%,=~-]+/)+([\w.+@%,=~-]+)")
 
 
 @dataclass(frozen=True)
@@ -21,6 +28,7 @@ class Table:
         name: a word, for programs.
         rows: one list of cells a row, as long as ``columns``.
         notes: what a reader must know, sentences.
+        num_names: how many of the first columns name a row.
     """
 
     name: str
@@ -28,12 +36,13 @@ class Table:
     columns: list[str]
     rows: list[list[str]]
     notes: list[str] = field(default_factory=list)
+    num_names: int = 1
 
     def __post_init__(self) -> None:
-        """Write control characters out, which come from files and names of folders."""
-        object.__setattr__(self, "title", printable(self.title))
-        object.__setattr__(self, "rows", [[printable(cell) for cell in row] for row in self.rows])
-        object.__setattr__(self, "notes", [printable(note) for note in self.notes])
+        """Write control characters out, which come from files and names of folders, and shorten absolute paths."""
+        object.__setattr__(self, "title", _shown(self.title))
+        object.__setattr__(self, "rows", [[_shown(cell) for cell in row] for row in self.rows])
+        object.__setattr__(self, "notes", [_shown(note) for note in self.notes])
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -41,17 +50,72 @@ class Table:
         return pd.DataFrame(self.rows, columns=self.columns)
 
 
+def _shown(text: str) -> str:
+    return without_folders(printable(text))
+
+
+def without_folders(text: str) -> str:
+    """Return a text in which an absolute path is its last part only: tables leave the machine they were made on."""
+    return _ABSOLUTE_PATH.sub(r".../\1", text)
+
+
 def make_table(name: str, title: str, columns: list[str], rows: list[list[str]], notes: Sequence[str] = ()) -> Table:
-    """Return a table; what is the same in all rows, group or baseline, goes from its column into the title."""
+    """Return a table whose rows are named by data set and network, swept values, arm and baseline.
+
+    Each swept value is a column, and arms are called by their plain names beside it. What is the same in all rows goes
+    from its column into the title.
+    """
     frame = pd.DataFrame(rows, columns=columns, dtype=object)
-    shared = {}
-    for column in (GROUP, "against"):
-        values = set(frame.get(column, pd.Series(dtype=object))) - {""}
-        if len(values) == 1:
-            shared[column] = values.pop()
-            frame = frame.drop(columns=column)
+    names = [column for column in columns[1:4] if column in _NAMES]
+    shared: list[str] = []
     if GROUP in frame:
-        frame[GROUP] = frame[GROUP].mask(frame[GROUP] == frame[GROUP].shift(), "")
-    title += f": {shared[GROUP]}" if GROUP in shared else ""
-    title += f", against {shared['against']}" if "against" in shared else ""
-    return Table(name, title, [str(column) for column in frame], frame.to_numpy().tolist(), list(notes))
+        frame = _sorted_by_group(frame)
+        groups = frame.pop(GROUP)
+        for column in frame.columns.intersection(["arm", "against"]):
+            frame[column] = [arm_in(group, arm) for group, arm in zip(groups, frame[column], strict=True)]
+        levels, shared = _levels(groups)
+        for place, column in enumerate(levels):
+            frame.insert(place, column, levels[column], allow_duplicates=True)
+        names = [*levels, *names]
+    baselines = set(frame.get("against", pd.Series(dtype=object))) - {""}
+    if len(baselines) == 1:
+        shared.append(f"against {baselines.pop()}")
+        frame = frame.drop(columns="against")
+        names = [column for column in names if column != "against"]
+    num_names = max(1, len(names))
+    repeats = (frame.iloc[:, : num_names - 1] == frame.iloc[:, : num_names - 1].shift()).cummin(axis=1)
+    frame.iloc[:, : num_names - 1] = frame.iloc[:, : num_names - 1].mask(repeats, "")
+    title += f": {', '.join(shared)}" if shared else ""
+    return Table(name, title, [str(one) for one in frame], frame.to_numpy().tolist(), list(notes), num_names)
+
+
+def _sorted_by_group(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of each group together: cells in the order in which they appear first, swept values by size."""
+    parts = {group: cell_and_levels(group) for group in dict.fromkeys(frame[GROUP])}
+    cells = list(dict.fromkeys(cell for cell, _ in parts.values()))
+    order = sorted(parts, key=lambda group: (cells.index(parts[group][0]), [*map(_size, parts[group][1].items())]))
+    places = frame[GROUP].map({group: place for place, group in enumerate(order)})
+    return frame.iloc[places.argsort(kind="stable")].reset_index(drop=True)
+
+
+def _size(level: tuple[str, str]) -> tuple[str, float, str]:
+    key, value = level
+    try:
+        return key, float(value), value
+    except ValueError:
+        return key, math.inf, value
+
+
+def _levels(groups: pd.Series) -> tuple[pd.DataFrame, list[str]]:
+    """Return the columns by which groups differ, and what all have in common."""
+    parts = [cell_and_levels(group) for group in groups]
+    keys = list(dict.fromkeys(key for _, levels in parts for key in levels))
+    values = pd.DataFrame(
+        {GROUP: [cell for cell, _ in parts], **{key: [levels.get(key, "") for _, levels in parts] for key in keys}},
+        dtype=object,
+    )
+    same = [key for key in values if values[key].nunique() == 1]
+    shared = [str(values[GROUP].iloc[0])] if GROUP in same else []
+    common = [(str(key), str(values[key].iloc[0])) for key in same if key != GROUP]
+    shared += [level_text(common)] if common else []
+    return values.drop(columns=same).rename(columns={GROUP: GROUP, **short_keys(keys)}), shared

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pandas as pd
@@ -12,7 +12,7 @@ from analysis.cells import NONE, interval, noise_text, percent, plain, signed, s
 from analysis.comparison import Comparison
 from analysis.forecast_tables import forecast_table, graphs_table
 from analysis.frames import is_final, shown_state, tuples
-from analysis.overall import plain_arm
+from analysis.names import arm_in, cell_and_levels, plain_arm
 from analysis.quality import FAILED_ARM, quality_decisions
 from analysis.speedup import EXACT, NOT_MEASURED, QUANTITIES
 from analysis.speedup import REFUSED as REFUSED_SPEED
@@ -205,14 +205,14 @@ def parts_table(comparison: Comparison) -> Table:
 
 def split_table(comparison: Comparison) -> Table:
     """Return the factors whose product is the total speedup."""
-    columns = [GROUP, "arm", "against", "total", "= fewer updates", "x throughput", "x growth", "x rest"]
+    columns = [GROUP, "arm", "against", "total", "fewer updates", "throughput", "growth", "rest"]
     rows = [
         [row.group, row.arm, row.baseline, *map(times, (row.total, row.updates, row.throughput, row.growth, row.rest))]
         for row in tuples(comparison.split)
         if row.n
     ]
     notes = [
-        "fewer updates: fewer optimizer steps; throughput: forward and backward per sample; growth: compiling and "
+        "total = fewer updates x throughput x growth x rest. fewer updates: fewer optimizer steps; throughput: forward and backward per sample; growth: compiling and "
         "tuning for larger batches; rest: data and all else.",
     ]
     return make_table("split", "What the speedup is made of", columns, rows, notes)
@@ -305,14 +305,34 @@ def unfinished_table(comparison: Comparison) -> Table:
 
 def mark_notes(comparison: Comparison) -> Iterator[str]:
     """Yield what a reader must know of pairs, one sentence for all that share it."""
-    pairs_by_mark: dict[str, list[str]] = {}
+    groups_by_mark: dict[str, dict[tuple[str, str], list[str]]] = {}
     for (group, arm, baseline), sentences in comparison.matching.marks.items():
+        arms = arm_in(group, arm), arm_in(group, baseline)
         for sentence in sentences:
-            where = f"{group}/{arm}" if len(comparison.matching.baselines) > 1 else arm
-            pairs_by_mark.setdefault(sentence, []).append(f"{where} against {baseline}")
-    for sentence, pairs in pairs_by_mark.items():
-        listed = ", ".join(pairs[:_LISTED]) + (f" and {len(pairs) - _LISTED} more" if len(pairs) > _LISTED else "")
-        yield f"! {listed}: {sentence}."
+            groups_by_mark.setdefault(sentence, {}).setdefault(arms, []).append(group)
+    all_groups = list(comparison.matching.baselines)
+    for sentence, pairs in groups_by_mark.items():
+        texts = [f"{arm} against {base}{_where(groups, all_groups)}" for (arm, base), groups in pairs.items()]
+        yield f"! {_some(texts, ', ')}: {sentence}."
+
+
+def _where(groups: Sequence[str], all_groups: Sequence[str]) -> str:
+    """Return in words which of several groups are meant; nothing for all of them."""
+    if set(groups) >= set(all_groups):
+        return ""
+    return f" ({_some([_group_text(group, all_groups) for group in groups], '; ')})"
+
+
+def _group_text(group: str, all_groups: Sequence[str]) -> str:
+    """Return what tells a group from the others."""
+    cell, levels = cell_and_levels(group)
+    words = [] if levels and {cell_and_levels(other)[0] for other in all_groups} == {cell} else [cell]
+    return ", ".join([*words, *(f"{key}={value}" for key, value in levels.items())])
+
+
+def _some(texts: Sequence[str], between: str) -> str:
+    more = len(texts) - _LISTED
+    return between.join(texts[:_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 def provenance(comparison: Comparison) -> list[str]:

@@ -1,0 +1,214 @@
+"""Tables and sentences for a terminal of any width.
+
+What does not fit beside the names of the rows moves into a further table below, with these names repeated. Text is cut
+at spaces, and a long name after ``,``, ``=``, ``/`` or ``-``, never within a word that fits.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len, chop_cells
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
+from rich.text import Text
+
+#: Between two columns.
+_GAP = 2
+#: A cell up to this wide is not wrapped to gain room for another column.
+_UNWRAPPED = 22
+#: The share of the width that the names of the rows may take before they are wrapped.
+_NAMES_SHARE = 0.4
+_PLACES = re.compile(r"(?<=\w[,=/;:])(?=[^\s,=/;:)])|(?<=[A-Za-z0-9]-)(?=[A-Za-z])")
+_MORE_PLACES = re.compile(r"(?<=[\w.][_.@])(?=\w)")
+
+#: A cell; a style covers all of it.
+Cell = str | Text
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Return a text in lines of at most ``width`` columns."""
+    lines = [""]
+    for word in re.split(r"(?<=\S)\s+(?=\S)", text.strip()):
+        between = " " if lines[-1] else ""
+        for piece in _pieces(word, width):
+            if lines[-1] and cell_len(lines[-1] + between + piece) > width:
+                lines.append(piece)
+            else:
+                lines[-1] += between + piece
+            between = ""
+    return lines
+
+
+def _pieces(word: str, width: int) -> Iterator[str]:
+    """Yield the parts of a word that stay together: the word, or parts of a long name, or of a part too long."""
+    if cell_len(word) <= width:
+        yield word
+        return
+    for part in _PLACES.split(word):
+        for piece in [part] if cell_len(part) <= width else _MORE_PLACES.split(part):
+            yield from [piece] if cell_len(piece) <= width else chop_cells(piece, width)
+
+
+def _least(text: str) -> int:
+    """Return the width in which nothing but spaces and the marks of a long name are cut."""
+    return max((cell_len(piece) for word in text.split() for piece in _PLACES.split(word)), default=0)
+
+
+class Sentence:
+    """A text that is wrapped like the cells of a table.
+
+    Args:
+        indent: of all lines but the first, in columns.
+    """
+
+    def __init__(self, text: str, style: str = "", indent: int = 0) -> None:
+        self._text = text
+        self._style = style
+        self._indent = indent
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        lead = len(self._text) - len(self._text.lstrip(" "))
+        indent = lead + self._indent
+        lines = wrapped(self._text, max(10, options.max_width - indent))
+        for place, line in enumerate(lines):
+            yield Text(" " * (indent if place else lead) + line, style=self._style, no_wrap=True, overflow="ignore")
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(min(10, cell_len(self._text)), cell_len(self._text))
+
+
+@dataclass(frozen=True)
+class _Widths:
+    """Of a column: with its header in one line, without wrapping short cells, and by the longest piece."""
+
+    natural: int
+    wanted: int
+    least: int
+
+
+class TextTable:
+    """A table for a terminal.
+
+    Args:
+        headers: one a column.
+        rows: as many cells a row.
+        num_names: how many of the first columns name a row; they are repeated where a table is continued below.
+        right: the headers of columns that are set to the right.
+    """
+
+    def __init__(
+        self, headers: Sequence[str], rows: Sequence[Sequence[Cell]], num_names: int = 1, right: Sequence[str] = ()
+    ) -> None:
+        self._headers = list(headers)
+        self._rows = [list(row) for row in rows]
+        self._num_names = min(num_names, len(headers))
+        self._right = [header in right for header in headers]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        rows, legend = self._with_short_names(options.max_width)
+        for place, widths in enumerate(self._parts(rows, options.max_width)):
+            if place:
+                yield Text("")
+            yield from self._lines(rows, widths)
+        for key, name in legend.items():
+            yield Sentence(f"{key}: {name}", "dim", indent=len(key) + 2)
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        widths = [self._widths(self._rows, column) for column in range(len(self._headers))]
+        gaps = _GAP * (len(widths) - 1)
+        least = max((one.least for one in widths), default=0)
+        return Measurement(min(least, options.max_width), sum(one.natural for one in widths) + gaps)
+
+    def _widths(self, rows: Sequence[Sequence[Cell]], column: int) -> _Widths:
+        header = self._headers[column]
+        texts = [_plain(row[column]) for row in rows]
+        natural = max(map(cell_len, texts), default=0)
+        least = max(map(_least, (header, *texts)))
+        return _Widths(max(cell_len(header), natural), max(_least(header), min(natural, _UNWRAPPED), least), least)
+
+    def _with_short_names(self, width: int) -> tuple[list[list[Cell]], dict[str, str]]:
+        """Return the rows; where names are too long even if wrapped, with short ones, and what these stand for."""
+        rows, legend = self._rows, dict[str, str]()
+        others = [self._widths(rows, column).wanted for column in range(self._num_names, len(self._headers))]
+        room = width - _GAP - max(others, default=0)
+        least = [self._widths(rows, column).least for column in range(self._num_names)]
+        while sum(least) + _GAP * len(least) > room and max(least) > 12:
+            column = least.index(max(least))
+            keys: dict[str, str] = {}
+            for row in rows:
+                keys.setdefault(_plain(row[column]), f"{len(keys) + len(legend) + 1}")
+            legend |= {key: name for name, key in keys.items() if name}
+            rows = [[*row[:column], _short(keys, row[column]), *row[column + 1 :]] for row in rows]
+            least[column] = max(_least(self._headers[column]), *map(len, keys.values()))
+        return rows, legend
+
+    def _parts(self, rows: Sequence[Sequence[Cell]], width: int) -> list[dict[int, int]]:
+        """Return the columns of each part with their widths: the names, and as many of the others as fit."""
+        sizes = [self._widths(rows, column) for column in range(len(self._headers))]
+        if sum(one.natural for one in sizes) + _GAP * (len(sizes) - 1) <= width:
+            return [{column: one.natural for column, one in enumerate(sizes)}]
+        names = self._name_widths(sizes, width)
+        room = max(10, width - sum(names.values()) - _GAP * len(names))
+        parts: list[dict[int, int]] = [{}]
+        for column in range(self._num_names, len(sizes)):
+            wanted = min(sizes[column].wanted, room)
+            if parts[-1] and sum(parts[-1].values()) + _GAP * len(parts[-1]) + wanted > room:
+                parts.append({})
+            parts[-1][column] = wanted
+        return [_widened({**names, **part}, sizes, width) for part in parts]
+
+    def _name_widths(self, sizes: Sequence[_Widths], width: int) -> dict[int, int]:
+        """Return the widths of the names, wrapped from the longest on while they take too much."""
+        widths = {column: sizes[column].natural for column in range(self._num_names)}
+        while sum(widths.values()) > _NAMES_SHARE * width:
+            column = max(widths, key=lambda column: (widths[column] > sizes[column].least, widths[column]))
+            if widths[column] <= sizes[column].least:
+                break
+            widths[column] -= 1
+        return widths
+
+    def _lines(self, rows: Sequence[Sequence[Cell]], widths: dict[int, int]) -> Iterator[Text]:
+        heads = [self._headers[column] for column in widths]
+        yield from self._row_lines(heads, widths, is_head=True)
+        yield Text("─" * (sum(widths.values()) + _GAP * (len(widths) - 1)), no_wrap=True, overflow="ignore")
+        for row in rows:
+            yield from self._row_lines([row[column] for column in widths], widths)
+
+    def _row_lines(self, cells: Sequence[Cell], widths: dict[int, int], is_head: bool = False) -> Iterator[Text]:
+        columns = [wrapped(_plain(cell), width) for cell, width in zip(cells, widths.values(), strict=True)]
+        height = max(map(len, columns))
+        if is_head:  # set to the bottom
+            columns = [[""] * (height - len(lines)) + lines for lines in columns]
+        for place in range(height):
+            line = Text(no_wrap=True, overflow="ignore")
+            for cell, lines, (column, width) in zip(cells, columns, widths.items(), strict=True):
+                text = lines[place] if place < len(lines) else ""
+                padding = " " * (width - cell_len(text))
+                line.append(" " * (_GAP if line.plain or column != next(iter(widths)) else 0))
+                line.append(padding if self._right[column] else "")
+                line.append(text, style="bold" if is_head else cell.style if isinstance(cell, Text) else "")
+                line.append("" if self._right[column] else padding)
+            line.rstrip()
+            yield line
+
+
+def _widened(widths: dict[int, int], sizes: Sequence[_Widths], width: int) -> dict[int, int]:
+    """Give the room that is left to the columns that lack most of it."""
+    left = width - sum(widths.values()) - _GAP * (len(widths) - 1)
+    for _ in range(left):
+        column = max(widths, key=lambda column: sizes[column].natural - widths[column])
+        if sizes[column].natural <= widths[column]:
+            break
+        widths[column] += 1
+    return widths
+
+
+def _plain(cell: Cell) -> str:
+    return cell.plain if isinstance(cell, Text) else cell
+
+
+def _short(keys: dict[str, str], cell: Cell) -> Cell:
+    return keys[_plain(cell)] if _plain(cell) else cell
