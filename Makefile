@@ -3,7 +3,7 @@ PY := .venv/bin/python
 # Both come before anything imports torch, so that a run's own number of threads is the one that counts.
 export PYTHONUTF8 = 1
 
-.PHONY: demo test test-fast test-oldest test-adapters check bench bench-gpu gpu-check clean
+.PHONY: demo test test-fast test-oldest test-adapters test-tex check bench bench-gpu gpu-check clean
 
 # Ready once all packages of setup.cfg are installed in the versions of constraints.txt.
 .venv/ready: setup.cfg constraints.txt
@@ -20,15 +20,15 @@ demo: .venv/ready
 # Everything but the soaks. A test trains with one thread; one process more than two cores need, because the tests with
 # SLURM and with a browser mostly wait.
 test: .venv/ready
-	$(PY) -m pytest -n 3 --dist loadgroup -m "not soak and not adapters"
+	$(PY) -m pytest -n 3 --dist loadgroup -m "not soak and not adapters and not tex"
 
 # What needs neither processes nor training (config, schedules, plan, lint, tables, ...): a minute and a half on two free cores.
 test-fast: .venv/ready
-	$(PY) -m pytest -n 2 -m "not slow and not slurm and not soak and not adapters"
+	$(PY) -m pytest -n 2 -m "not slow and not slurm and not soak and not adapters and not tex"
 
 # Like test, with the oldest versions that setup.cfg allows, torch 2.6 among them, in an environment of their own.
 test-oldest: .venv-oldest/ready
-	.venv-oldest/bin/python -m pytest -n 3 --dist loadgroup -m "not soak and not adapters"
+	.venv-oldest/bin/python -m pytest -n 3 --dist loadgroup -m "not soak and not adapters and not tex"
 
 .venv-oldest/ready: setup.cfg
 	$(PYTHON) -m venv .venv-oldest
@@ -44,6 +44,10 @@ test-adapters: .venv-adapters/ready
 	$(PYTHON) -m venv .venv-adapters
 	.venv-adapters/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,adapters,timm,datasets]'
 	touch $@
+
+# With a real pdflatex: Debian's texlive-latex-extra, or another TeX with booktabs, longtable and threeparttable.
+test-tex: .venv/ready
+	$(PY) -m pytest -m tex
 
 check: .venv/ready
 	$(PY) -m ruff check .

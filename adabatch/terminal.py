@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 #: How characters of our own tables and sentences are written where they cannot be encoded.
-_PLAIN = {"–": "-", "—": "-", "±": "+-", "×": "x", "·": "-", "…": "...", "−": "-", "─": "-", "│": "|"}
+_PLAIN = {"–": "-", "—": "-", "±": "+-", "×": "x", "·": "-", "…": "...", "−": "-", "µ": "u", "─": "-", "│": "|"}
 #: The name under which Python knows that.
 _PLAINLY = "adabatch-plainly"
 
@@ -68,11 +68,22 @@ def print_renderable(content: RenderableType) -> None:
 
 
 def duration(seconds: float | None) -> str:
-    """Return a duration as ``2 h 05 min``, ``3 min 20 s`` or ``12 s``; empty if unknown."""
+    """Return a duration as ``2 h 05 min``, ``3 min 20 s``, ``12 s``, ``2.4 s`` or ``2.4 ms``; empty if unknown."""
     if seconds is None:
         return ""
+    if round(seconds, 1) < 10:
+        return _short_duration(seconds)
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
         return f"{hours:,} h {minutes:02d} min"
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def _short_duration(seconds: float) -> str:
+    """Return less than ten seconds with two digits."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        value = seconds / size
+        if round(value, 2) >= 1:
+            return f"{value:.0f} {unit}" if value >= 9.95 else f"{round(value, 1):g} {unit}"
+    return "0 s"

@@ -7,10 +7,10 @@ at spaces, and a long name after ``,``, ``=``, ``/`` or ``-``, never within a wo
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from rich.cells import cell_len, chop_cells
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.measure import Measurement
 from rich.text import Text
@@ -21,20 +21,25 @@ _GAP = 2
 _UNWRAPPED = 22
 #: The share of the width that the names of the rows may take before they are wrapped.
 _NAMES_SHARE = 0.4
-_PLACES = re.compile(r"(?<=\w[,=/;:])(?=[^\s,=/;:)])|(?<=[A-Za-z0-9]-)(?=[A-Za-z])")
-_MORE_PLACES = re.compile(r"(?<=[\w.][_.@])(?=\w)")
+#: What a column gets however narrow the terminal is.
+_LEAST_ROOM = 10
+#: Where a long name is cut, and where one is that is still too long.
+PLACES = re.compile(r"(?<=\w[,=/;:])(?=[^\s,=/;:)])|(?<=[A-Za-z0-9]-)(?=[A-Za-z])")
+MORE_PLACES = re.compile(r"(?<=[\w.][_@])(?=\w)|(?<=[A-Za-z]\.)(?=[A-Za-z])")
 
+#: Returns the width of a text.
+Measure = Callable[[str], float]
 #: A cell; a style covers all of it.
 Cell = str | Text
 
 
-def wrapped(text: str, width: int) -> list[str]:
-    """Return a text in lines of at most ``width`` columns."""
+def wrapped(text: str, width: float, measure: Measure = cell_len) -> list[str]:
+    """Return a text in lines of at most a width, which is in the unit of ``measure``: columns of a terminal."""
     lines = [""]
     for word in re.split(r"(?<=\S)\s+(?=\S)", text.strip()):
         between = " " if lines[-1] else ""
-        for piece in _pieces(word, width):
-            if lines[-1] and cell_len(lines[-1] + between + piece) > width:
+        for piece in _pieces(word, width, measure):
+            if lines[-1] and measure(lines[-1] + between + piece) > width:
                 lines.append(piece)
             else:
                 lines[-1] += between + piece
@@ -42,19 +47,86 @@ def wrapped(text: str, width: int) -> list[str]:
     return lines
 
 
-def _pieces(word: str, width: int) -> Iterator[str]:
+def _pieces(word: str, width: float, measure: Measure) -> Iterator[str]:
     """Yield the parts of a word that stay together: the word, or parts of a long name, or of a part too long."""
-    if cell_len(word) <= width:
+    if measure(word) <= width:
         yield word
         return
-    for part in _PLACES.split(word):
-        for piece in [part] if cell_len(part) <= width else _MORE_PLACES.split(part):
-            yield from [piece] if cell_len(piece) <= width else chop_cells(piece, width)
+    for part in PLACES.split(word):
+        for piece in [part] if measure(part) <= width else MORE_PLACES.split(part):
+            yield from [piece] if measure(piece) <= width else _chopped(piece, width, measure)
 
 
-def _least(text: str) -> int:
+def _chopped(word: str, width: float, measure: Measure) -> Iterator[str]:
+    start = 0
+    for end in range(1, len(word) + 1):
+        if end - start > 1 and measure(word[start:end]) > width:
+            yield word[start : end - 1]
+            start = end - 1
+    yield word[start:]
+
+
+def longest_piece(text: str, measure: Measure = cell_len) -> float:
     """Return the width in which nothing but spaces and the marks of a long name are cut."""
-    return max((cell_len(piece) for word in text.split() for piece in _PLACES.split(word)), default=0)
+    return max((measure(piece) for word in text.split() for piece in PLACES.split(word)), default=0)
+
+
+@dataclass(frozen=True)
+class Widths:
+    """Of a column: with its header in one line, without wrapping short cells, and by the longest piece."""
+
+    natural: float
+    wanted: float
+    least: float
+
+
+def widths_of(header: str, texts: Sequence[str], measure: Measure = cell_len, unwrapped: float = _UNWRAPPED) -> Widths:
+    """Return the widths of a column.
+
+    Args:
+        unwrapped: a cell up to this wide is not wrapped to gain room for another column.
+    """
+    natural = max(map(measure, texts), default=0)
+    least = max(longest_piece(text, measure) for text in (header, *texts))
+    wanted = max(longest_piece(header, measure), min(natural, unwrapped), least)
+    return Widths(max(measure(header), natural), wanted, least)
+
+
+def columns_that_fit(sizes: Sequence[Widths], num_names: int, width: float, gap: float) -> list[dict[int, float]]:
+    """Return the columns of each part of a table with their widths: the names, and as many of the others as fit."""
+    if sum(one.natural for one in sizes) + gap * (len(sizes) - 1) <= width:
+        return [{column: one.natural for column, one in enumerate(sizes)}]
+    names = _name_widths(sizes[:num_names], width)
+    room = max(_LEAST_ROOM, width - sum(names.values()) - gap * len(names))
+    parts: list[dict[int, float]] = [{}]
+    for column in range(num_names, len(sizes)):
+        wanted = min(sizes[column].wanted, room)
+        if parts[-1] and sum(parts[-1].values()) + gap * len(parts[-1]) + wanted > room:
+            parts.append({})
+        parts[-1][column] = wanted
+    return [_widened({**names, **part}, sizes, width - gap * (len(names) + len(part) - 1)) for part in parts]
+
+
+def _name_widths(sizes: Sequence[Widths], width: float) -> dict[int, float]:
+    """Return the widths of the names, wrapped from the longest on while they take too much."""
+    widths = {column: one.natural for column, one in enumerate(sizes)}
+    while sum(widths.values()) > _NAMES_SHARE * width:
+        shrinking = [column for column in widths if widths[column] > sizes[column].least]
+        if not shrinking:
+            break
+        column = max(shrinking, key=lambda column: widths[column])
+        widths[column] = max(widths[column] - 1, sizes[column].least)
+    return widths
+
+
+def _widened(widths: dict[int, float], sizes: Sequence[Widths], width: float) -> dict[int, float]:
+    """Give the room that is left to the columns that lack most of it."""
+    while width - sum(widths.values()) >= 1:
+        column = max(widths, key=lambda column: sizes[column].natural - widths[column])
+        if sizes[column].natural <= widths[column]:
+            break
+        widths[column] = min(widths[column] + 1, sizes[column].natural)
+    return widths
 
 
 class Sentence:
@@ -80,15 +152,6 @@ class Sentence:
         return Measurement(min(10, cell_len(self._text)), cell_len(self._text))
 
 
-@dataclass(frozen=True)
-class _Widths:
-    """Of a column: with its header in one line, without wrapping short cells, and by the longest piece."""
-
-    natural: int
-    wanted: int
-    least: int
-
-
 class TextTable:
     """A table for a terminal.
 
@@ -109,10 +172,11 @@ class TextTable:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         rows, legend = self._with_short_names(options.max_width)
-        for place, widths in enumerate(self._parts(rows, options.max_width)):
+        sizes = [self._widths(rows, column) for column in range(len(self._headers))]
+        for place, part in enumerate(columns_that_fit(sizes, self._num_names, options.max_width, _GAP)):
             if place:
                 yield Text("")
-            yield from self._lines(rows, widths)
+            yield from self._lines(rows, {column: int(width) for column, width in part.items()})
         for key, name in legend.items():
             yield Sentence(f"{key}: {name}", "dim", indent=len(key) + 2)
 
@@ -120,14 +184,10 @@ class TextTable:
         widths = [self._widths(self._rows, column) for column in range(len(self._headers))]
         gaps = _GAP * (len(widths) - 1)
         least = max((one.least for one in widths), default=0)
-        return Measurement(min(least, options.max_width), sum(one.natural for one in widths) + gaps)
+        return Measurement(int(min(least, options.max_width)), int(sum(one.natural for one in widths)) + gaps)
 
-    def _widths(self, rows: Sequence[Sequence[Cell]], column: int) -> _Widths:
-        header = self._headers[column]
-        texts = [_plain(row[column]) for row in rows]
-        natural = max(map(cell_len, texts), default=0)
-        least = max(map(_least, (header, *texts)))
-        return _Widths(max(cell_len(header), natural), max(_least(header), min(natural, _UNWRAPPED), least), least)
+    def _widths(self, rows: Sequence[Sequence[Cell]], column: int) -> Widths:
+        return widths_of(self._headers[column], [_plain(row[column]) for row in rows])
 
     def _with_short_names(self, width: int) -> tuple[list[list[Cell]], dict[str, str]]:
         """Return the rows; where names are too long even if wrapped, with short ones, and what these stand for."""
@@ -142,33 +202,8 @@ class TextTable:
                 keys.setdefault(_plain(row[column]), f"{len(keys) + len(legend) + 1}")
             legend |= {key: name for name, key in keys.items() if name}
             rows = [[*row[:column], _short(keys, row[column]), *row[column + 1 :]] for row in rows]
-            least[column] = max(_least(self._headers[column]), *map(len, keys.values()))
+            least[column] = self._widths(rows, column).least
         return rows, legend
-
-    def _parts(self, rows: Sequence[Sequence[Cell]], width: int) -> list[dict[int, int]]:
-        """Return the columns of each part with their widths: the names, and as many of the others as fit."""
-        sizes = [self._widths(rows, column) for column in range(len(self._headers))]
-        if sum(one.natural for one in sizes) + _GAP * (len(sizes) - 1) <= width:
-            return [{column: one.natural for column, one in enumerate(sizes)}]
-        names = self._name_widths(sizes, width)
-        room = max(10, width - sum(names.values()) - _GAP * len(names))
-        parts: list[dict[int, int]] = [{}]
-        for column in range(self._num_names, len(sizes)):
-            wanted = min(sizes[column].wanted, room)
-            if parts[-1] and sum(parts[-1].values()) + _GAP * len(parts[-1]) + wanted > room:
-                parts.append({})
-            parts[-1][column] = wanted
-        return [_widened({**names, **part}, sizes, width) for part in parts]
-
-    def _name_widths(self, sizes: Sequence[_Widths], width: int) -> dict[int, int]:
-        """Return the widths of the names, wrapped from the longest on while they take too much."""
-        widths = {column: sizes[column].natural for column in range(self._num_names)}
-        while sum(widths.values()) > _NAMES_SHARE * width:
-            column = max(widths, key=lambda column: (widths[column] > sizes[column].least, widths[column]))
-            if widths[column] <= sizes[column].least:
-                break
-            widths[column] -= 1
-        return widths
 
     def _lines(self, rows: Sequence[Sequence[Cell]], widths: dict[int, int]) -> Iterator[Text]:
         heads = [self._headers[column] for column in widths]
@@ -193,17 +228,6 @@ class TextTable:
                 line.append("" if self._right[column] else padding)
             line.rstrip()
             yield line
-
-
-def _widened(widths: dict[int, int], sizes: Sequence[_Widths], width: int) -> dict[int, int]:
-    """Give the room that is left to the columns that lack most of it."""
-    left = width - sum(widths.values()) - _GAP * (len(widths) - 1)
-    for _ in range(left):
-        column = max(widths, key=lambda column: sizes[column].natural - widths[column])
-        if sizes[column].natural <= widths[column]:
-            break
-        widths[column] += 1
-    return widths
 
 
 def _plain(cell: Cell) -> str:

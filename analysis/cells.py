@@ -8,6 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from adabatch.terminal import duration
+
 #: Stands for a number that does not exist.
 NONE = "–"
 
@@ -29,11 +31,11 @@ def plain(value: float) -> str:
     return NONE if math.isnan(value) else f"{value:.2f}"
 
 
-def significant(value: float) -> str:
-    """Return a number with three significant digits; ``never`` for an infinite time."""
-    if math.isnan(value):
+def time_text(seconds: float) -> str:
+    """Return a duration; ``never`` for an infinite one."""
+    if math.isnan(seconds):
         return NONE
-    return "never" if math.isinf(value) else f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return "never" if math.isinf(seconds) else duration(seconds)
 
 
 def times(value: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from analysis.cells import times
+from analysis.cells import time_text, times
 from analysis.comparison import Comparison
 from analysis.frames import tuples
 from analysis.table import GROUP, Table, make_table
@@ -20,10 +20,10 @@ def forecast_table(comparison: Comparison) -> Table:
     totals = comparison.speedup[comparison.speedup.quantity == "total"]
     measured = {(row.group, row.arm, row.baseline): row.value for row in tuples(totals)}
     predicted = {(row.group, row.arm): row.predicted for row in tuples(arms.reset_index())}
-    columns = [GROUP, "arm", "runs", "predicted s", "took s", "off", "predicted speedup", "measured speedup"]
+    columns = [GROUP, "arm", "runs", "predicted", "took", "off", "predicted speedup", "measured speedup"]
     rows = []
     for row in tuples(arms.reset_index()):
-        cells = [row.group, row.arm, str(row.runs), f"{row.predicted:.3g}", f"{row.took:.3g}"]
+        cells = [row.group, row.arm, str(row.runs), time_text(row.predicted), time_text(row.took)]
         cells.append(f"{100 * (row.predicted / row.took - 1):+.0f} %")
         if row.arm == row.baseline:
             rows.append([*cells, "baseline", ""])
@@ -48,10 +48,10 @@ def graphs_table(comparison: Comparison) -> Table:
     )
     arms = runs.groupby(["group", "arm", "baseline"], sort=False, dropna=False)[["without", "replayed"]].mean()
     predicted = {(row.group, row.arm): row for row in tuples(arms.reset_index())}
-    columns = [GROUP, "arm", "s without graphs", "s with graphs", "speedup without", "speedup with"]
+    columns = [GROUP, "arm", "without graphs", "with graphs", "speedup without", "speedup with"]
     rows = []
     for row in predicted.values():
-        cells = [row.group, row.arm, f"{row.without:.3g}", f"{row.replayed:.3g}"]
+        cells = [row.group, row.arm, time_text(row.without), time_text(row.replayed)]
         baseline = predicted.get((row.group, row.baseline))
         if row.arm == row.baseline:
             cells += ["baseline", ""]

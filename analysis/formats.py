@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import json
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -16,14 +18,11 @@ from adabatch.text_table import Sentence, TextTable
 from analysis.comparison import Comparison
 from analysis.embedded import for_spreadsheets
 from analysis.frames import Data, records
-from analysis.tables import GROUP, Table, make_tables, provenance
+from analysis.latex import to_latex
+from analysis.table import Table, is_number
+from analysis.tables import make_tables, provenance
 
 FORMATS = ("text", "markdown", "latex", "csv", "json")
-#: Columns of words; all others hold numbers and are set to the right.
-_WORDS = {
-    GROUP, "arm", "against", "verdict", "state", "cause", "key", "value", "baseline's value", "refuses", "seeds",
-    "claim", "source", "says", "measured", "why", "part", "to the target", "speed", "test accuracy",
-}  # fmt: skip
 _TARGET_NUMBERS = (
     "target", "reached", "n", "reached_low", "reached_high", "baseline_reached", "baseline_n", "median_seconds",
     "baseline_median_seconds", "median_samples", "p_value",
@@ -47,11 +46,6 @@ def _text_table(table: Table) -> TextTable:
     return TextTable(table.columns, rows, table.num_names, [one for one in table.columns if is_number(table, one)])
 
 
-def is_number(table: Table, column: str) -> bool:
-    """Return whether a column holds numbers, which are set to the right."""
-    return column not in _WORDS and column not in table.columns[: table.num_names]
-
-
 def _style(cell: str) -> str:
     if is_bad(cell):
         return "red"
@@ -71,38 +65,22 @@ def is_good(cell: str) -> bool:
 
 
 def to_markdown(tables: Sequence[Table], closing: Sequence[str] = ()) -> str:
-    """Return the tables in GitHub's Markdown."""
+    """Return the tables in GitHub's Markdown; every special character is escaped."""
     parts = []
     for table in tables:
-        frame = table.frame.map(lambda cell: cell.replace("|", "\\|").replace("*", "\\*"))
-        frame.columns = [name.replace("*", "\\*") for name in table.columns]
-        aligned = ["left" if column in _WORDS else "right" for column in table.columns]
+        frame = table.frame.map(_escape_markdown)
+        frame.columns = [_escape_markdown(name) for name in table.columns]
+        aligned = ["right" if is_number(table, column) else "left" for column in table.columns]
         body = frame.to_markdown(index=False, colalign=aligned, disable_numparse=True)
-        notes = "\n".join("- " + note.replace("*", "\\*").replace("~", "\\~") for note in table.notes)
-        parts.append(f"### {table.title}\n\n{body}\n\n{notes}".rstrip())
-    return "\n\n".join([*parts, *closing]) + "\n"
+        notes = "\n".join(f"- {_escape_markdown(note)}" for note in table.notes)
+        parts.append(f"### {_escape_markdown(table.title)}\n\n{body}\n\n{notes}".rstrip())
+    return "\n\n".join([*parts, *map(_escape_markdown, closing)]) + "\n"
 
 
-def to_latex(tables: Sequence[Table], closing: Sequence[str] = ()) -> str:
-    """Return the tables as LaTeX with booktabs rules; every special character is escaped."""
-    parts = ["% needs \\usepackage{booktabs}"]
-    for table in tables:
-        styler = (
-            table.frame.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis="columns")
-        )
-        layout: dict[str, Any] = {
-            "column_format": "".join("l" if column in _WORDS else "r" for column in table.columns),
-            "caption": _escape_latex(" ".join([f"{table.title}.", *table.notes])),
-            "label": f"tab:{table.name}",
-        }
-        parts.append(styler.to_latex(hrules=True, environment="table", position_float="centering", **layout))
-    return "\n".join([*parts, *(f"% {sentence}" for sentence in closing)])
-
-
-def _escape_latex(text: str) -> str:
-    frame = pd.DataFrame([[text]])
-    body = frame.style.hide(axis="index").hide(axis="columns").format(escape="latex").to_latex()
-    return body.split("\n")[1].removesuffix("\\\\").strip()
+def _escape_markdown(text: str) -> str:
+    """Return a text that Markdown shows as it is; an underscore within a word is one already."""
+    text = re.sub(r"([\\`*{}\[\]<>|~$#])|(?<!\w)_|_(?!\w)", lambda match: f"\\{match[0]}", text)
+    return re.sub(r"&(?=#?\w+;)", "&amp;", text)
 
 
 def to_html(tables: Sequence[Table]) -> str:
@@ -110,13 +88,9 @@ def to_html(tables: Sequence[Table]) -> str:
     parts = []
     for table in tables:
         body = table.frame.to_html(index=False, border=0, classes=f"table {table.name}", justify="left")
-        notes = "".join(f"<li>{_escape_html(note)}</li>" for note in table.notes)
-        parts.append(f"<h3>{_escape_html(table.title)}</h3>\n{body}\n<ul class='notes'>{notes}</ul>")
+        notes = "".join(f"<li>{html.escape(note)}</li>" for note in table.notes)
+        parts.append(f"<h3>{html.escape(table.title)}</h3>\n{body}\n<ul class='notes'>{notes}</ul>")
     return "\n".join(parts)
-
-
-def _escape_html(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def numbers(comparison: Comparison) -> pd.DataFrame:

@@ -14,6 +14,11 @@ from analysis.names import arm_in, cell_and_levels, level_text, short_keys
 
 #: The column of a cell's name.
 GROUP = "data and network"
+#: Columns of words; all others but those that name a row hold numbers and are set to the right.
+WORDS = {
+    GROUP, "arm", "against", "verdict", "state", "cause", "key", "value", "baseline's value", "refuses", "seeds",
+    "claim", "source", "says", "measured", "why", "part", "to the target", "speed", "test accuracy",
+}  # fmt: skip
 #: Besides groups, the columns that name a row, if they come first.
 _NAMES = ("arm", "against", "part")
 #: A path from the root, which says nothing on another machine: three parts or more, not within an address or a word.
@@ -50,6 +55,11 @@ class Table:
         return pd.DataFrame(self.rows, columns=self.columns)
 
 
+def is_number(table: Table, column: str) -> bool:
+    """Return whether a column holds numbers, which are set to the right."""
+    return column not in WORDS and column not in table.columns[: table.num_names]
+
+
 def _shown(text: str) -> str:
     return without_folders(printable(text))
 
@@ -74,9 +84,9 @@ def make_table(name: str, title: str, columns: list[str], rows: list[list[str]],
         for column in frame.columns.intersection(["arm", "against"]):
             frame[column] = [arm_in(group, arm) for group, arm in zip(groups, frame[column], strict=True)]
         levels, shared = _levels(groups)
-        for place, column in enumerate(levels):
-            frame.insert(place, column, levels[column], allow_duplicates=True)
-        names = [*levels, *names]
+        for place, heading in enumerate(levels):
+            frame.insert(place, heading, levels[heading], allow_duplicates=True)
+        names = [*map(str, levels), *names]
     baselines = set(frame.get("against", pd.Series(dtype=object))) - {""}
     if len(baselines) == 1:
         shared.append(f"against {baselines.pop()}")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.cells import NONE, interval, noise_text, percent, plain, signed, significant, times, verdict_text
+from analysis.cells import NONE, interval, noise_text, percent, plain, signed, time_text, times, verdict_text
 from analysis.comparison import Comparison
 from analysis.forecast_tables import forecast_table, graphs_table
 from analysis.frames import is_final, shown_state, tuples
@@ -96,7 +96,7 @@ def speedup_text(row: Any, quality: Any, comparison: Comparison) -> str:
 
 def target_table(comparison: Comparison) -> Table:
     """Return which runs reached the target quality, when, and whether sooner than the baseline."""
-    columns = [GROUP, "arm", "against", "target %", "reached", "baseline reached", "median s", "baseline's median s"]
+    columns = [GROUP, "arm", "against", "target %", "reached", "baseline reached", "median", "baseline's median"]
     columns += ["speedup", "95 % CI", "pairs", "noise", "verdict"]
     rows = []
     for row in tuples(comparison.target):
@@ -104,15 +104,15 @@ def target_table(comparison: Comparison) -> Table:
         if not math.isnan(row.reached_low):
             share += f" ({100 * row.reached_low:.0f} to {100 * row.reached_high:.0f} %)"
         cells = [row.group, row.arm, row.baseline, percent(row.target), share]
-        cells += [f"{row.baseline_reached} of {row.baseline_n}", significant(row.median_seconds)]
-        cells += [significant(row.baseline_median_seconds), times(row.value), interval(row.low, row.high)]
+        cells += [f"{row.baseline_reached} of {row.baseline_n}", time_text(row.median_seconds)]
+        cells += [time_text(row.baseline_median_seconds), times(row.value), interval(row.low, row.high)]
         rows.append([*cells, str(row.pairs), noise_text(row.noise), verdict_text(row)])
     derived = "derived: the baseline's median final one minus the margin"
     origin = "declared" if comparison.targets.is_declared else derived
     notes = [
-        f"Seconds of training and growth until the first epoch at the target ({origin}). Runs that never reach it "
-        "count as infinitely slow; reached: with Wilson's 95 % interval. Where every run reached it, the verdict is by "
-        "the interval of the paired ratio, else by the log-rank test over permutations.",
+        f"Time of training and growth until the first epoch at the target ({origin}), the median over runs. Runs that "
+        "never reach it count as infinitely slow; reached: with Wilson's 95 % interval. Where every run reached it, "
+        "the verdict is by the interval of the paired ratio, else by the log-rank test over permutations.",
     ]
     return make_table("target", "Time to the target", columns, rows, notes)
 
@@ -212,8 +212,8 @@ def split_table(comparison: Comparison) -> Table:
         if row.n
     ]
     notes = [
-        "total = fewer updates x throughput x growth x rest. fewer updates: fewer optimizer steps; throughput: forward and backward per sample; growth: compiling and "
-        "tuning for larger batches; rest: data and all else.",
+        "total = fewer updates x throughput x growth x rest. fewer updates: fewer optimizer steps; throughput: forward "
+        "and backward per sample; growth: compiling and tuning for larger batches; rest: data and all else.",
     ]
     return make_table("split", "What the speedup is made of", columns, rows, notes)
 
@@ -261,12 +261,15 @@ def _amount(value: float, unit: str) -> str:
 
 def cost_table(comparison: Comparison) -> Table:
     """Return what every arm cost, failed and lost work included."""
-    columns = [GROUP, "arm", "runs", "device-hours", "of it unfinished"]
-    rows = [
-        [row.group, row.arm, str(row.runs), significant(row.device_hours), significant(row.unfinished_hours)]
-        for row in tuples(comparison.cost)
+    columns = [GROUP, "arm", "runs", "device time", "of it unfinished"]
+    rows = []
+    for row in tuples(comparison.cost):
+        hours = (row.device_hours, row.unfinished_hours)
+        rows.append([row.group, row.arm, str(row.runs), *(time_text(3600 * number) for number in hours)])
+    notes = [
+        "device time: wall-clock time times ranks. unfinished: runs that failed or did not end, and work of killed "
+        "runs that no checkpoint held."
     ]
-    notes = ["unfinished: runs that failed or did not end, and work of killed runs that no checkpoint held."]
     return make_table("cost", "Cost", columns, rows, notes)
 
 

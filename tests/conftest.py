@@ -42,7 +42,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Fail a test of the fast tier if it, or a fixture that it sets up, starts a process, as every training does."""
-    is_fast = not any(map(item.get_closest_marker, ("slow", "slurm", "soak")))
+    is_fast = not any(map(item.get_closest_marker, ("slow", "slurm", "soak", "tex")))
 
     def refuse(*_: Any, **__: Any) -> NoReturn:
         pytest.fail("it starts a process: mark it with pytest.mark.slow")

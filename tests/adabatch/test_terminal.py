@@ -10,8 +10,13 @@ from adabatch.terminal import duration, run_command
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(None, ""), (12.4, "12 s"), (200, "3 min 20 s"), (7500, "2 h 05 min"), (3.6e6, "1,000 h 00 min")],
-)
+    [
+        (None, ""), (0, "0 s"), (1e-10, "0 s"), (1.2e-5, "12 µs"), (2.44e-3, "2.4 ms"), (0.003, "3 ms"),
+        (0.25, "250 ms"), (0.9996, "1 s"), (2.44, "2.4 s"), (9.94, "9.9 s"), (9.97, "10 s"), (12.4, "12 s"),
+        (59.6, "1 min 00 s"), (200, "3 min 20 s"), (7500, "2 h 05 min"), (46200, "12 h 50 min"),
+        (3.6e6, "1,000 h 00 min"),
+    ],
+)  # fmt: skip
 def test_durations(seconds: float | None, text: str) -> None:
     assert duration(seconds) == text
 

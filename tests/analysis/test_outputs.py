@@ -57,7 +57,7 @@ def test_text_for_people(sweep: Path, capsys: pytest.CaptureFixture[str]) -> Non
     verdicts = "undecided: about 6 seeds (2.19x) undecided: about 6 seeds (2.19x, test accuracy undecided)"
     assert f"adaptive_100% {verdicts} undecided: about 5 seeds (-0.05)" in lines[:5]
     # The target is 90 - 1 points and reached after the second epoch: 10 s against the median of 20 and 24.
-    reached = "89.00 2 of 2 (34 to 100 %) 2 of 2 10 22 2.19x 0.69 to 6.98 2 9.1 % undecided: about 6 seeds"
+    reached = "89.00 2 of 2 (34 to 100 %) 2 of 2 10 s 22 s 2.19x 0.69 to 6.98 2 9.1 % undecided: about 6 seeds"
     assert f"adaptive_100% {reached}" in lines
     assert any("4 runs (4 done); code aaaaaaaa; a processor; torch 2.14.1" in line for line in lines)
 
@@ -90,7 +90,7 @@ def test_latex_escapes_what_would_break_a_document() -> None:
     assert r"50\% \& \$x\$" in row
     assert row.endswith(r"& b\_c \\")
     assert r"best\_\% \{x\}" in latex
-    assert r"100 \% \& more\_\#" in latex
+    assert r"100~\% \& more\_\#" in latex
     for rule in (r"\toprule", r"\midrule", r"\bottomrule"):
         assert rule in latex
     unescaped = [line for line in latex.splitlines()[1:] if re.search(r"(?<!\\)%", line)]
@@ -354,8 +354,8 @@ def test_the_forecast_table_by_hand(tmp_path):
     (table,) = [table for table in make_tables(analysis.compare(analysis.load(tmp_path))) if table.name == "forecast"]
     # two epochs: 22 s predicted and 20 s taken; 9 s and 10 s. Speedups 22 / 9 and 20 / 10.
     assert table.rows == [
-        ["adaptive", "2", "9", "10", "-10 %", "2.44x", "2.00x"],
-        ["fixed", "2", "22", "20", "+10 %", "baseline", ""],
+        ["adaptive", "2", "9 s", "10 s", "-10 %", "2.44x", "2.00x"],
+        ["fixed", "2", "22 s", "20 s", "+10 %", "baseline", ""],
     ]
 
 
@@ -371,8 +371,8 @@ def test_the_forecast_without_and_with_graphs_by_hand(tmp_path):
         write_run(tmp_path, arm, 0, launch={"forecast": predicted})
     tables = {table.name: table for table in make_tables(analysis.compare(analysis.load(tmp_path)))}
     assert tables["forecast_graphs"].rows == [
-        ["adaptive", "10", "7.5", "4.00x", "2.00x"],
-        ["fixed", "40", "15", "baseline", ""],
+        ["adaptive", "10 s", "7.5 s", "4.00x", "2.00x"],
+        ["fixed", "40 s", "15 s", "baseline", ""],
     ]
 
 
