@@ -46,6 +46,7 @@ from adabatch.rundir.meta import read_meta
 from adabatch.rundir.other_config import refuse_other_config
 from adabatch.rundir.outcome import Failure, clear_outcome, describe_failure, mark_failed, read_done, write_summary
 from adabatch.rundir.states import State
+from adabatch.terminal import complain
 from adabatch.trackers.make import check_tracker
 
 if TYPE_CHECKING:
@@ -195,7 +196,11 @@ def _execute(config: TrainConfig, run_dir: RunDir, place: RankPlace | None, warn
             _log.info("%s", stopped)
             interrupted = stopped.signal_name == "SIGINT"
             status = EXIT_INTERRUPTED if interrupted else EXIT_PREEMPTED
-            return worker.finish(State.PREEMPTED, str(stopped), status) if worker else status
+            if worker:
+                worker.finish(State.PREEMPTED, str(stopped), status)
+            if is_main and sys.stderr.isatty():
+                complain(f"{stopped} to {run_dir.path}. The same command goes on from there.")
+            return status
         except Exception as error:
             return _record_failure(error, worker, run_dir, is_main)
 

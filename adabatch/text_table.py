@@ -133,7 +133,7 @@ class Sentence:
     """A text that is wrapped like the cells of a table.
 
     Args:
-        indent: of all lines but the first, in columns.
+        indent: of all lines but the first, in columns; a text that is indented itself keeps its own.
     """
 
     def __init__(self, text: str, style: str = "", indent: int = 0) -> None:
@@ -143,8 +143,9 @@ class Sentence:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         lead = len(self._text) - len(self._text.lstrip(" "))
-        indent = lead + self._indent
-        lines = wrapped(self._text, max(10, options.max_width - indent))
+        indent = lead or self._indent
+        fits = lead + cell_len(self._text.strip()) <= options.max_width
+        lines = [self._text.strip()] if fits else wrapped(self._text, max(10, options.max_width - indent))
         for place, line in enumerate(lines):
             yield Text(" " * (indent if place else lead) + line, style=self._style, no_wrap=True, overflow="ignore")
 

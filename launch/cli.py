@@ -20,12 +20,13 @@ from launch.cancel_command import cancel
 from launch.cluster_config import ClusterConfig
 from launch.config import SweepConfig, load_cluster, load_sweep, quick_sweep
 from launch.expand import Expansion, expand
-from launch.forecast import CellForecast, forecast_cells
+from launch.forecast import CellForecast, Totals, forecast_cells, forecast_runs, forecast_totals
 from launch.lint import Finding, check_codes, lint, refused_codes
 from launch.logs import logs
 from launch.own_code import check_own_code
 from launch.plan import make_plan
 from launch.plan_text import findings_text, plan_text
+from launch.prepare import most_concurrent_runs
 from launch.probe import Prober
 from launch.rerun import rerun
 from launch.status import RETRY_STATES, states_to_submit, status_of
@@ -170,13 +171,17 @@ def _plan(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     words = _split_arguments(options.words, ("sweep", "cluster") if options.forecast else ("sweep",))
     expansion, findings = _expand(options, words)
     forecast: list[CellForecast] = []
+    together: Totals | None = None
     if options.forecast:
         cluster = load_cluster(words.names.get("cluster", "local"), words.cluster, options.config_dir)
         prober = Prober(expansion.runs, expansion.folder, cluster, options.again)
         expansion = replace(expansion, runs=prober.resolve_auto(expansion.runs))
-        forecast = forecast_cells(expansion.runs, prober.measure_times(expansion.runs))
+        measured = prober.measure_times(expansion.runs)
+        forecast = forecast_cells(expansion.runs, measured)
+        concurrent = most_concurrent_runs(cluster)
+        together = forecast_totals(expansion.runs, forecast_runs(expansion.runs, measured), concurrent)
     statuses = status_of([run.run_dir for run in expansion.runs], expansion.folder)
-    plan = make_plan(expansion, statuses, findings, forecast)
+    plan = make_plan(expansion, statuses, findings, forecast, together)
     if options.format == "json":
         print(plan.as_json())
     else:

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
 
 from adabatch.reading import printable
-from adabatch.rundir.files import RunDir
-from adabatch.rundir.heartbeat import read_beat
 from adabatch.rundir.states import State
-from launch.status import RunStatus
+from adabatch.terminal import duration
+from adabatch.text_table import Sentence
+from launch.progress import SweepProgress, sweep_progress
+from launch.status import RunStatus, status_of
+from launch.status_text import RunTable
 
 _REFRESH_SECONDS = 0.5
+_LEAST_BAR = 10
 
 
 class Display(ABC):
@@ -39,7 +39,7 @@ class Display(ABC):
     def __init__(self, root: Path, total: int) -> None:
         self._root = root
         self._total = total
-        self._ended = 0
+        self._num_done = 0
         self._started_at: dict[Path, float] = {}
 
     def __enter__(self) -> Display:
@@ -55,13 +55,13 @@ class Display(ABC):
         self._started_at[path] = time.monotonic()
 
     def ended(self, status: RunStatus) -> None:
-        """A run has ended."""
-        self._ended += 1
-        seconds = time.monotonic() - self._started_at.get(status.run_dir, time.monotonic())
+        """A run has ended; only one that is done counts as progress."""
+        self._num_done += status.state is State.DONE
+        took = duration(round(time.monotonic() - self._started_at.get(status.run_dir, time.monotonic())))
         width = len(str(self._total))
         cause = f": {status.cause}" if status.cause else ""
         self._say(
-            f"[{self._ended:{width}}/{self._total}] {status.state} {status.name} ({seconds:.0f} s){cause}", status.state
+            f"[{self._num_done:{width}}/{self._total} done] {status.state} {status.name} ({took}){cause}", status.state
         )
 
     def refresh(self) -> None:
@@ -83,60 +83,75 @@ class PlainDisplay(Display):
         print(printable(line), flush=True)
 
 
-class BarDisplay(Display):
-    """A bar for all runs and one per running run, with its epoch and the time left."""
+class ProgressLine:
+    """A bar for all runs, and in words how many are done and how long the others take."""
 
-    def __init__(self, root: Path, total: int, console: Console) -> None:
-        super().__init__(root, total)
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[unit]}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            expand=True,
-        )
-        self._all = self._progress.add_task("all", total=total, unit="runs")
-        self._bars: dict[Path, TaskID] = {}
+    def __init__(self, progress: SweepProgress) -> None:
+        self._progress = progress
+
+    def __rich__(self) -> RenderableType:
+        bar = ProgressBar(total=1.0, completed=self._progress.fraction, width=None)
+        line = Table.grid(expand=True, padding=(0, 1, 0, 0))
+        line.add_column(ratio=1, min_width=_LEAST_BAR)
+        line.add_column(justify="right", no_wrap=True)
+        line.add_row(bar, f"{100 * self._progress.fraction:.0f} %")
+        return Group(Sentence(self._progress.text), line)
+
+
+class LiveDisplay(Display):
+    """A table of the running runs and a bar for all, with the time that is left."""
+
+    def __init__(self, root: Path, runs: Sequence[Path], console: Console) -> None:
+        super().__init__(root, len(runs))
+        found = status_of(list(runs), root)
+        self._statuses = {status.run_dir: dataclasses.replace(status, state=State.PENDING) for status in found}
+        self._running: list[Path] = []
+        self._live = Live(console=console, auto_refresh=False)
         self._refreshed_at = 0.0
 
     def __enter__(self) -> Display:
-        self._progress.start()
+        self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        self._live.update(ProgressLine(sweep_progress(list(self._statuses.values()))) if kind is None else Text(""))
+        self._live.stop()
 
     def started(self, path: Path) -> None:
         super().started(path)
-        self._bars[path] = self._progress.add_task(
-            escape(path.relative_to(self._root).as_posix()), total=None, unit="epochs"
-        )
+        self._running.append(path)
+        self._statuses[path] = dataclasses.replace(self._statuses[path], state=State.RUNNING)
 
     def ended(self, status: RunStatus) -> None:
-        self._progress.remove_task(self._bars.pop(status.run_dir))
+        self._running.remove(status.run_dir)
+        self._statuses[status.run_dir] = status
         super().ended(status)
-        self._progress.update(self._all, completed=self._ended)
+        self._show()
 
     def refresh(self) -> None:
         if time.monotonic() - self._refreshed_at < _REFRESH_SECONDS:
             return
         self._refreshed_at = time.monotonic()
-        for path, bar in self._bars.items():
-            beat = read_beat(RunDir(path).progress)
-            if beat is not None and beat.epoch is not None:
-                self._progress.update(bar, completed=beat.epoch - 1, total=beat.num_epochs)
+        for status in status_of(self._running, self._root):
+            if status.state is State.RUNNING:
+                self._statuses[status.run_dir] = status
+        self._show()
+
+    def _show(self) -> None:
+        statuses = list(self._statuses.values())
+        parts: list[RenderableType] = [ProgressLine(sweep_progress(statuses))]
+        if self._running:
+            parts.insert(0, RunTable([self._statuses[path] for path in self._running]))
+        self._live.update(Group(*parts), refresh=True)
 
     def _say(self, line: str, state: State | None) -> None:
         style = {State.DONE: "green", State.PREEMPTED: "yellow"}.get(state, "red") if state else ""
-        self._progress.console.print(escape(printable(line)), style=style, highlight=False)
+        self._live.console.print(escape(printable(line)), style=style, highlight=False, soft_wrap=True)
 
 
-def make_display(root: Path, total: int) -> Display:
-    """Return bars on a terminal, plain lines elsewhere."""
-    console = Console()
-    return BarDisplay(root, total, console) if console.is_terminal else PlainDisplay(root, total)
+def make_display(root: Path, runs: Sequence[Path]) -> Display:
+    """Return a live table on a terminal, plain lines elsewhere."""
+    console = Console(highlight=False)
+    return LiveDisplay(root, runs, console) if console.is_terminal else PlainDisplay(root, len(runs))

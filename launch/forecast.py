@@ -9,7 +9,9 @@ from pathlib import Path
 from adabatch.config import TrainConfig
 from adabatch.measure.forecast import Forecast, forecast, micro_batch_counts
 from adabatch.measure.times import LinearFit, Measurement
+from adabatch.terminal import duration
 from launch.expand import Run
+from launch.progress import wall_seconds
 
 #: A larger batch no longer pays where it saves less than this share of the time per sample.
 _MIN_SAVING = 0.05
@@ -64,6 +66,50 @@ class CellForecast:
     arms: tuple[ArmForecast, ...]
     uses_graphs: bool = False
     counterpart: CellForecast | None = None
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What runs take together.
+
+    Attributes:
+        device_seconds: of all ranks, tests included.
+        wall_seconds: from the first start to the last end.
+        num_concurrent: how many run at the same time; None if nothing limits that, so that all do.
+    """
+
+    num_runs: int
+    device_seconds: float
+    wall_seconds: float
+    num_concurrent: int | None
+
+    @property
+    def text(self) -> str:
+        """One sentence."""
+        runs = "1 run takes" if self.num_runs == 1 else f"{self.num_runs} runs take"
+        several = f"{self.num_concurrent} at a time" if self.num_concurrent else "if all run at the same time"
+        at_once = "one after another" if self.num_concurrent == 1 else several
+        return (
+            f"{runs} about {duration(self.device_seconds)} of device time, and {duration(self.wall_seconds)} from "
+            f"start to end, {at_once}."
+        )
+
+
+def totals(runs: Sequence[Run], seconds: Sequence[float], num_concurrent: int | None) -> Totals:
+    """Return what runs take that start in their order.
+
+    Args:
+        seconds: of each run from start to end.
+    """
+    device_seconds = sum(one * run.config.hardware.world_size for run, one in zip(runs, seconds, strict=True))
+    slots = max(1, num_concurrent or len(runs))
+    return Totals(len(runs), device_seconds, wall_seconds(seconds, slots), num_concurrent)
+
+
+def forecast_totals(runs: Sequence[Run], forecasts: Mapping[Path, Forecast], num_concurrent: int | None) -> Totals:
+    """Return what runs take together by their forecasts."""
+    known = [forecasts[run.run_dir] for run in runs]
+    return totals(runs, [one.elapsed_seconds + one.test_seconds for one in known], num_concurrent)
 
 
 def forecast_runs(runs: Sequence[Run], measured: Mapping[Path, Measurement]) -> dict[Path, Forecast]:

@@ -2,54 +2,87 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
-from rich import box
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
+from adabatch.terminal import duration
+from adabatch.text_table import Sentence, TextTable
 from launch.forecast import ArmForecast, CellForecast
+from launch.run_names import arm_and_levels
+
+#: So many grid points are named.
+_SHOWN_POINTS = 4
 
 
 def forecast_text(cell: CellForecast) -> RenderableType:
     """Return a cell's forecast as a table followed by explanatory sentences; with and without CUDA graphs if known."""
-    title = f"forecast for {cell.cell}, from micro-batches timed on {cell.device_model} at {cell.measured_at}"
-    parts: list[RenderableType] = [Text(title, style="bold"), _arms_table(cell), *map(Text, _sentences(cell))]
+    return forecasts_text([cell])
+
+
+def forecasts_text(cells: Sequence[CellForecast]) -> RenderableType:
+    """Return forecasts; those that differ in nothing but swept values are shown once."""
+    alike: dict[CellForecast, list[CellForecast]] = {}
+    for cell in cells:
+        alike.setdefault(_without_levels(cell), []).append(cell)
+    blocks = [_block(cell, members) for cell, members in alike.items()]
+    return Group(*(part for place, block in enumerate(blocks) for part in ([Text(""), *block] if place else block)))
+
+
+def _without_levels(cell: CellForecast) -> CellForecast:
+    arms = tuple(dataclasses.replace(arm, arm=arm_and_levels(arm.arm)[0]) for arm in cell.arms)
+    other = None if cell.counterpart is None else _without_levels(cell.counterpart)
+    return dataclasses.replace(cell, baseline=arm_and_levels(cell.baseline)[0], arms=arms, counterpart=other)
+
+
+def _block(cell: CellForecast, members: Sequence[CellForecast]) -> list[RenderableType]:
+    points = [levels for one in members if (levels := ", ".join(_levels(one)))]
+    where = f" at {_some(points)}" if points else ""
+    title = f"forecast for {cell.cell}{where}, from micro-batches timed on {cell.device_model} at {cell.measured_at}"
+    parts: list[RenderableType] = [Sentence(title, "bold"), _arms_table(cell, len(members))]
+    parts += map(Sentence, _sentences(cell))
     if cell.counterpart is not None:
-        parts += [Text(""), _graphs_table(cell, cell.counterpart), Text(_graphs_sentence(cell))]
-    return Group(*parts)
+        parts += [Text(""), _graphs_table(cell, cell.counterpart), Sentence(_graphs_sentence(cell))]
+    return parts
 
 
-def _table(headers: Sequence[str]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("arm")
-    for header in headers:
-        table.add_column(header, justify="right", overflow="fold")
-    return table
+def _levels(cell: CellForecast) -> list[str]:
+    return [f"{key}={value}" for key, value in arm_and_levels(cell.baseline)[1].items()]
 
 
-def _arms_table(cell: CellForecast) -> Table:
-    table = _table(("training\ns a run", "growth\ns a run", "tests\ns a run", "hours,\nall runs", "speedup"))
+def _some(points: Sequence[str]) -> str:
+    if len(points) == 1:
+        return points[0]
+    more = len(points) - _SHOWN_POINTS
+    listed = "; ".join(points[:_SHOWN_POINTS]) + (f" and {more} more" if more > 0 else "")
+    return f"{len(points)} grid points that are alike ({listed})"
+
+
+def _arms_table(cell: CellForecast, num_points: int) -> TextTable:
+    headers = ["training a run", "growth a run", "tests a run", "device time, all runs", "speedup"]
+    rows = []
     for arm in cell.arms:
-        seconds = (arm.train_seconds, arm.growth_seconds, arm.test_seconds)
-        table.add_row(arm.arm, *(f"{one:.3g}" for one in (*seconds, arm.device_hours)), _speedup_text(arm))
-    return table
+        seconds = (arm.train_seconds, arm.growth_seconds, arm.test_seconds, 3600 * arm.device_hours * num_points)
+        rows.append([arm.arm, *map(duration, seconds), _speedup_text(arm)])
+    return TextTable(["arm", *headers], rows, right=headers)
 
 
-def _graphs_table(cell: CellForecast, other: CellForecast) -> Table:
+def _graphs_table(cell: CellForecast, other: CellForecast) -> TextTable:
     """Return training and growth of every arm, and its speedup, without and with CUDA graphs side by side."""
     without, with_graphs = (other, cell) if cell.uses_graphs else (cell, other)
-    table = _table(("s without\ngraphs", "s with\ngraphs", "speedup\nwithout", "speedup\nwith"))
+    headers = ["without graphs", "with graphs", "speedup without", "speedup with"]
+    rows = []
     for plain, replayed in zip(without.arms, with_graphs.arms, strict=True):
         seconds = (one.train_seconds + one.growth_seconds for one in (plain, replayed))
-        table.add_row(plain.arm, *(f"{one:.3g}" for one in seconds), _speedup_text(plain), _speedup_text(replayed))
+        rows.append([plain.arm, *map(duration, seconds), _speedup_text(plain), _speedup_text(replayed)])
     limits = [
         f"{one.largest_speedup:.2f}x" if one.largest_speedup is not None else "unknown"
         for one in (without, with_graphs)
     ]
-    table.add_row("limit of any schedule", "", "", *limits)
-    return table
+    rows.append(["limit of any schedule", "", "", *limits])
+    return TextTable(["arm", *headers], rows, right=headers)
 
 
 def _speedup_text(arm: ArmForecast) -> str:
@@ -64,13 +97,18 @@ def _graphs_sentence(cell: CellForecast) -> str:
     )
 
 
+def _signed_duration(seconds: float) -> str:
+    """Return a time of a fitted line, which may be negative."""
+    return duration(seconds) if seconds >= 0 else f"-{duration(-seconds)}"
+
+
 def _sentences(cell: CellForecast) -> list[str]:
     smallest, largest = cell.sizes
     sentences = []
     if cell.fit is not None:
         sentences.append(
-            f"A micro-batch of B samples takes about {1e3 * cell.fit.fixed_seconds:.3g} ms + B x "
-            f"{1e3 * cell.fit.seconds_per_sample:.3g} ms on one device, "
+            f"A micro-batch of B samples takes about {_signed_duration(cell.fit.fixed_seconds)} + B x "
+            f"{_signed_duration(cell.fit.seconds_per_sample)} on one device, "
             f"from {smallest} to {largest} and off by {100 * cell.fit.largest_misfit:.0f} % at worst."
         )
     if smallest < largest:

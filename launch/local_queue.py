@@ -276,7 +276,9 @@ def foreground_queue(
     frozen: FrozenCode,
 ) -> LocalQueue:
     """Return a queue that shows its progress on this terminal."""
-    return LocalQueue(root, groups, cluster, logs, make_display(root, sum(map(len, groups))), frozen)
+    return LocalQueue(
+        root, groups, cluster, logs, make_display(root, [path for group in groups for path in group]), frozen
+    )
 
 
 if __name__ == "__main__":

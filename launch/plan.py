@@ -17,7 +17,7 @@ from adabatch.schedules import EpochPlan, listens_to_signals, tabulate
 from adabatch.schedules.batching import split_update
 from adabatch.schedules.trajectory import rate_per_sample
 from launch.expand import Expansion
-from launch.forecast import CellForecast
+from launch.forecast import CellForecast, Totals
 from launch.lint import Finding
 from launch.status import RunStatus
 
@@ -94,6 +94,7 @@ class Plan:
     findings: tuple[Finding, ...]
     runs: tuple[dict[str, Any], ...]
     forecast: tuple[CellForecast, ...]
+    forecast_totals: Totals | None = None
 
     def as_json(self) -> str:
         """Return the plan as JSON."""
@@ -107,6 +108,7 @@ def make_plan(
     statuses: Sequence[RunStatus],
     findings: Sequence[Finding],
     forecast: Sequence[CellForecast] = (),
+    forecast_totals: Totals | None = None,
 ) -> Plan:
     """Plan a sweep.
 
@@ -114,6 +116,7 @@ def make_plan(
         statuses: of the sweep's runs, in the same order.
         findings: of `lint`.
         forecast: of `launch.forecast.forecast_cells`; empty if nothing was measured.
+        forecast_totals: of `launch.forecast.forecast_totals`.
     """
     arms = _arm_plans(expansion)
     states = Counter(status.state.value for status in statuses)
@@ -132,6 +135,7 @@ def make_plan(
         findings=tuple(findings),
         runs=listed,
         forecast=tuple(forecast),
+        forecast_totals=forecast_totals,
     )
 
 

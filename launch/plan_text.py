@@ -11,9 +11,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from launch.forecast_text import forecast_text
+from adabatch.terminal import duration
+from adabatch.text_table import Sentence
+from launch.forecast_text import forecasts_text
 from launch.lint import ERROR, Finding
 from launch.plan import ArmPlan, Estimate, Plan, Stage
+from launch.run_names import arm_and_levels
 
 _SHOWN_CELLS = 4
 _ONLY_THE_START = (
@@ -25,15 +28,19 @@ _ONLY_THE_START = (
 def plan_text(plan: Plan, allowed: Sequence[str]) -> RenderableType:
     """Return the plan as text and tables."""
     states = ", ".join(f"{count} {state}" for state, count in plan.states.items())
-    parts: list[RenderableType] = [Text(f"sweep {plan.sweep} in {plan.folder}: {plan.num_runs} runs ({states})")]
+    parts: list[RenderableType] = [Sentence(f"sweep {plan.sweep} in {plan.folder}: {plan.num_runs} runs ({states})")]
     for arms in _alike(plan.arms):
         arm = arms[0]
-        parts += [Text(""), Text(_title(arms), style="bold"), _stage_table(arm.stages)]
+        parts += [Text(""), Sentence(_title(arms), "bold"), _stage_table(arm.stages)]
         if arm.listens_to_signals:
-            parts.append(Text(_ONLY_THE_START))
-    parts += [Text(""), Text(f"{plan.updates:,} updates in all runs. {_estimate_text(plan.estimate)}")]
-    for cell in plan.forecast:
-        parts += [Text(""), forecast_text(cell)]
+            parts.append(Sentence(_ONLY_THE_START))
+    is_known = plan.estimate.total_hours is not None or plan.forecast_totals is None
+    estimate = f" {_estimate_text(plan.estimate)}" if is_known else ""
+    parts += [Text(""), Sentence(f"{plan.updates:,} updates in all runs.{estimate}")]
+    if plan.forecast:
+        parts += [Text(""), forecasts_text(plan.forecast)]
+    if plan.forecast_totals is not None:
+        parts += [Text(""), Sentence(f"forecast: {plan.forecast_totals.text}", "bold")]
     parts += [Text(""), findings_text(plan.findings, allowed)]
     return Group(*parts)
 
@@ -110,10 +117,10 @@ def _split(stage: Stage) -> str:
 
 def _estimate_text(estimate: Estimate) -> str:
     if estimate.total_hours is None or estimate.left_hours is None:
-        return f"{estimate.device}-hours are unknown until every cell has a finished run."
+        return f"The {estimate.device} time is unknown until every cell has a finished run; --forecast measures it."
+    total, left = (duration(3600 * hours) for hours in (estimate.total_hours, estimate.left_hours))
     return (
-        f"About {estimate.total_hours:.3g} {estimate.device}-hours, {estimate.left_hours:.3g} of them left, "
-        f"based on {estimate.finished_runs} finished runs."
+        f"About {total} of {estimate.device} time, {left} of it left, based on {estimate.finished_runs} finished runs."
     )
 
 
@@ -121,18 +128,29 @@ def findings_text(findings: Sequence[Finding], allowed: Sequence[str]) -> Render
     """Return the findings of lint as text."""
     if not findings:
         return Text("lint: nothing found")
-    lines: list[RenderableType] = [Text(f"lint: {_count(findings, allowed)}")]
+    alike: dict[tuple[object, ...], list[Finding]] = {}
     for finding in findings:
-        is_allowed = finding.code in allowed
-        level = "allowed" if is_allowed and finding.level == ERROR else finding.level
-        style = {"error": "red", "allowed": "yellow"}.get(level, "")
-        where = f" {finding.arm}" if finding.arm else ""
-        cells = f" [{', '.join(finding.cells[:_SHOWN_CELLS])}{', ...' if len(finding.cells) > _SHOWN_CELLS else ''}]"
-        lines.append(
-            Text(f"  {level} {finding.code}{where}: {finding.sentence}{cells if finding.cells else ''}", style=style)
-        )
-        lines.append(Text(f"    {finding.remedy}", style="dim"))
+        arm = finding.arm and arm_and_levels(finding.arm)[0]
+        alike.setdefault((finding.code, finding.level, arm, finding.sentence, finding.remedy), []).append(finding)
+    lines: list[RenderableType] = [Text(f"lint: {_count(findings, allowed)}")]
+    for members in alike.values():
+        lines += _finding_lines(members, allowed)
     return Group(*lines)
+
+
+def _finding_lines(members: Sequence[Finding], allowed: Sequence[str]) -> list[RenderableType]:
+    """Return a finding and its remedy, once for all grid points and cells that it concerns."""
+    first = members[0]
+    is_allowed = first.code in allowed
+    level = "allowed" if is_allowed and first.level == ERROR else first.level
+    style = {"error": "red", "allowed": "yellow"}.get(level, "")
+    cells = list(dict.fromkeys(cell for finding in members for cell in finding.cells))
+    where = f" {first.arm}" if first.arm else ""
+    if len(members) > 1 and first.arm:
+        where = f" {arm_and_levels(first.arm)[0]} at {len(members)} grid points"
+    listed = f" [{', '.join(cells[:_SHOWN_CELLS])}{', ...' if len(cells) > _SHOWN_CELLS else ''}]" if cells else ""
+    sentence = Sentence(f"  {level} {first.code}{where}: {first.sentence}{listed}", style)
+    return [sentence, Sentence(f"    {first.remedy}", "dim")]
 
 
 def _count(findings: Sequence[Finding], allowed: Sequence[str]) -> str:

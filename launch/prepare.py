@@ -92,6 +92,13 @@ def concurrent_runs(cluster: ClusterConfig) -> int:
     return cluster.jobs * cluster.runs_per_job
 
 
+def most_concurrent_runs(cluster: ClusterConfig) -> int | None:
+    """Return how many runs of a sweep run at the same time; None if nothing but the cluster's size limits that."""
+    if cluster.kind == "local":
+        return concurrent_runs(cluster)
+    return None if cluster.max_concurrent_jobs is None else cluster.max_concurrent_jobs * cluster.runs_per_job
+
+
 def with_threads(config: TrainConfig, cluster: ClusterConfig) -> TrainConfig:
     """Return the config with each rank's share of the cores as its number of threads, unless one is set."""
     if config.hardware.num_threads is not None:

@@ -49,6 +49,8 @@ class RunStatus:
         epoch: the current one if the run is running, else the number of finished ones.
         eta_seconds: at the pace so far.
         log: the most informative log file.
+        doing: what a running run does, such as ``update 120``.
+        fraction: the part of its epochs that a running run has done, from 0 to 1.
     """
 
     run_dir: Path
@@ -62,6 +64,8 @@ class RunStatus:
     num_epochs: int | None
     eta_seconds: float | None
     log: Path | None
+    doing: str | None = None
+    fraction: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -188,6 +192,8 @@ def _status(item: Evidence, state: State, cause: str | None, folder: Path) -> Ru
         num_epochs=found.num_epochs,
         eta_seconds=found.eta_seconds,
         log=_log(item, found.state),
+        doing=found.doing,
+        fraction=found.fraction,
     )
 
 

@@ -5,15 +5,21 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.text import Text
 
+from adabatch.errors import EXIT_INTERRUPTED
 from adabatch.files import user_path
 from adabatch.rundir.states import State, exit_status
 from adabatch.terminal import complain, print_renderable
+from adabatch.text_table import Sentence
+from launch.display import ProgressLine
+from launch.progress import sweep_progress
 from launch.selecting import SORT_KEYS, Shown, states_of
 from launch.status import RunStatus, read_all
 from launch.status_text import status_text
@@ -52,7 +58,7 @@ def status(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     if options.format == "json":
         print(json.dumps([one.as_dict() for one in itertools.chain(*shown.of(found).values())], indent=2))
     else:
-        print_renderable(_text(found, shown, options.all))
+        print_renderable(Group(_text(found, shown, options.all), *_left(found)))
     return _exit_status(found)
 
 
@@ -61,17 +67,38 @@ def _text(found: _ByFolder, shown: Shown, list_all: bool) -> RenderableType:
     return Group(*(status_text(chosen[folder], folder, len(found[folder]), list_all=list_all) for folder in found))
 
 
+def _left(found: _ByFolder) -> list[RenderableType]:
+    """Return a line that says how long the runs will take, while any is under way."""
+    statuses = [one for statuses in found.values() for one in statuses]
+    if not any(one.state.may_change for one in statuses):
+        return []
+    return [Text(""), Sentence(sweep_progress(statuses).text)]
+
+
 def _exit_status(found: _ByFolder) -> int:
     return exit_status(one.state for statuses in found.values() for one in statuses)
 
 
 def _refresh(folders: Sequence[Path], seconds: float, shown: Shown, list_all: bool) -> int:
-    """Show the status on the terminal, always at the same place."""
+    """Show the status on the terminal, always at the same place, with how far the runs are."""
     found: _ByFolder = {}
-    with Live(console=Console(highlight=False), auto_refresh=False) as live:
-        for found in watch(folders, seconds, complain):
-            live.update(_text(found, shown, list_all), refresh=True)
+    try:
+        with Live(console=Console(highlight=False), auto_refresh=False, vertical_overflow="visible") as live:
+            for found in watch(folders, seconds, complain):
+                progress = sweep_progress([one for statuses in found.values() for one in statuses])
+                live.update(Group(_text(found, shown, list_all), Text(""), ProgressLine(progress)), refresh=True)
+    except KeyboardInterrupt:
+        complain(_farewell(folders, found))
+        return EXIT_INTERRUPTED
     return _exit_status(found)
+
+
+def _farewell(folders: Sequence[Path], found: _ByFolder) -> str:
+    """Return what to say to somebody who stops watching."""
+    names = shlex.join(map(str, folders))
+    going_on = any(one.state.may_change for statuses in found.values() for one in statuses)
+    first = "The runs go on." if going_on else "No run was under way."
+    return f"{first} To watch again: adabatch status {names} --watch; to stop them: adabatch cancel DIR"
 
 
 def _stream(folders: Sequence[Path], seconds: float, shown: Shown, list_all: bool) -> int:

@@ -7,14 +7,15 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich import box
-from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.text import Text
 
 from adabatch.reading import printable
 from adabatch.rundir.states import State
 from adabatch.terminal import duration
+from adabatch.text_table import Cell, Sentence, TextTable
+from launch.run_names import arm_and_levels, run_names
 from launch.status import RunStatus
 
 #: More runs than these are counted by arm; of them, only so many running ones are listed.
@@ -23,6 +24,8 @@ _LISTED_RUNNING = 20
 _NAMED_PER_CAUSE = 3
 #: Reasons for which every job waits at times.
 _ORDINARY_WAITS = (None, "Priority", "Resources")
+#: Columns of numbers.
+_RIGHT = ("epoch", "left", "tries", "job", "seed")
 _NUMBER = re.compile(r"\d+(\.\d+)?(e[+-]?\d+)?")
 
 
@@ -37,16 +40,16 @@ def status_text(
         list_all: list every run, however many there are.
     """
     of = f"{len(statuses)} of {num_all}" if num_all not in (None, len(statuses)) else f"{len(statuses)}"
-    parts: list[RenderableType] = [_text(f"{folder}: {of} runs: {counts_text(statuses)}".rstrip(": "))]
+    parts: list[RenderableType] = [_line(f"{folder}: {of} runs: {counts_text(statuses)}".rstrip(": "))]
     is_listed = list_all or len(statuses) <= _LISTED
     if not is_listed:
         parts += [Text(""), _arm_table(statuses)]
     running = [status for status in statuses if status.state is State.RUNNING]
     listed = list(statuses) if is_listed else running[:_LISTED_RUNNING]
     if listed:
-        parts += [Text(""), _run_table(listed)]
+        parts += [Text(""), RunTable(listed)]
     if len(listed) < len(statuses):
-        parts.append(Text(f"({len(statuses) - len(listed)} runs are not listed; --all lists every run)"))
+        parts.append(_line(f"({len(statuses) - len(listed)} runs are not listed; --all lists every run)"))
     return Group(*parts, *_causes(statuses))
 
 
@@ -56,41 +59,62 @@ def counts_text(statuses: Sequence[RunStatus]) -> str:
     return ", ".join(f"{counts[state]} {state.value}" for state in State if counts[state])
 
 
-def _arm_table(statuses: Sequence[RunStatus]) -> Table:
+def _arm_table(statuses: Sequence[RunStatus]) -> TextTable:
     """Return how many runs of each arm are in which state."""
     by_arm: dict[str, Counter[State]] = {}
     for status in statuses:
-        by_arm.setdefault((status.arm or "").partition(",")[0], Counter())[status.state] += 1
+        by_arm.setdefault(arm_and_levels(status.arm or "")[0], Counter())[status.state] += 1
     found = [state for state in State if any(counts[state] for counts in by_arm.values())]
-    table = _table("arm")
-    for state in found:
-        table.add_column(Text(state.value, style=_style(state)), justify="right", no_wrap=True)
-    for arm, counts in by_arm.items():
-        table.add_row(_text(arm), *(str(counts[state] or "") for state in found))
-    return table
+    rows: list[list[Cell]] = [
+        [_text(arm), *(Text(str(counts[state] or ""), style=_style(state)) for state in found)]
+        for arm, counts in by_arm.items()
+    ]
+    names = [state.value for state in found]
+    return TextTable(["arm", *names], rows, right=names)
 
 
-def _run_table(statuses: Sequence[RunStatus]) -> Table:
-    table = _table("run")
-    table.add_column("state", no_wrap=True)
-    for header in ("epoch", "tries", "left", "job"):
-        table.add_column(header, justify="right", no_wrap=True)
-    for status in statuses:
-        table.add_row(
-            _text(status.name),
-            Text(status.state.value, style=_style(status.state)),
-            _epoch(status),
-            str(status.attempts or ""),
-            duration(status.eta_seconds),
-            _text(status.job_id or ""),
-        )
-    return table
+class RunTable:
+    """Runs with state and progress: by their names where these fit the terminal, else by arm, swept values and seed."""
+
+    def __init__(self, statuses: Sequence[RunStatus]) -> None:
+        facts = [_facts(status) for status in statuses]
+        # A column in which no run has anything is left out.
+        kept = [name for name in facts[0] if name == "state" or any(_plain(row[name]) for row in facts)]
+        cells = [[row[name] for name in kept] for row in facts]
+        whole = [[_text(status.name), *row] for status, row in zip(statuses, cells, strict=True)]
+        self._by_name = TextTable(["run", *kept], whole, right=_RIGHT)
+        self._names = run_names([status.run_dir for status in statuses])
+        self._in_columns: TextTable | None = None
+        if self._names is not None:
+            parts = [[*map(_text, name), *row] for name, row in zip(self._names.cells, cells, strict=True)]
+            self._in_columns = TextTable([*self._names.headers, *kept], parts, len(self._names.headers), _RIGHT)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        is_narrow = Measurement.get(console, options.update(width=2000), self._by_name).maximum > options.max_width
+        if self._in_columns is None or self._names is None or not is_narrow:
+            yield self._by_name
+            return
+        if self._names.shared:
+            yield _line(f"in {self._names.shared}")
+        yield self._in_columns
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement.get(console, options, self._by_name)
 
 
-def _table(first: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column(first, overflow="fold")
-    return table
+def _facts(status: RunStatus) -> dict[str, Cell]:
+    return {
+        "state": Text(status.state.value, style=_style(status.state)),
+        "epoch": _epoch(status),
+        "now": status.doing or "",
+        "left": duration(None if status.eta_seconds is None else round(status.eta_seconds)),
+        "tries": str(status.attempts or ""),
+        "job": _text(status.job_id or ""),
+    }
+
+
+def _plain(cell: Cell) -> str:
+    return cell.plain if isinstance(cell, Text) else cell
 
 
 def _causes(statuses: Sequence[RunStatus]) -> list[RenderableType]:
@@ -108,18 +132,22 @@ def _causes(statuses: Sequence[RunStatus]) -> list[RenderableType]:
 def _cause_lines(state: State, group: Sequence[RunStatus]) -> list[RenderableType]:
     first = group[0]
     if len(group) == 1:
-        lines = [_text(f"{first.name}: {_words(first)}", _style(state))]
+        lines = [_line(f"{first.name}: {_words(first)}", _style(state))]
     else:
         such_as = "" if len({status.cause for status in group}) == 1 else "such as "
         names = ", ".join(status.name for status in group[:_NAMED_PER_CAUSE])
         more = f" and {len(group) - _NAMED_PER_CAUSE} more" if len(group) > _NAMED_PER_CAUSE else ""
         lines = [
-            _text(f"{len(group)} {state.value}: {such_as}{_words(first)}", _style(state)),
-            _text(f"    {names}{more}"),
+            _line(f"{len(group)} {state.value}: {such_as}{_words(first)}", _style(state)),
+            _line(f"    {names}{more}"),
         ]
     if first.log is not None and not state.may_change:
-        lines.append(_text(f"    see {first.log}", "dim"))
+        lines.append(_line(f"    see {first.log}", "dim"))
     return list(lines)
+
+
+def _line(text: str, style: str = "") -> Sentence:
+    return Sentence(printable(text), style, indent=4)
 
 
 def _text(text: str, style: str = "") -> Text:

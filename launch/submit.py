@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from adabatch.rundir.preregistration import register
 from adabatch.rundir.states import State
 from launch.cluster_config import ClusterConfig
 from launch.expand import Expansion, Run
-from launch.forecast import forecast_runs
+from launch.forecast import Totals, forecast_runs, forecast_totals, totals
 from launch.frozen_code import codes_folder
 from launch.hand_over import hand_over, jobs_of, new_submission, queue_of, share_anew, work
 from launch.lint import Finding, refused_codes
@@ -24,6 +24,7 @@ from launch.prepare import (
     Selection,
     concurrent_runs,
     groups_of,
+    most_concurrent_runs,
     places_in_blocks,
     resolved,
     select,
@@ -31,6 +32,7 @@ from launch.prepare import (
     write_run,
 )
 from launch.probe import Prober
+from launch.progress import known_seconds
 from launch.slurm import ASK_EVERY_SECONDS, Slurm, SlurmError, require_programs
 from launch.slurm_request import recover_lost_answers
 from launch.slurm_script import check_shape
@@ -134,8 +136,12 @@ def _show(request: Request) -> int:
     expansion, cluster = request.expansion, request.cluster
     selection, statuses = _selected(request, expansion.runs, Slurm())
     print(_selection_text(selection, expansion.folder) + "; dry run: nothing is written or submitted", flush=True)
-    groups = groups_of(cluster, starting_order(selection.chosen, places_in_blocks(expansion)))
+    ordered = starting_order(selection.chosen, places_in_blocks(expansion))
+    groups = groups_of(cluster, ordered)
     journal = Journal(expansion.folder)
+    together = _totals(request, ordered, statuses)
+    if together is not None:
+        print(together.text)
     if cluster.kind == "slurm":
         require_programs()
         jobs = jobs_of(cluster, groups, statuses, journal)
@@ -145,6 +151,18 @@ def _show(request: Request) -> int:
     for number, group in enumerate(groups, 1):
         print(f"job {number}: {', '.join(run.name for run in group)}")
     return EXIT_DONE
+
+
+def _totals(request: Request, runs: Sequence[Run], statuses: Mapping[Path, RunStatus]) -> Totals | None:
+    """Return what runs take together: by a new forecast, or by what finished runs took and earlier ones on record."""
+    concurrent = most_concurrent_runs(request.cluster)
+    if request.forecast and runs:
+        expansion = request.expansion
+        prober = Prober(expansion.runs, expansion.folder, request.cluster, request.measure_again)
+        measured = prober.resolve_auto(runs)
+        return forecast_totals(measured, forecast_runs(measured, prober.measure_times(measured)), concurrent)
+    seconds = known_seconds(list(statuses.values()), [statuses[run.run_dir] for run in runs])
+    return totals(runs, seconds, concurrent) if seconds else None
 
 
 def _selected(request: Request, candidates: Sequence[Run], slurm: Slurm) -> tuple[Selection, dict[Path, RunStatus]]:

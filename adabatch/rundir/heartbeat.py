@@ -79,6 +79,8 @@ class Beat:
         batch_size: in samples; None before the first update.
         epochs_done: including the fraction of the current one.
         wall_seconds: since the start, over all segments of the run.
+        updates: done so far.
+        span: of the stopwatch, to which time is charged now; see ``columns.py``.
     """
 
     time: float | None
@@ -89,6 +91,8 @@ class Beat:
     batch_size: int | None
     epochs_done: float | None
     wall_seconds: float | None
+    updates: int | None = None
+    span: str | None = None
 
     @property
     def fraction(self) -> float | None:
@@ -115,7 +119,7 @@ def _beat(values: dict[str, Any]) -> Beat:
     epoch, num_epochs = _whole(values.get("epoch")), _whole(values.get("num_epochs"))
     in_epoch, of_epoch = plain_number(values.get("samples_in_epoch")), plain_number(values.get("epoch_samples"))
     part = in_epoch / of_epoch if in_epoch is not None and of_epoch else 0.0
-    job_id = values.get("job_id")
+    job_id, span = values.get("job_id"), values.get("span")
     wall = values.get("wall_seconds", values.get("elapsed_seconds"))
     return Beat(
         time=time_of(values),
@@ -126,6 +130,8 @@ def _beat(values: dict[str, Any]) -> Beat:
         batch_size=_whole(values.get("batch_size")) or None,
         epochs_done=None if epoch is None else epoch - 1 + part,
         wall_seconds=plain_number(wall),
+        updates=_whole(values.get("updates")),
+        span=span if isinstance(span, str) else None,
     )
 
 

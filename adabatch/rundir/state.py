@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,12 +25,17 @@ from adabatch.rundir.journal import Journal, Refusal, Submission, sweep_folder_o
 from adabatch.rundir.outcome import read_summary
 from adabatch.rundir.process_identity import ProcessIdentity
 from adabatch.rundir.states import State
+from adabatch.terminal import duration
 
 _NUM_EPOCHS = re.compile(r"^num_epochs: (\d{1,18})$", re.MULTILINE | re.ASCII)
 #: States of a summary written at the end of a run.
 _ENDED = (State.DONE.value, State.FAILED.value, State.PREEMPTED.value)
 #: Causes in FAILED that have their own state.
 _CAUSE_STATES = {"OutOfMemory": State.OUT_OF_MEMORY}
+
+
+#: What a run does while its time is charged to a span; in the others it trains.
+_DOING = {"setup": "setting up", "growth": "compiling", "test": "testing", "save": "saving"}
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,8 @@ class RunState:
         cause: the reason, for people; None if the state needs none.
         epoch: the current one if the run is running, else the number of finished ones; None if unknown.
         eta_seconds: time left at the pace so far; None unless the run is running.
+        doing: what a running run does, for people, such as ``update 120``.
+        fraction: the part of its epochs that a running run has done, from 0 to 1.
     """
 
     state: State
@@ -47,6 +55,8 @@ class RunState:
     epoch: int | None = None
     num_epochs: int | None = None
     eta_seconds: float | None = None
+    doing: str | None = None
+    fraction: float | None = None
 
 
 @dataclass(frozen=True)
@@ -319,7 +329,7 @@ def read_state(evidence: Evidence) -> RunState:
 
 def describe(evidence: Evidence, state: State, cause: str | None) -> RunState:
     """Return a state with epoch and time left."""
-    beat = evidence.beat if state is State.RUNNING else None
+    beat = evidence.beat if state is State.RUNNING and not _is_earlier(evidence) else None
     summary = {} if state.is_active else evidence.summary
     num_epochs = summary.get("num_epochs") or (beat.num_epochs if beat else None) or _configured_epochs(evidence)
     epoch = beat.epoch if beat else summary.get("epochs")
@@ -329,7 +339,25 @@ def describe(evidence: Evidence, state: State, cause: str | None) -> RunState:
         epoch if isinstance(epoch, int) else None,
         num_epochs if isinstance(num_epochs, int) else None,
         beat.eta_seconds if beat else None,
+        _doing(evidence, beat) if state is State.RUNNING else None,
+        beat.fraction if beat else None,
     )
+
+
+def _is_earlier(evidence: Evidence) -> bool:
+    """Return whether the heartbeat is that of an attempt before the last one."""
+    beat, last = evidence.beat, evidence.last_attempt
+    return beat is not None and last is not None and beat.time is not None and beat.time < last.started_at
+
+
+def _doing(evidence: Evidence, beat: Beat | None) -> str:
+    """Return what a running run does: a first epoch can be long."""
+    if beat is None:
+        last = evidence.last_attempt
+        return f"starting for {duration(max(0.0, time.time() - last.started_at))}" if last else "starting"
+    if beat.span in _DOING:
+        return _DOING[beat.span]
+    return f"update {beat.updates:,}" if beat.updates else "first update"
 
 
 def _state(evidence: Evidence) -> tuple[State, str | None]:

@@ -6,17 +6,18 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from adabatch.rundir.columns import EpochRow, row_to_dict, write_epochs_csv
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.heartbeat import Heartbeat, read_beat
 from adabatch.rundir.meta import read_meta, update_meta
 from adabatch.schedules.progress import Progress as TrainingProgress
+from adabatch.terminal import duration
 from adabatch.trackers import Tracker
 from adabatch.training.cuda_graphs import graphs_text
 
@@ -24,6 +25,8 @@ from adabatch.training.cuda_graphs import graphs_text
 ROWS_INTERVAL_SECONDS = 1.0
 #: The least time between two decisions for the tracker that differ in the learning rate alone.
 LEARNING_RATE_INTERVAL_SECONDS = 1.0
+#: The least time between two updates that the progress bar shows.
+_BAR_INTERVAL_SECONDS = 0.2
 #: Values of the user's own metrics by name, one an epoch.
 OwnColumns = Mapping[str, Sequence[float]]
 _log = logging.getLogger(__name__)
@@ -78,10 +81,14 @@ class MainReporter(Reporter):
         run_dir: where ``epochs.csv`` and ``progress.json`` are written.
         num_epochs: of the whole training.
         tracker: mirrors the rows, and the decisions where they change.
+        span: returns what time is charged to now; called in the heartbeat's thread.
     """
 
-    def __init__(self, run_dir: RunDir, num_epochs: int, tracker: Tracker) -> None:
+    def __init__(
+        self, run_dir: RunDir, num_epochs: int, tracker: Tracker, span: Callable[[], str] | None = None
+    ) -> None:
         self._run_dir = run_dir
+        self._span = span
         self._num_epochs = num_epochs
         self._tracker = tracker
         self._progress = TrainingProgress()
@@ -127,7 +134,7 @@ class MainReporter(Reporter):
     def on_update(self, progress: TrainingProgress, batch_size: int, epoch_samples: int) -> None:
         self._progress, self._batch_size, self._epoch_samples = progress, batch_size, epoch_samples
         if self._bar:
-            self._bar.move(progress, epoch_samples)
+            self._bar.move(progress, batch_size, epoch_samples)
 
     def on_epoch(self, rows: list[EpochRow], own: OwnColumns) -> None:
         row = rows[-1]
@@ -181,6 +188,7 @@ class MainReporter(Reporter):
             "samples_in_epoch": progress.samples_in_epoch,
             "epoch_samples": self._epoch_samples,
             "batch_size": self._batch_size,
+            "span": self._span() if self._span else None,
             "elapsed_seconds": self._elapsed_seconds,
             "wall_seconds": self._earlier_seconds + time.monotonic() - self._since,
         }
@@ -190,17 +198,44 @@ class _ProgressBar:
     """A bar over all epochs, on a terminal."""
 
     def __init__(self, num_epochs: int) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[left]}"),
+        )
         self._progress = Progress(*columns, console=Console(stderr=True), refresh_per_second=4)
-        self._task = self._progress.add_task("training", total=num_epochs)
+        self._task = self._progress.add_task("starting", total=num_epochs, left="")
+        self._num_epochs = num_epochs
+        self._last = ""
+        self._moved_at = 0.0
+        self._start: tuple[float, float] | None = None
         self._progress.start()
 
-    def move(self, progress: TrainingProgress, epoch_samples: int) -> None:
-        self._progress.update(self._task, completed=progress.epoch - 1 + progress.samples_in_epoch / epoch_samples)
+    def move(self, progress: TrainingProgress, batch_size: int, epoch_samples: int) -> None:
+        """Show an update; called in the hot loop."""
+        now = time.monotonic()
+        if now - self._moved_at < _BAR_INTERVAL_SECONDS:
+            return
+        self._moved_at = now
+        done = progress.epoch - 1 + progress.samples_in_epoch / epoch_samples
+        self._start = self._start or (now, done)
+        text = f"epoch {progress.epoch}, batch {batch_size}, update {progress.updates:,}{self._last}"
+        self._progress.update(self._task, description=text, completed=done, left=self._left(now, done))
+
+    def _left(self, now: float, done: float) -> str:
+        """Return the time left at the pace of this process so far."""
+        since, done_before = self._start or (now, done)
+        if done <= done_before:
+            return ""
+        return f"{duration((now - since) * (self._num_epochs - done) / (done - done_before))} left"
 
     def describe(self, row: EpochRow) -> None:
-        text = f"epoch {row.epoch}, batch {row.batch_size}, test accuracy {100 * row.test_accuracy:.2f} %"
+        """Show a finished epoch."""
+        self._last = f", test accuracy {100 * row.test_accuracy:.2f} %"
+        text = f"epoch {row.epoch}, batch {row.batch_size}, update {row.updates:,}{self._last}"
         self._progress.update(self._task, description=text, completed=row.epoch)
 
     def close(self) -> None:
+        """Leave the bar as it is."""
         self._progress.stop()

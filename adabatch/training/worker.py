@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -118,7 +119,8 @@ class Worker:
         if self._ranks.is_main:
             self._meta = self._write_meta(engine)
             self._tracker = make_tracker(config, self._meta, self._run_dir.path)
-            self._reporter = MainReporter(self._run_dir, config.num_epochs, self._tracker)
+            span = functools.partial(getattr, self._stopwatch, "span")
+            self._reporter = MainReporter(self._run_dir, config.num_epochs, self._tracker, span)
             first = config.schedule.batch_size
             if first > dataset.train.num_samples:
                 _log.warning(

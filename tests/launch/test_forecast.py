@@ -77,8 +77,8 @@ def test_graphs_are_forecast_beside_by_hand(runs):
     assert [arm.speedup for arm in other.arms] == [None, pytest.approx(1.2)]
     assert (cell.largest_speedup, other.largest_speedup) == (pytest.approx(1.0), pytest.approx(3.0))
     text = shown_text(forecast_text(cell))
-    assert "fixed 0.072 0.024 baseline baseline" in text
-    assert "adaptive 0.06 0.024 1.20x 1.00x" in text
+    assert "fixed 72 ms 24 ms baseline baseline" in text
+    assert "adaptive 60 ms 24 ms 1.20x 1.00x" in text
     assert "limit of any schedule 3.00x 1.00x" in text
     (single,) = forecast_cells(runs, measured(runs, eager))
     assert "graphs" not in shown_text(forecast_text(single))
