@@ -1,0 +1,98 @@
+"""How an arm looks: one colour, dash and marker in every picture, whatever the grid and the page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from analysis.frames import Data
+from analysis.overall import plain_arm
+
+Dash = Literal["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"]
+Marker = Literal["circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x", "star", "pentagon"]
+
+#: Okabe and Ito's colours, which the colour-blind tell apart, each with its variant on a dark page. Those that are too
+#: pale are darkened, so that the contrast with the page is at least 3 to 1 (WCAG 2.2, criterion 1.4.11).
+COLOURS: tuple[tuple[str, str], ...] = (
+    ("#000000", "#F2F2F2"),
+    ("#D55E00", "#FF8A3D"),
+    ("#0072B2", "#5AA9E6"),
+    ("#00875F", "#2FC79A"),
+    ("#C0649A", "#E79AC4"),
+    ("#AD7600", "#E6B03A"),
+    ("#2E93CF", "#8FD0F5"),
+    ("#7A5A24", "#C7A36B"),
+)
+#: The first dash belongs to the baseline, and with the next ones arms are told apart in grey, too.
+DASHES: tuple[Dash, ...] = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+MARKERS: tuple[Marker, ...] = (
+    "circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x", "star", "pentagon",
+)  # fmt: skip
+#: After so many arms the pairs of colour and dash have all been used once; see `style_at`.
+_ROUND = 24
+
+
+@dataclass(frozen=True)
+class ArmStyle:
+    """How an arm is drawn.
+
+    Attributes:
+        colour: on white, as ``#RRGGBB``.
+        dark_colour: the same on a dark page.
+        dash, marker: by plotly's names.
+    """
+
+    colour: str
+    dark_colour: str
+    dash: Dash = "solid"
+    marker: Marker = "circle"
+
+
+@dataclass(frozen=True)
+class PartStyle:
+    """How a part of a bar is drawn, such as a span of the stopwatch.
+
+    Attributes:
+        colour, dark_colour: as of an arm.
+        hatch: lines over the colour, by plotly's names ("/", "\\\\", "x", "-", "|", "+", "."), or none.
+    """
+
+    colour: str
+    dark_colour: str
+    hatch: str = ""
+
+
+Style = ArmStyle | PartStyle
+
+
+def style_at(place: int) -> ArmStyle:
+    """Return the style of the arm at a place, counted from 0; the baseline's is the first.
+
+    Colour and dash together are unique for 48 arms: the first 24 combine 8 colours with 6 dashes in step, the next 24
+    one dash further. With the markers styles are unique for 144 arms.
+    """
+    colour, dark_colour = COLOURS[place % len(COLOURS)]
+    dash = DASHES[(place + place // _ROUND) % len(DASHES)]
+    return ArmStyle(colour, dark_colour, dash, MARKERS[place % len(MARKERS)])
+
+
+def arm_names(data: Data) -> list[str]:
+    """Return the plain names of the arms in the order of tables and legends: baselines, then the others by name."""
+    baselines = [plain_arm(arm) for arm in data.runs.baseline.dropna()]
+    known = {plain_arm(arm) for arm in data.runs.arm}
+    return [arm for arm in dict.fromkeys([*baselines, *sorted(known)]) if arm in known]
+
+
+def arm_styles(data: Data) -> dict[str, ArmStyle]:
+    """Return a style by plain name of an arm, in the order of `arm_names`.
+
+    An arm of a grid, such as ``growing,optimizer.weight_decay=0``, has the style of ``growing``: ask for
+    ``styles[plain_arm(arm)]``. Give it all runs of a page, so that a filter changes no colour.
+    """
+    return styles_of(arm_names(data))
+
+
+def styles_of(names: Iterable[str]) -> dict[str, ArmStyle]:
+    """Return a style by name, in the given order."""
+    return {name: style_at(place) for place, name in enumerate(names)}
