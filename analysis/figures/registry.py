@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from analysis.figures import curves, profile
 from analysis.figures.kinds import Kind
 from analysis.figures.marks import Picture, nothing
 from analysis.figures.source import Source
 
 #: In the order of the report. Families add their ``KINDS`` here.
-PICTURES: Mapping[str, Kind] = {kind.name: kind for kind in ()}
+PICTURES: Mapping[str, Kind] = {kind.name: kind for kind in (*curves.KINDS, *profile.KINDS)}
 
 
 def build(name: str, source: Source, group: str | None = None) -> Picture:

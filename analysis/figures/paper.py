@@ -1,0 +1,442 @@
+"""Pictures on paper, drawn by matplotlib: several panels and one legend in a vector file, readable in grey."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from adabatch.errors import ConfigError
+from adabatch.fields import require
+from adabatch.files import output
+from adabatch.reading import printable
+from analysis.figures.arm_styles import ArmStyle, PartStyle, Style
+from analysis.figures.marks import Axis, Bar, Cell, Entry, Interval, Line, Picture, Points, Rule, legend
+from analysis.figures.overlap import marked_points
+from analysis.figures.themes import THEMES, Theme, colour_of
+from analysis.figures.ticks import axis_values, limits, share_of, ticks
+from analysis.figures.words import wrapped
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SUFFIXES = (".pdf", ".svg", ".png")
+#: Widths of a two-column page, as most conferences and journals have it.
+COLUMN_INCHES = {"1-column": 3.3, "2-column": 7.0}
+#: Fonts are embedded as text that can be searched and edited; nothing of the time or the machine is in the file.
+_STYLE: dict[str, Any] = {
+    "font.size": 8,
+    "pdf.fonttype": 42,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "adabatch",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "lines.linewidth": 1.2,
+    "hatch.linewidth": 0.6,
+}
+_DASHES: dict[str, Any] = {
+    "solid": "-",
+    "dash": (0, (4, 1.6)),
+    "dot": (0, (1, 1.2)),
+    "dashdot": (0, (4, 1.4, 1, 1.4)),
+    "longdash": (0, (8, 2)),
+    "longdashdot": (0, (8, 1.6, 1, 1.6)),
+}
+_MARKERS = {
+    "circle": "o",
+    "square": "s",
+    "diamond": "D",
+    "triangle-up": "^",
+    "triangle-down": "v",
+    "cross": "P",
+    "x": "X",
+    "star": "*",
+    "pentagon": "p",
+}
+#: Narrower panels cannot be read.
+_PANEL_INCHES = 1.9
+_ROW_INCHES = 0.3
+_GREY_SCALE_STEPS = 256
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """How a file looks.
+
+    Attributes:
+        width_inches: of the whole file; seven inches by default.
+        height_inches: by default what its panels need.
+        font_size: in points.
+        title: above all panels.
+        style: a style of matplotlib, by name or file; width, height and font size go before it.
+    """
+
+    width_inches: float = COLUMN_INCHES["2-column"]
+    height_inches: float | None = None
+    font_size: float | None = None
+    title: str = ""
+    style: str | None = None
+
+
+@dataclass(frozen=True)
+class Block:
+    """Panels that belong together, such as the pictures of one group, with what is said of them once."""
+
+    heading: str
+    pictures: tuple[Picture, ...]
+
+
+def save(blocks: Sequence[Block], path: Path, sheet: Sheet) -> Path:
+    """Draw blocks of panels, one below the other, into a file whose suffix says which kind it is.
+
+    Raises:
+        ConfigError: for another suffix, a size that nothing fits into, or a style that matplotlib cannot read.
+    """
+    require(path.suffix in SUFFIXES, "the figure's suffix", path.suffix, "one of " + ", ".join(SUFFIXES))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _style(sheet):
+        figure = _figure(blocks, sheet)
+        _check_size(figure, sheet)
+        date = {"Date": None} if path.suffix == ".svg" else {"CreationDate": None} if path.suffix == ".pdf" else None
+        with output("-o", path) as file:
+            figure.savefig(file, dpi=300 if path.suffix == ".png" else 200, metadata=date)
+    return path
+
+
+def _style(sheet: Sheet) -> Any:
+    from matplotlib import style
+
+    layers: list[Any] = [_STYLE]
+    if sheet.style is not None:
+        layers.append(str(Path(sheet.style).expanduser()) if Path(sheet.style).expanduser().exists() else sheet.style)
+    if sheet.font_size is not None:
+        layers.append({"font.size": sheet.font_size})
+    try:
+        # It is entered here, so that a style that does not exist is found before anything is drawn.
+        with style.context(layers):
+            pass
+    except OSError:
+        raise ConfigError(
+            f"--style is {sheet.style}; it must be a file with settings of matplotlib, or one of its styles: "
+            + ", ".join(name for name in style.available if not name.startswith("_"))
+            + "."
+        ) from None
+    return style.context(layers)
+
+
+def _figure(blocks: Sequence[Block], sheet: Sheet) -> Figure:
+    from matplotlib.figure import Figure
+
+    rows = _rows(blocks, sheet.width_inches)
+    pictures = [picture for _, row in rows for picture in row]
+    num_columns = max(len(row) for _, row in rows)
+    heights = [max(_height(picture, sheet.width_inches / num_columns) for picture in row) for _, row in rows]
+    figure = Figure(figsize=(sheet.width_inches, sheet.height_inches or sum(heights) + 0.4), layout="constrained")
+    grid = figure.add_gridspec(len(rows), num_columns, height_ratios=heights)
+    theme = _theme(figure)
+    for place, (heading, row) in enumerate(rows):
+        for column, picture in enumerate(row):
+            is_alone = len(row) == 1 and num_columns > 1 and picture.y.scale == "categories"
+            axes = figure.add_subplot(grid[place, :] if is_alone else grid[place, column])
+            _panel(axes, picture, theme)
+            if column == 0 and heading:
+                axes.set_title(_plain(heading), loc="left", fontsize="medium")
+    num_lines = _add_legend(figure, legend(*pictures), theme) + _add_notes(figure, pictures, theme)
+    if sheet.title:
+        figure.suptitle("\n".join(map(_plain, wrapped(sheet.title, round(sheet.width_inches * 11)))))
+    if sheet.height_inches is None:
+        line = _font_size() / 72 * 1.5
+        figure.set_figheight(sum(heights) + 0.1 + line * (num_lines + (1.6 if sheet.title else 0)))
+    return figure
+
+
+def _font_size() -> float:
+    from matplotlib import rcParams
+
+    return float(rcParams["font.size"])
+
+
+def _theme(figure: Figure) -> Theme:
+    """Return which of an arm's colours is seen on the paper, whose colour a style may change."""
+    from matplotlib.colors import to_rgb
+
+    return "light" if sum(to_rgb(figure.get_facecolor())) > 1.5 else "dark"
+
+
+def _rows(blocks: Sequence[Block], width_inches: float) -> list[tuple[str, Sequence[Picture]]]:
+    """Return the panels in rows, each with its heading: a block's pictures side by side, as many as can be read."""
+    most = max(1, int(width_inches / _PANEL_INCHES))
+    found: list[tuple[str, Sequence[Picture]]] = []
+    for block in blocks:
+        for start in range(0, len(block.pictures), most):
+            found.append((block.heading if start == 0 else "", block.pictures[start : start + most]))
+    return found
+
+
+def _height(picture: Picture, width_inches: float) -> float:
+    if picture.y.scale == "categories" and not picture.empty:
+        return 0.7 + _ROW_INCHES * len(picture.y.categories)
+    return min(2.3, max(1.5, 0.75 * width_inches))
+
+
+def _check_size(figure: Figure, sheet: Sheet) -> None:
+    """Refuse a size in which the layout leaves no room for the panels themselves."""
+    figure.draw_without_rendering()
+    boxes = [axes.get_position() for axes in figure.axes]
+    width, height = figure.get_size_inches()
+    if any(box.width * width < 0.4 or box.height * height < 0.25 for box in boxes):
+        size = f"{width:g} x {height:g} inches"
+        raise ConfigError(
+            f"The figure is {size}, in which its panels have no room beside the texts; give a larger --width or "
+            "--height, a smaller --font-size, or fewer --pictures."
+        )
+
+
+def _plain(name: str) -> str:
+    """Return a name as matplotlib draws it: a dollar sign begins no formula, and control characters are written out."""
+    return printable(name).replace("$", "\\$")
+
+
+def _panel(axes: Axes, picture: Picture, theme: Theme) -> None:
+    if picture.empty:
+        axes.set_axis_off()
+        text = "\n".join(wrapped(picture.empty, 34))
+        axes.text(0.5, 0.5, text, ha="center", va="center", color=THEMES[theme].quiet, transform=axes.transAxes)
+        return
+    for name in ("x", "y"):
+        if (picture.x if name == "x" else picture.y).scale in ("log2", "log10"):
+            getattr(axes, f"set_{name}scale")("log")
+    for mark in picture.marks:
+        _DRAWERS[type(mark)](axes, mark, picture, theme)
+    for name in ("x", "y"):
+        _set_axis(axes, picture, name)
+
+
+def _set_axis(axes: Axes, picture: Picture, name: str) -> None:
+    from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+
+    axis = picture.x if name == "x" else picture.y
+    drawn = axes.xaxis if name == "x" else axes.yaxis
+    set_limits = axes.set_xlim if name == "x" else axes.set_ylim
+    label = "\n".join(wrapped(axis.label, 36))
+    (axes.set_xlabel if name == "x" else axes.set_ylabel)(label)
+    ends = limits(picture, name)
+    before = (axes.get_xlim if name == "x" else axes.get_ylim)()
+    if ends is None and axis.from_zero:
+        ends = (0.0, before[1])
+    ends = before if ends is None else ends
+    places = ticks(axis, axis_values(picture, name))
+    if places is None:
+        drawn.set_major_locator(MaxNLocator(5, integer=axis.integer))
+        if axis.suffix:
+            drawn.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}{axis.suffix}"))
+    else:
+        inside = [(place, text) for place, text in zip(*places, strict=True) if min(ends) <= place <= max(ends)]
+        drawn.set_major_locator(FixedLocator([place for place, _ in inside]))
+        drawn.set_minor_locator(NullLocator())
+        drawn.set_major_formatter(FixedFormatter([_tick_text(axis, text) for _, text in inside]))
+    if axis.scale == "categories":
+        _show_categories(axes, axis, name)
+    is_reversed = (axis.scale == "categories" and name == "y") != axis.reverse
+    set_limits(*(reversed(ends) if is_reversed else ends))
+
+
+def _tick_text(axis: Axis, text: str) -> str:
+    return "\n".join(map(_plain, wrapped(text, 24))) if axis.scale == "categories" else text
+
+
+def _show_categories(axes: Axes, axis: Axis, name: str) -> None:
+    axes.tick_params(axis="x" if name == "x" else "y", length=0)
+    labels = axes.get_xticklabels() if name == "x" else axes.get_yticklabels()
+    for place, label in enumerate(labels):
+        if place in axis.headings:
+            label.set_fontweight("bold")
+    if name == "x":
+        axes.tick_params(axis="x", labelrotation=30 if max(map(len, axis.categories), default=0) > 8 else 0)
+
+
+def _dash(style: Style | None) -> Any:
+    return _DASHES[style.dash if isinstance(style, ArmStyle) else "dash"]
+
+
+def _marker(style: Style | None) -> str:
+    return _MARKERS[style.marker] if isinstance(style, ArmStyle) else "o"
+
+
+def _line(axes: Axes, mark: Line, picture: Picture, theme: Theme) -> None:
+    colour = colour_of(mark.style, theme)
+    step: Any = {"": None, "before": "pre", "after": "post"}[mark.steps]
+    lines = [other for other in picture.marks if isinstance(other, Line)]
+    style: dict[str, Any] = {"color": colour, "linestyle": _dash(mark.style), "linewidth": 0.6 * mark.width}
+    if isinstance(mark.style, ArmStyle):
+        marked = marked_points(len(mark.x), lines.index(mark), len(lines))
+        style |= {"marker": _marker(mark.style), "markersize": 3.4, "markevery": marked, "markeredgewidth": 0}
+    drawstyle = {"": "default", "before": "steps-pre", "after": "steps-post"}[mark.steps]
+    axes.plot(list(mark.x), list(mark.y), drawstyle=drawstyle, **style)
+    if len(mark.low):
+        axes.fill_between(
+            list(mark.x), list(mark.low), list(mark.high), step=step, color=colour, alpha=0.18, linewidth=0
+        )
+
+
+def _points(axes: Axes, mark: Points, picture: Picture, theme: Theme) -> None:
+    colour = colour_of(mark.style, theme)
+    face = colour if mark.filled else "none"
+    axes.plot(
+        list(mark.x), list(mark.y), linestyle="none", marker=_marker(mark.style), markersize=4.5, color=colour,
+        markerfacecolor=face, markeredgewidth=0.8,
+    )  # fmt: skip
+    for x, y, text in zip(mark.x, mark.y, mark.texts, strict=False):
+        _write(axes, x, y, text, 4, "center", theme)
+
+
+def _write(axes: Axes, x: float, y: float, text: str, shift: float, side: Any, theme: Theme) -> None:
+    axes.annotate(
+        _plain(text), (x, y), xytext=(0, shift), textcoords="offset points", ha=side, va="bottom", fontsize="x-small",
+        color=THEMES[theme].quiet, annotation_clip=False,
+    )  # fmt: skip
+
+
+def _side(picture: Picture, x: float) -> str:
+    share = share_of(picture, x)
+    return "left" if share < 0.3 else "right" if share > 0.7 else "center"
+
+
+def _interval(axes: Axes, mark: Interval, picture: Picture, theme: Theme) -> None:
+    colour = colour_of(mark.style, theme)
+    if not math.isnan(mark.low):
+        axes.plot([mark.low, mark.high], [mark.row] * 2, color=colour, linewidth=1.2, marker="|", markersize=4)
+    face = colour if mark.filled else axes.get_facecolor()
+    axes.plot(
+        [mark.value], [mark.row], marker=_marker(mark.style), markersize=5, color=colour, markerfacecolor=face,
+        markeredgewidth=0.9,
+    )  # fmt: skip
+    if mark.text:
+        _write(axes, mark.value, mark.row, mark.text, 3.5, _side(picture, mark.value), theme)
+
+
+def _bar(axes: Axes, mark: Bar, picture: Picture, theme: Theme) -> None:
+    width = 0.56 / mark.lanes
+    middle = mark.row + width * (mark.lane - (mark.lanes - 1) / 2)
+    hatch = _hatch(mark.style)
+    paper = THEMES[theme].paper
+    axes.barh(
+        [middle], [mark.length], height=width, left=[mark.start], color=colour_of(mark.style, theme), hatch=hatch,
+        edgecolor=paper, linewidth=0.4,
+    )  # fmt: skip
+    if mark.text:
+        end = max(mark.start, mark.start + mark.length)
+        is_inside = share_of(picture, end) > 0.75
+        axes.annotate(
+            _plain(mark.text), (end, middle - (width / 2 if is_inside else 0)), xytext=(0 if is_inside else 3, 0),
+            textcoords="offset points", ha="right" if is_inside else "left",
+            va="bottom" if is_inside else "center", fontsize="x-small", color=THEMES[theme].quiet,
+        )  # fmt: skip
+
+
+def _hatch(style: Style | None) -> str:
+    return 3 * style.hatch if isinstance(style, PartStyle) else ""
+
+
+def _cell(axes: Axes, mark: Cell, picture: Picture, theme: Theme) -> None:
+    """Draw all fields when the first is met."""
+    import numpy as np
+    from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm, to_rgb
+
+    cells = [other for other in picture.marks if isinstance(other, Cell)]
+    scale, colours = picture.colours, THEMES[theme]
+    if mark is not cells[0] or scale is None:
+        return
+    values = np.full((len(picture.y.categories), len(picture.x.categories)), math.nan)
+    for cell in cells:
+        values[cell.row, cell.column] = cell.value
+    shades = LinearSegmentedColormap.from_list("", [colours.low, colours.middle, colours.high], _GREY_SCALE_STEPS)
+    norm = TwoSlopeNorm(scale.middle, scale.low, scale.high)
+    drawn = axes.imshow(values, cmap=shades, norm=norm, aspect="auto")
+    for cell in cells:
+        red, green, blue = to_rgb(shades(norm(cell.value))) if not math.isnan(cell.value) else (1.0, 1.0, 1.0)
+        is_dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.55
+        colour = "white" if is_dark else "black"
+        axes.text(cell.column, cell.row, _plain(cell.text), ha="center", va="center", fontsize="x-small", color=colour)
+    figure = axes.figure
+    figure.colorbar(drawn, ax=axes, label=scale.label, pad=0.02)
+
+
+def _rule(axes: Axes, mark: Rule, picture: Picture, theme: Theme) -> None:
+    colours = THEMES[theme]
+    if mark.end is not None:
+        (axes.axvspan if mark.axis == "x" else axes.axhspan)(mark.value, mark.end, color=colours.shade, zorder=0)
+    else:
+        draw = axes.axvline if mark.axis == "x" else axes.axhline
+        draw(mark.value, color=colours.quiet, linewidth=0.8, linestyle=_DASHES[mark.dash], zorder=0.5)
+    if not mark.label:
+        return
+    style: dict[str, Any] = {"fontsize": "x-small", "color": colours.quiet, "va": "bottom"}
+    if mark.axis == "y":
+        axes.text(1, mark.value, _plain(mark.label), transform=axes.get_yaxis_transform(), ha="right", **style)
+        return
+    labelled = [other for other in picture.marks if isinstance(other, Rule) and other.axis == "x" and other.label]
+    middle = mark.value if mark.end is None else (mark.value + mark.end) / 2
+    shift = 1 + _font_size() * labelled.index(mark)
+    axes.annotate(
+        _plain(mark.label), (middle, 1), xycoords=axes.get_xaxis_transform(), xytext=(0, shift),
+        textcoords="offset points", ha=_side(picture, middle), **style,
+    )  # fmt: skip
+
+
+_DRAWERS: dict[type, Callable[[Axes, Any, Picture, Theme], None]] = {
+    Line: _line,
+    Points: _points,
+    Interval: _interval,
+    Bar: _bar,
+    Cell: _cell,
+    Rule: _rule,
+}
+
+
+def _add_legend(figure: Figure, entries: Sequence[Entry], theme: Theme) -> int:
+    """Add the legend of all panels above them, in as many rows as its names need; return their number."""
+    if not entries:
+        return 0
+    handles = [_sample(entry, theme) for entry in entries]
+    width = round(figure.get_figwidth() * 72 / (0.6 * _font_size())) - 8
+    labels = ["\n".join(map(_plain, wrapped(entry.label, width))) for entry in entries]
+    for num_columns in range(len(entries), 0, -1):
+        drawn = figure.legend(
+            handles, labels, loc="outside upper center", ncols=num_columns, frameon=False, handlelength=3.2
+        )
+        if num_columns == 1 or drawn.get_window_extent().width <= 0.98 * figure.bbox.width:
+            break
+        drawn.remove()
+    return math.ceil(sum(label.count("\n") + 1 for label in labels) / num_columns)
+
+
+def _sample(entry: Entry, theme: Theme) -> Artist:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    colour = colour_of(entry.style, theme)
+    if entry.kinds <= {Bar}:
+        return Patch(facecolor=colour, hatch=_hatch(entry.style), edgecolor=THEMES[theme].paper, linewidth=0.4)
+    has_line = Line in entry.kinds
+    has_marker = isinstance(entry.style, ArmStyle) or not has_line
+    return Line2D(
+        [], [], color=colour, linestyle=_dash(entry.style) if has_line else "none",
+        marker=_marker(entry.style) if has_marker else "", markersize=3.4 if has_line else 5, markeredgewidth=0,
+    )  # fmt: skip
+
+
+def _add_notes(figure: Figure, pictures: Sequence[Picture], theme: Theme) -> int:
+    """Add below the panels what their lines and bands are made of, each sentence once; return the number of lines."""
+    said = list(dict.fromkeys(note for picture in pictures for note in picture.notes))
+    if not said:
+        return 0
+    size = 0.8 * _font_size()
+    lines = wrapped("; ".join(said), round(figure.get_figwidth() * 72 / (0.55 * size)))
+    text = "\n".join(map(_plain, lines))
+    figure.supxlabel(text, fontsize=size, x=0.01, ha="left", color=THEMES[theme].quiet)
+    return len(lines)

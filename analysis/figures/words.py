@@ -1,0 +1,20 @@
+"""Names that are too long for a line."""
+
+from __future__ import annotations
+
+import re
+
+_PARTS = re.compile(r"[^\s_\-.,/=]*[\s_\-.,/=]*")
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Return a text in lines of at most ``width`` characters, broken behind spaces, "_", "-", ".", "," , "/" and "=".
+
+    A part that is longer than a line has one of its own.
+    """
+    lines = [""]
+    for part in filter(None, _PARTS.findall(text)):
+        if lines[-1] and len(lines[-1]) + len(part.rstrip()) > width:
+            lines.append("")
+        lines[-1] += part
+    return [line.rstrip() for line in lines]
