@@ -84,6 +84,8 @@ class Data:
             its origin (``device_model``, ``git_sha``, ...).
             ``forecast_seconds`` is what ``launch submit --forecast`` predicted for ``elapsed_seconds``, with CUDA
             graphs or without, as ``forecast_uses_graphs`` says, and ``forecast_counterpart_seconds`` the other way.
+            ``forecast_fixed_seconds``, ``forecast_seconds_per_sample`` and ``forecast_update_seconds`` are the line of
+            that forecast (`adabatch.measure.forecast.Forecast`), ``forecast_counterpart_...`` those of the other.
             Of a metric that a program recorded besides, ``f1``, there is ``final_f1``.
         epochs: the columns of ``epochs.csv`` after `IDENTITY`, sorted by run and epoch.
 

@@ -33,6 +33,9 @@ _Content = TypeVar("_Content")
 _TEXTS = ("sweep", "cell", "arm", "baseline", "dataset", "network", "started_at", "source")
 #: A single value of any kind.
 _ANY = (str, int, float, bool)
+#: What is known of the line of a forecast, see `adabatch.measure.forecast.Forecast`.
+FORECAST_LINE = ("fixed_seconds", "seconds_per_sample", "update_seconds")
+_FORECASTS = ("forecast", "forecast_counterpart")
 #: The kinds of the known values in each column that is no key of the config, or a key that is checked.
 _KINDS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("run", "sweep", "cell", "group", "arm", "baseline", "dataset", "network", "lint_allowed"), (str,)),
@@ -45,6 +48,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "forecast_seconds": (int, float),
     "forecast_uses_graphs": (bool,),
     "forecast_counterpart_seconds": (int, float),
+    **{f"{forecast}_{name}": (int, float) for forecast in _FORECASTS for name in FORECAST_LINE},
     "hash_matches": (bool,),
     **dict.fromkeys(("git_diff", "setup_seconds", "wall_seconds"), _ANY),
 }
@@ -274,11 +278,22 @@ def _hash_matches(config: Mapping[str, Any], meta: Meta) -> bool | None:
 def _forecast(forecast: dict[str, Any] | None) -> dict[str, Any]:
     known = forecast or {}
     uses_graphs, counterpart = known.get("uses_graphs"), known.get("counterpart")
+    other = counterpart if isinstance(counterpart, dict) else {}
+    lines = {
+        f"{forecast}_{name}": _number(values.get(name))
+        for forecast, values in zip(_FORECASTS, (known, other), strict=True)
+        for name in FORECAST_LINE
+    }
     return {
         "forecast_seconds": _forecast_seconds(known),
         "forecast_uses_graphs": uses_graphs if isinstance(uses_graphs, bool) else None,
-        "forecast_counterpart_seconds": _forecast_seconds(counterpart if isinstance(counterpart, dict) else {}),
+        "forecast_counterpart_seconds": _forecast_seconds(other),
+        **lines,
     }
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
 
 
 def _forecast_seconds(forecast: Mapping[str, Any]) -> float | None:

@@ -26,6 +26,9 @@ class Forecast:
     Attributes:
         uses_graphs: whether it replays CUDA graphs.
         counterpart: the same without graphs, or with them; None where that was not measured.
+        fixed_seconds, seconds_per_sample: of the line through the times of a micro-batch, see
+            `adabatch.measure.times.LinearFit`; None where fewer than three sizes were measured.
+        update_seconds: of one optimizer step.
     """
 
     train_seconds: float
@@ -33,6 +36,9 @@ class Forecast:
     test_seconds: float
     uses_graphs: bool = False
     counterpart: Forecast | None = None
+    fixed_seconds: float | None = None
+    seconds_per_sample: float | None = None
+    update_seconds: float | None = None
 
     @property
     def elapsed_seconds(self) -> float:
@@ -114,10 +120,14 @@ def forecast(config: TrainConfig, measurement: Measurement) -> Forecast:
     updates = sum(count_updates(config).values())
     tested = config.dataset.num_test_samples + config.dataset.num_validation_samples
     test_samples = math.ceil(tested / config.hardware.world_size)
+    fit = measurement.fit()
     return Forecast(
         train_seconds=computing + starting + updates * measurement.update_seconds,
         growth_seconds=sum(measurement.nearest(size).growth_seconds for size in counts),
         test_seconds=config.num_epochs * test_samples * measurement.test_seconds_per_sample,
         uses_graphs=measurement.uses_graphs,
         counterpart=forecast(config, measurement.counterpart) if measurement.counterpart else None,
+        fixed_seconds=fit.fixed_seconds if fit else None,
+        seconds_per_sample=fit.seconds_per_sample if fit else None,
+        update_seconds=measurement.update_seconds,
     )

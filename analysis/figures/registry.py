@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from analysis.figures import curves, profile
+from analysis.figures import costs, curves, effects, grid, profile, throughput, trade_off
 from analysis.figures.kinds import Kind
 from analysis.figures.marks import Picture, nothing
 from analysis.figures.source import Source
 
 #: In the order of the report. Families add their ``KINDS`` here.
-PICTURES: Mapping[str, Kind] = {kind.name: kind for kind in (*curves.KINDS, *profile.KINDS)}
+_KINDS = (
+    *effects.KINDS, *grid.KINDS, *profile.KINDS, *trade_off.KINDS, *curves.KINDS, *costs.KINDS, *throughput.KINDS,
+)  # fmt: skip
+PICTURES: Mapping[str, Kind] = {kind.name: kind for kind in _KINDS}
 
 
 def build(name: str, source: Source, group: str | None = None) -> Picture:
