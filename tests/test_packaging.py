@@ -15,6 +15,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from plotly.offline import get_plotlyjs_version
 
 from adabatch.files import SOURCE_DIR
 from adabatch.verb_help import name_of, summary
@@ -106,6 +107,24 @@ def test_every_command_of_a_package_is_a_verb(
     assert main([]) == 2
     listed = re.findall(r"^ {2,4}([a-z][a-z-]*)(?=  |\n {5})", capsys.readouterr().err, re.MULTILINE)
     assert sorted(listed) == sorted(verbs_of(setup, package))
+
+
+def test_what_pages_load_is_packaged_with_its_licence(setup: configparser.ConfigParser) -> None:
+    assets = sorted((SOURCE_DIR / "analysis" / "assets").iterdir())
+    patterns = re.split(r",\s*", setup["options.package_data"]["*"])
+    assert [file.name for file in assets if not any(file.match(pattern) for pattern in patterns)] == []
+    licences = setup["metadata"]["license_files"].split()
+    for bundle in (file for file in assets if file.name.endswith(".min.js")):
+        licence = bundle.with_name(f"{bundle.name.removesuffix('.min.js')}.LICENSE.txt")
+        assert "MIT License" in licence.read_text(encoding="utf-8")
+        assert any(licence.relative_to(SOURCE_DIR).match(pattern) for pattern in licences)
+
+
+def test_the_bundle_of_plotly_draws_what_plotly_makes() -> None:
+    with open(SOURCE_DIR / "analysis" / "assets" / "plotly-cartesian.min.js", encoding="utf-8") as file:
+        bundled = re.search(r"plotly.js \(cartesian - minified\) v(\d+)", file.read(200))
+    assert bundled is not None
+    assert int(bundled[1]) >= int(get_plotlyjs_version().partition(".")[0])
 
 
 def test_a_missing_extra_is_named(tmp_path, monkeypatch, capsys) -> None:
