@@ -58,8 +58,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     _add_comparison_arguments(report)
     figure = _add(commands, verbs.figure, _figure)
     _add_output(figure, "ends in .pdf, .svg or .png", _FIGURE)
-    figure.add_argument("--curves", metavar="NAMES", help="such as batch_size,accuracy_by_seconds")
-    figure.add_argument("--group", help="one data set and network of several")
+    _add_figure_arguments(figure)
     _add_comparison_arguments(figure)
     scorecard = _add(commands, verbs.scorecard, _scorecard)
     scorecard.add_argument("folders", nargs="+", type=user_path, metavar="DIR", help="folders with runs")
@@ -99,6 +98,24 @@ def _output(options: argparse.Namespace, name: str) -> Path:
     if len(options.folders) > 1:
         raise ConfigError(f"-o is not given; it must be where {name} is written, because there are several folders.")
     return Path(options.folders[0], name)
+
+
+def _add_figure_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--pictures", metavar="NAME,...", help="such as batch_size,accuracy_by_seconds; a wrong name lists all"
+    )
+    parser.add_argument("--group", help="one data set and network, or one point of a grid, of several")
+    parser.add_argument("--arms", metavar="NAME,...", help="only these arms, in this order")
+    parser.add_argument(
+        "--label", action="append", default=[], metavar="ARM=TEXT", help="what an arm is called in the figure"
+    )
+    parser.add_argument(
+        "--width", metavar="SIZE", help="in inches, or 1-column (3.3 inches) or 2-column (7 inches, the default)"
+    )
+    parser.add_argument("--height", metavar="INCHES", help="by default what the pictures need")
+    parser.add_argument("--font-size", metavar="POINTS", help="by default 8")
+    parser.add_argument("--title", default="", help="above the pictures; by default none")
+    parser.add_argument("--style", metavar="FILE", help="settings of matplotlib: a file, or the name of a style")
 
 
 def _add_importers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -209,15 +226,20 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _figure(options: argparse.Namespace) -> int:
-    from analysis.paper_figures import DEFAULT, save_figure
+    from analysis.figures.files import DEFAULT, save_figure
+    from analysis.figures.options import label_by_arm, names, sheet
 
     output = _output(options, _FIGURE)
-    names = options.curves.split(",") if options.curves else list(DEFAULT)
+    size = sheet(options.width, options.height, options.font_size, options.title, options.style)
+    pictures, arms, labels = names(options.pictures), names(options.arms), label_by_arm(options.label)
     comparison = _compare(options)
     num_left_out = len(comparison.data.runs) - len(comparison.counted.runs)
     if num_left_out:
         print(f"{num_left_out} runs are not drawn: they are not done, or were refused; see tables.", file=sys.stderr)
-    print(save_figure(comparison.counted, output, names, options.group))
+    drawn = save_figure(
+        comparison, output, pictures or DEFAULT, options.group, arms=arms or None, labels=labels, sheet=size
+    )
+    print(drawn)
     return _status(comparison)
 
 

@@ -25,9 +25,10 @@ def report() -> int:
 
 
 def figure() -> int:
-    """Write curves as a file for a paper.
+    """Write pictures as a file for a paper.
 
-    adabatch figure runs/demo -o figure.pdf --curves batch_size,accuracy_by_seconds
+    adabatch figure runs/demo -o figure.pdf --pictures batch_size,accuracy_by_seconds
+    adabatch figure runs/demo -o figure.svg --width 1-column --label growing="Growing batch"
     """
     return _run("figure")
 

@@ -145,12 +145,10 @@ def _figure(blocks: Sequence[Block], sheet: Sheet) -> Figure:
             _panel(axes, picture, theme)
             if column == 0 and heading:
                 axes.set_title(_plain(heading), loc="left", fontsize="medium")
-    num_lines = _add_legend(figure, legend(*pictures), theme) + _add_notes(figure, pictures, theme)
-    if sheet.title:
-        figure.suptitle("\n".join(map(_plain, wrapped(sheet.title, round(sheet.width_inches * 11)))))
+    num_lines = _add_head(figure, sheet.title, legend(*pictures), theme) + _add_notes(figure, pictures, theme)
     if sheet.height_inches is None:
         line = _font_size() / 72 * 1.5
-        figure.set_figheight(sum(heights) + 0.1 + line * (num_lines + (1.6 if sheet.title else 0)))
+        figure.set_figheight(sum(heights) + 0.1 + line * num_lines)
     return figure
 
 
@@ -231,7 +229,7 @@ def _set_axis(axes: Axes, picture: Picture, name: str) -> None:
     ends = before if ends is None else ends
     places = ticks(axis, axis_values(picture, name))
     if places is None:
-        drawn.set_major_locator(MaxNLocator(5, integer=axis.integer))
+        drawn.set_major_locator(MaxNLocator(5, integer=axis.integer, steps=[1, 2, 2.5, 5, 10]))
         if axis.suffix:
             drawn.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}{axis.suffix}"))
     else:
@@ -398,21 +396,27 @@ _DRAWERS: dict[type, Callable[[Axes, Any, Picture, Theme], None]] = {
 }
 
 
-def _add_legend(figure: Figure, entries: Sequence[Entry], theme: Theme) -> int:
-    """Add the legend of all panels above them, in as many rows as its names need; return their number."""
+def _add_head(figure: Figure, title: str, entries: Sequence[Entry], theme: Theme) -> int:
+    """Add the title and the legend of all panels above them, in rows that fit; return the number of lines."""
+    width = round(figure.get_figwidth() * 72 / (0.6 * _font_size()))
+    title_lines = list(map(_plain, wrapped(title, width))) if title else []
     if not entries:
-        return 0
+        if title:
+            figure.suptitle("\n".join(title_lines), fontsize="large")
+        return len(title_lines)
     handles = [_sample(entry, theme) for entry in entries]
-    width = round(figure.get_figwidth() * 72 / (0.6 * _font_size())) - 8
-    labels = ["\n".join(map(_plain, wrapped(entry.label, width))) for entry in entries]
+    labels = ["\n".join(map(_plain, wrapped(entry.label, width - 8))) for entry in entries]
     for num_columns in range(len(entries), 0, -1):
+        # A title of the figure would lie on a legend outside of the panels.
         drawn = figure.legend(
-            handles, labels, loc="outside upper center", ncols=num_columns, frameon=False, handlelength=3.2
-        )
+            handles, labels, loc="outside upper center", ncols=num_columns, frameon=False, handlelength=3.2,
+            title="\n".join(title_lines) or None, title_fontsize="large",
+        )  # fmt: skip
         if num_columns == 1 or drawn.get_window_extent().width <= 0.98 * figure.bbox.width:
             break
         drawn.remove()
-    return math.ceil(sum(label.count("\n") + 1 for label in labels) / num_columns)
+    lines = sum(label.count("\n") + 1 for label in labels) / num_columns
+    return math.ceil(lines + 1.3 * len(title_lines))
 
 
 def _sample(entry: Entry, theme: Theme) -> Artist:

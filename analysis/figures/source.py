@@ -76,13 +76,14 @@ def groups(data: Data) -> list[str]:
 def level_names(names: Sequence[str]) -> dict[str, str]:
     """Return by group what tells it from the others: its swept values, and its cell where there are several.
 
-    A value reads "weight_decay = 0.0005": of the key its last word, unless two keys end in the same one.
+    A value reads "weight decay = 0.0005": of the key its last part, unless two keys end in the same one.
     """
     split = {name: name.split(" ") for name in names}
     cells = {words[0] for words in split.values()}
     keys = list(dict.fromkeys(word.partition("=")[0] for words in split.values() for word in words[1:]))
     last = [key.rpartition(".")[2] for key in keys]
     short = {key: word if last.count(word) == 1 else key for key, word in zip(keys, last, strict=True)}
+    short = {key: word.replace("_", " ") for key, word in short.items()}
     found = {}
     for name, words in split.items():
         levels = [word.partition("=") for word in words[1:]]
