@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from analysis.frames import Data
-from analysis.overall import plain_arm
+from analysis.names import plain_arm
 
 Dash = Literal["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"]
 Marker = Literal["circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x", "star", "pentagon"]

@@ -13,7 +13,7 @@ from analysis.figures.marks import Axis, Line, Picture, nothing
 from analysis.figures.overlap import COINCIDE, widened
 from analysis.figures.source import Source
 from analysis.frames import Data
-from analysis.overall import plain_arm
+from analysis.names import plain_arm
 from analysis.target import performance_profile
 
 _TITLE = "Time to the target, all data sets, networks and seeds"

@@ -10,7 +10,7 @@ import pandas as pd
 from analysis.comparison import Comparison
 from analysis.figures.arm_styles import ArmStyle, arm_names, styles_of
 from analysis.frames import Data
-from analysis.overall import plain_arm
+from analysis.names import cell_and_levels, plain_arm, short_keys
 
 
 @dataclass(frozen=True)
@@ -76,19 +76,15 @@ def groups(data: Data) -> list[str]:
 def level_names(names: Sequence[str]) -> dict[str, str]:
     """Return by group what tells it from the others: its swept values, and its cell where there are several.
 
-    A value reads "weight decay = 0.0005": of the key its last part, unless two keys end in the same one.
+    A value reads "weight decay = 0.0005".
     """
-    split = {name: name.split(" ") for name in names}
-    cells = {words[0] for words in split.values()}
-    keys = list(dict.fromkeys(word.partition("=")[0] for words in split.values() for word in words[1:]))
-    last = [key.rpartition(".")[2] for key in keys]
-    short = {key: word if last.count(word) == 1 else key for key, word in zip(keys, last, strict=True)}
-    short = {key: word.replace("_", " ") for key, word in short.items()}
+    parts = {name: cell_and_levels(name) for name in names}
+    has_one_cell = len({cell for cell, _ in parts.values()}) == 1
+    short = short_keys(key for _, levels in parts.values() for key in levels)
     found = {}
-    for name, words in split.items():
-        levels = [word.partition("=") for word in words[1:]]
-        said = [f"{short[key]} = {value}" if equals else key for key, equals, value in levels]
-        found[name] = ", ".join(said if said and len(cells) == 1 else [words[0], *said])
+    for name, (cell, levels) in parts.items():
+        said = [f"{short[key].replace('_', ' ')} = {value}" for key, value in levels.items()]
+        found[name] = ", ".join(said if said and has_one_cell else [cell, *said])
     return found
 
 
