@@ -1,4 +1,4 @@
-"""One self-contained page: tables, figures, failures, provenance and the data itself.
+"""One self-contained page: the result, pictures, tables, failures, provenance and the data itself.
 
 plotly's code and the figures are most of a page: they are compressed, and the browser unpacks them.
 """
@@ -6,84 +6,134 @@ plotly's code and the figures are most of a page: they are compressed, and the b
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from importlib.resources import files
 from pathlib import Path
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 import adabatch
 from adabatch.files import output
 from adabatch.reading import printable
 from analysis.comparison import Comparison
-from analysis.curves import groups
 from analysis.embedded import packed, packed_csv
-from analysis.formats import numbers, to_html
-from analysis.plots import all_plots, profile_plot
+from analysis.figures.marks import Picture
+from analysis.figures.page import Framed, framed
+from analysis.figures.registry import PICTURES, build
+from analysis.figures.screen import dark_colours, draw
+from analysis.figures.source import Source, groups, source_of
+from analysis.formats import is_bad, is_good, numbers
+from analysis.paths import Shortener
+from analysis.table import Table, is_number
 from analysis.tables import make_tables, provenance
 
 #: Of the page, what the epochs may take, compressed and as text. With all else, a page of 1,000 runs stays below 6 MB.
 MOST_EPOCHS_CHARACTERS = 2_500_000
 #: plotly's own buttons would send the figure to a server.
 _PLOT_CONFIG = {"displaylogo": False, "responsive": True, "showSendToCloud": False, "plotlyServerURL": ""}
-_RUN_COLUMNS = ["cell", "arm", "seed", "state", "cause", "git_sha", "git_dirty", "torch", "device_model", "config_hash"]
+_RUN_COLUMNS = ["state", "cause", "git_sha", "git_dirty", "torch", "device_model", "config_hash"]
+#: Behind these a long name may go on in the next line.
+_BREAKS = re.compile(r"([_/,=]|(?<=\w)\.(?=[a-z_]))(?=\w)")
 
 
 def write_report(comparison: Comparison, path: str | Path, title: str) -> Path:
     """Write the page; it loads nothing from anywhere, and its tables need no JavaScript.
 
     It carries the frames as compressed CSV; of the epochs, which are most of them, only as much as
-    `MOST_EPOCHS_CHARACTERS`, and the page says where they are otherwise.
+    `MOST_EPOCHS_CHARACTERS`, and the page says where they are otherwise. No path of the machine is in it.
 
     Example:
         >>> analysis.write_report(analysis.compare(data), "report.html", "My sweep")
     """
-    from plotly.offline import get_plotlyjs
-
     data = comparison.data
-    environment = Environment(
-        loader=PackageLoader("analysis"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    sections = list(_sections(comparison))
-    page = environment.get_template("report.html.jinja").render(
-        title=printable(title),
+    short = Shortener(data.runs.index)
+    source = source_of(comparison)
+    over_all, by_group = _over_all(source), _by_group(source)
+    shown = [one for pictures in (over_all, *by_group.values()) for one in pictures if not one.picture.empty]
+    tables = make_tables(comparison)
+    page = _environment().get_template("report.html.jinja").render(
+        title=short.text(printable(title)),
         version=adabatch.__version__,
         made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        provenance=[printable(sentence) for sentence in provenance(comparison)],
-        tables=Markup(to_html(make_tables(comparison))),
-        sections=[(heading, list(figures)) for heading, figures in sections],
-        plotly_js=packed(get_plotlyjs().encode()),
-        figures=packed(_figures(sections).encode()),
+        css=Markup(_text("templates/report.css")),
+        js=Markup(_text("templates/report.js")),
+        provenance=[short.text(printable(sentence)) for sentence in provenance(comparison)],
+        verdicts=[table for table in tables if table.name == "verdicts"],
+        tables=[table for table in tables if table.name != "verdicts"],
+        over_all=over_all,
+        by_group=by_group.items(),
+        plotly_js=packed(_text("assets/plotly-cartesian.min.js").encode()),
+        figures=packed(_figures(shown).encode()),
+        dark_colours=Markup(json.dumps(dark_colours([one.picture for one in shown]))),
         plot_config=Markup(json.dumps(_PLOT_CONFIG)),
-        runs=Markup(_run_table(data.runs)),
-        numbers_csv=packed_csv(numbers(comparison)),
-        runs_csv=packed_csv(data.runs.reset_index(names="run")),
-        epochs_csv=packed_csv(data.epochs, MOST_EPOCHS_CHARACTERS),
+        runs=_run_table(data.runs, short),
+        numbers_csv=packed_csv(short.frame(numbers(comparison))),
+        runs_csv=packed_csv(short.frame(data.runs.reset_index(names="run"))),
+        epochs_csv=packed_csv(_short_epochs(data.epochs, short), MOST_EPOCHS_CHARACTERS),
         num_epochs=len(data.epochs),
         most_megabytes=MOST_EPOCHS_CHARACTERS / 1e6,
-    )
+    )  # fmt: skip
     with output("-o", Path(path)) as file:
         file.write_text(page, encoding="utf-8")
     return Path(path)
 
 
-def _sections(comparison: Comparison) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield by heading the figures below it: JSON by the name of its place in the page."""
-    drawn = comparison.counted
-    for number, group in enumerate(groups(drawn), start=1):
-        yield group, {f"figure-{number}-{name}": str(plot.to_json()) for name, plot in all_plots(drawn, group).items()}
-    yield "All together", {"figure-performance_profile": str(profile_plot(comparison).to_json())}
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("analysis"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters["breakable"] = _breakable
+    environment.filters["kind"] = _kind
+    return environment
 
 
-def _figures(sections: list[tuple[str, dict[str, str]]]) -> str:
-    members = [f"{json.dumps(name)}: {figure}" for _, figures in sections for name, figure in figures.items()]
+def _text(name: str) -> str:
+    return files("analysis").joinpath(name).read_text(encoding="utf-8")
+
+
+def _breakable(text: str) -> Markup:
+    """Return a text whose long names may go on in the next line, behind a mark between words."""
+    return Markup(_BREAKS.sub(r"\1<wbr>", str(escape(text))))
+
+
+def _kind(column: str, table: Table, cell: str = "") -> Markup:
+    """Return the class of a cell: where it stands, and in which colour."""
+    kinds = ["number" if is_number(table, column) else "name" if column == table.columns[0] else ""]
+    kinds.append("bad" if is_bad(cell) else "good" if is_good(cell) else "")
+    said = " ".join(filter(None, kinds))
+    return Markup(f' class="{said}"' if said else "")
+
+
+def _over_all(source: Source) -> list[Framed]:
+    names = [kind.name for kind in PICTURES.values() if not kind.is_per_group]
+    return [framed(f"figure-{name}", build(name, source)) for name in names]
+
+
+def _by_group(source: Source) -> dict[str, list[Framed]]:
+    """Return by group its pictures; those without their data are left out."""
+    names = [kind.name for kind in PICTURES.values() if kind.is_per_group]
+    found = {}
+    for number, group in enumerate(groups(source.data), start=1):
+        pictures: dict[str, Picture] = {name: build(name, source, group) for name in names}
+        found[group] = [framed(f"figure-{number}-{name}", one) for name, one in pictures.items() if not one.empty]
+    return found
+
+
+def _figures(shown: Sequence[Framed]) -> str:
+    members = [f"{json.dumps(one.place)}: {draw(one.picture, framed=False).to_json()}" for one in shown]
     return "{" + ", ".join(members) + "}"
 
 
-def _run_table(runs: pd.DataFrame) -> str:
-    shown = runs.reindex(columns=_RUN_COLUMNS).assign(git_sha=runs.git_sha.str[:8])
-    shown.insert(0, "run", runs.index)
-    texts = shown.astype(object).map(lambda value: printable(value) if isinstance(value, str) else value)
-    return str(texts.to_html(index=False, na_rep="", border=0, classes="table runs"))
+def _short_epochs(epochs: pd.DataFrame, short: Shortener) -> pd.DataFrame:
+    return epochs.assign(run=[short.text(str(run)) for run in epochs.run])
+
+
+def _run_table(runs: pd.DataFrame, short: Shortener) -> Table:
+    shown = runs.reindex(columns=_RUN_COLUMNS).assign(git_sha=runs.git_sha.str[:8]).astype(object)
+    shown.insert(0, "run", [short.text(str(run)) for run in runs.index])
+    texts = shown.where(shown.notna(), "").map(lambda value: short.text(str(value)))
+    return Table("runs", "Runs", list(texts.columns), texts.to_numpy().tolist())

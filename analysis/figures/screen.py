@@ -58,6 +58,8 @@ def _layout(picture: Picture, theme: Theme) -> dict[str, Any]:
     colours = THEMES[theme]
     num_rules = sum(isinstance(mark, Rule) and mark.axis == "x" and bool(mark.label) for mark in picture.marks)
     return {
+        # plotly's own template would be most of a figure's size.
+        "template": go.layout.Template(),
         "height": height_of(picture),
         "margin": {"l": 56, "r": 16, "t": 14 + 16 * num_rules, "b": 48},
         "font": {"family": "system-ui, sans-serif", "size": 13, "color": colours.text},

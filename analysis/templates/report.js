@@ -1,0 +1,75 @@
+"use strict";
+// Draws the page's figures as they come into view, in the reader's theme; on paper all of them, in light colours.
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const hidden = new Set();
+const drawn = new Map();
+let figures, darkColours, isPrinting = false;
+
+const unpack = async (id) => {
+  const bytes = Uint8Array.from(atob(document.getElementById(id).textContent), (letter) => letter.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+};
+
+const isDark = () => dark.matches && !isPrinting;
+
+const recoloured = (value) => {
+  if (typeof value === "string") return darkColours[value] ?? value;
+  if (Array.isArray(value)) return typeof value[0] === "number" ? value : value.map(recoloured);
+  if (value === null || typeof value !== "object") return value;
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, recoloured(inner)]));
+};
+
+const draw = (id) => {
+  const { data, layout } = isDark() ? recoloured(figures[id]) : structuredClone(figures[id]);
+  for (const trace of data) trace.visible = !hidden.has(trace.legendgroup);
+  drawn.set(id, isDark());
+  return Plotly.react(id, data, layout, CONFIG);
+};
+
+const drawAgain = (ids) => { for (const id of ids) if (drawn.get(id) !== isDark()) draw(id); };
+
+const watch = () => {
+  const observer = new IntersectionObserver((entries) => {
+    for (const { target, isIntersecting } of entries) {
+      if (isIntersecting) { observer.unobserve(target); if (!drawn.has(target.id)) draw(target.id); }
+    }
+  }, { rootMargin: "600px" });
+  for (const id of Object.keys(figures)) observer.observe(document.getElementById(id));
+  dark.addEventListener("change", () => drawAgain(drawn.keys()));
+  addEventListener("beforeprint", () => { isPrinting = true; drawAgain(Object.keys(figures)); });
+  addEventListener("afterprint", () => { isPrinting = false; drawAgain(drawn.keys()); });
+};
+
+// A click on a name of a legend hides it in all figures.
+document.addEventListener("click", (event) => {
+  const button = event.target.closest(".legend button");
+  if (!button || !figures) return;
+  const label = button.dataset.label;
+  if (!hidden.delete(label)) hidden.add(label);
+  for (const one of document.querySelectorAll(".legend button")) {
+    if (one.dataset.label === label) one.setAttribute("aria-pressed", String(!hidden.has(label)));
+  }
+  for (const id of drawn.keys()) {
+    const places = figures[id].data.flatMap((trace, place) => trace.legendgroup === label ? [place] : []);
+    if (places.length) Plotly.restyle(id, { visible: !hidden.has(label) }, places);
+  }
+});
+
+// A table that is wider than the page says so.
+const measure = new ResizeObserver((entries) => {
+  for (const { target } of entries) target.classList.toggle("wide", target.scrollWidth > target.clientWidth + 1);
+});
+for (const part of document.querySelectorAll(".scroll")) measure.observe(part);
+
+const start = async () => {
+  const code = document.createElement("script");
+  code.textContent = await unpack("plotly-code");
+  document.head.append(code);
+  darkColours = JSON.parse(document.getElementById("dark-colours").textContent);
+  figures = JSON.parse(await unpack("figures"));
+  watch();
+};
+start().catch((error) => {
+  console.error(error);
+  document.getElementById("not-drawn").hidden = false;
+});
