@@ -61,8 +61,8 @@ def _speeds(source: Source, name: str, title: str, rows: Sequence[Any], overall:
         rules.insert(0, Rule(1 / (1 + effect), "x", f"within {100 * effect:g} %", end=1 + effect))
     notes = ["Baseline's time / arm's time, geometric mean over seeds with its 95 % interval: right of 1x is faster."]
     if any(not math.isnan(row.value) and not row.is_decided for row in rows):
-        quality = comparison.measure.quality.name
-        notes.append(f"Hollow: undecided, or beside a {quality} that is not known to be no worse.")
+        beside = f", or beside a {comparison.measure.quality.name} that is not known to be no worse"
+        notes.append(f"Hollow: undecided{beside if any(row.remark for row in rows) else ''}.")
     notes += _notes(rows)
     x = Axis("speedup", "log2", suffix="x")
     return Picture(name, title, x, table.axis(), (*rules, *marks), tuple(notes))
@@ -186,7 +186,7 @@ def _notes(rows: Sequence[Any]) -> list[str]:
     if any(math.isnan(row.low) and not math.isnan(row.value) for row in rows):
         notes.append("A point without an interval rests on one pair of seeds.")
     if any(_star(row) for row in rows):
-        notes.append("* not among all comparisons (Holm's correction).")
+        notes.append("* undecided once all comparisons are taken together (Holm's correction).")
     return notes
 
 

@@ -17,9 +17,21 @@ from analysis.cli import main
 from tests.analysis.runs import SAMPLES, write_run
 
 FIXED_SECONDS, SECONDS_PER_SAMPLE = 0.05, 0.005
-#: Shares of a training second; growth comes on top where the batch grows.
+#: Shares of a training second; growth comes on top, as another fiftieth, where the batch grows.
 SPANS = {"data": 0.1, "forward": 0.3, "backward": 0.5, "update": 0.1}
 NUM_EPOCHS = 12
+
+
+#: What a forecast of such runs records of its line; all is in a micro-batch, and optimizer steps take no time.
+FORECAST = {
+    "train_seconds": 100.0,
+    "growth_seconds": 0.0,
+    "test_seconds": 12.0,
+    "uses_graphs": False,
+    "fixed_seconds": FIXED_SECONDS,
+    "seconds_per_sample": SECONDS_PER_SAMPLE,
+    "update_seconds": 0.0,
+}
 
 
 def batches_of(first: int, growth: int = 1, every_epochs: int = 4, num_epochs: int = NUM_EPOCHS) -> list[int]:
@@ -47,9 +59,8 @@ def write_arm(
         stretch = 1 + source.gauss(0, noise)
         seconds = [stretch * SAMPLES / size * (FIXED_SECONDS + size * SECONDS_PER_SAMPLE) for size in batches]
         accuracies = accuracies_of(final, len(batches), source)
-        write_run(
-            root, arm, seed, accuracies=accuracies, epoch_seconds=seconds, batches=batches, spans=SPANS, **kind
-        )  # fmt: skip
+        spans = SPANS if len(set(batches)) == 1 else {**SPANS, "growth": 0.02}
+        write_run(root, arm, seed, accuracies=accuracies, epoch_seconds=seconds, batches=batches, spans=spans, **kind)
 
 
 def twelve_arms(root: Path) -> Path:
@@ -70,7 +81,7 @@ def twelve_arms(root: Path) -> Path:
         batches_of(40), batches_of(100), [min(80, size) for size in batches_of(10, 2, 2)], batches_of(10, 5, 6),
     ]  # fmt: skip
     finals = [0.961, 0.957, 0.962, 0.948, 0.960, 0.952, 0.93, 0.955, 0.959]
-    write_arm(root, "fixed", batches_of(10), 0.962, range(3), meta={"num_threads": 1})
+    write_arm(root, "fixed", batches_of(10), 0.962, range(3), meta={"num_threads": 1}, launch={"forecast": FORECAST})
     for name, batches, final in zip(names, plans, finals, strict=True):
         other = {"num_threads": 2} if name.startswith("fixed_at_the_third") else {"num_threads": 1}
         write_arm(root, name, batches, final, range(3), meta=other)
