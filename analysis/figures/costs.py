@@ -21,9 +21,9 @@ from analysis.replicates import curve_ids, distinct_runs
 #: The factors of `analysis.speedup.split` in their order, and what they are called.
 PARTS = {"updates": "fewer updates", "throughput": "throughput", "growth": "growth", "rest": "rest"}
 _PARTS_NOTE = (
-    "Each bar starts where the one above it ends: the factors multiply to the total. Fewer updates: optimizer steps; "
-    "throughput: forward and backward per sample; growth: compiling and tuning for larger batches; rest: data and all "
-    "else."
+    "In an arm's own row its speedup; below it the factors that multiply to it, each from where the one above ends. "
+    "Fewer updates: optimizer steps; throughput: forward and backward per sample; growth: compiling and tuning for "
+    "larger batches; rest: data and all else."
 )
 #: What the spans are called.
 SPAN_LABELS = {"other": "training, not divided", "test": "tests", "save": "saving"}
@@ -46,16 +46,17 @@ def waterfall(source: Source, group: str | None) -> Picture:
     headings: set[int] = set()
     marks: list[Mark] = [Rule(1.0, "x", "as fast", dash="solid")]
     for arm in arms:
-        headings.add(len(names))
-        names.append(source.label(arm))
-        marks += _factors(by_arm[arm], len(names), source)
-        names += [*PARTS.values(), "total"]
+        row, place = by_arm[arm], len(names)
+        headings.add(place)
+        marks.append(Bar(*_stretch(1.0, row.total), place, "", source.style(arm), times(row.total)))
+        marks += _factors(row, place + 1)
+        names += [source.label(arm), *PARTS.values()]
     y = Axis("", "categories", tuple(names), frozenset(headings))
     return Picture(name, title, Axis("speedup", "log2", suffix="x"), y, tuple(marks), (_PARTS_NOTE,))
 
 
-def _factors(row: Any, first: int, source: Source) -> list[Mark]:
-    """Return the bars of an arm, from its first row on."""
+def _factors(row: Any, first: int) -> list[Mark]:
+    """Return the bars of an arm's factors, from a row on, each from where the one before it ends."""
     marks: list[Mark] = []
     reached = 1.0
     for place, (part, label) in enumerate(PARTS.items()):
@@ -65,8 +66,7 @@ def _factors(row: Any, first: int, source: Source) -> list[Mark]:
         legend = "faster" if factor >= 1 else "slower"
         marks.append(Bar(*_stretch(reached, reached * factor), first + place, legend, style, times(factor), hover))
         reached *= factor
-    total = Bar(*_stretch(1.0, row.total), first + len(PARTS), "", source.style(row.arm), times(row.total))
-    return [*marks, total]
+    return marks
 
 
 def _stretch(one: float, other: float) -> tuple[float, float]:
@@ -115,7 +115,7 @@ def _power_below(size: float) -> int:
 def _stage_label(part: pd.DataFrame) -> str:
     sizes = [f"{size:,.0f}" for size in sorted({part.batch_size.min(), part.batch_size.max()})]
     epochs = sorted({int(part.first_epoch.min()), int(part.last_epoch.max())})
-    return f"batch {' to '.join(sizes)}, epoch{'s' if len(epochs) > 1 else ''} {' to '.join(map(str, epochs))}"
+    return f"{' to '.join(sizes)} (epoch{'s' if len(epochs) > 1 else ''} {' to '.join(map(str, epochs))})"
 
 
 def spans_by_arm(source: Source, group: str | None) -> Picture:
@@ -150,7 +150,7 @@ def spans_by_stage(source: Source, group: str | None) -> Picture:
                 names.append(source.label(arm))
             marks += _stack(frame.loc[stage.Index], spans, len(names), unit.seconds)
             names.append(stage.label)
-    y = Axis("", "categories", tuple(names), frozenset(headings))
+    y = Axis("batch size", "categories", tuple(names), frozenset(headings))
     x = Axis(f"mean time of an epoch, {unit.name}", from_zero=True)
     said = "Mean over the stage's epochs and over done runs; growth is divided by the epochs, too."
     return Picture(name, title, x, y, tuple(marks), _span_notes(frame, spans, said))

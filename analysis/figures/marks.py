@@ -19,7 +19,7 @@ class Axis:
         label: words and unit, such as "training time, s".
         scale: of "categories" each integer place has a name; rows of y are drawn from top to bottom.
         categories: the names, by place from 0.
-        headings: places whose names head those below them and carry no mark.
+        headings: places whose names head those below them.
         integer: ticks are whole numbers, such as epochs.
         from_zero: the axis begins at 0.
         low, high: where the axis ends, if not where the marks do.

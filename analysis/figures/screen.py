@@ -18,7 +18,8 @@ from analysis.figures.words import wrapped
 
 #: In pixels: of a picture without rows, of a row, and of what is around the rows.
 _HEIGHT, _ROW, _AROUND = 340, 44, 110
-_LARGEST = 1400
+#: In pixels: of a row without texts above its marks, of a line of a row's name, and of the highest picture.
+_LOW_ROW, _LINE, _LARGEST = 30, 16, 6000
 _NAME_WIDTH = 22
 
 
@@ -50,8 +51,15 @@ def height_of(picture: Picture) -> int:
     if picture.empty:
         return 120
     if picture.y.scale == "categories":
-        return min(_LARGEST, max(200, _AROUND + _ROW * len(picture.y.categories)))
+        return min(_LARGEST, max(200, _AROUND + _row_height(picture) * len(picture.y.categories)))
     return _HEIGHT
+
+
+def _row_height(picture: Picture) -> int:
+    """Return a row's height in pixels, which the longest name fits, and a text above a mark."""
+    lines = max(len(wrapped(name, _NAME_WIDTH)) for name in picture.y.categories)
+    has_text_above = any(isinstance(mark, Interval) and mark.text for mark in picture.marks)
+    return max(_ROW if has_text_above or lines > 1 else _LOW_ROW, _LINE * lines + 6)
 
 
 def _layout(picture: Picture, theme: Theme) -> dict[str, Any]:
@@ -252,7 +260,7 @@ def _bar(figure: go.Figure, mark: Bar, picture: Picture, theme: Theme) -> None:
         marker={
             "color": colour_of(mark.style, theme),
             "line": {"color": colours.paper, "width": 0.5},
-            "pattern": {"shape": hatch, "fgcolor": colours.paper, "size": 6, "solidity": 0.25},
+            "pattern": {"shape": hatch, "fillmode": "overlay", "fgcolor": colours.paper, "size": 6, "solidity": 0.25},
         },
         hovertemplate=_hover(mark.label, mark.hover or f"{mark.length:.4g}"),
     )
@@ -261,7 +269,7 @@ def _bar(figure: go.Figure, mark: Bar, picture: Picture, theme: Theme) -> None:
         end = max(mark.start, mark.start + mark.length)
         is_inside = share_of(picture, end) > 0.75
         figure.add_annotation(
-            x=end,
+            x=math.log10(end) if picture.x.scale in ("log2", "log10") else end,
             y=middle,
             text=mark.text,
             showarrow=False,
@@ -352,7 +360,7 @@ def _add_legend_samples(figure: go.Figure, picture: Picture, theme: Theme) -> No
     for entry in legend(picture):
         if entry.kinds <= {Bar}:
             hatch = entry.style.hatch if isinstance(entry.style, PartStyle) else ""
-            pattern = {"shape": hatch, "fgcolor": THEMES[theme].paper, "size": 6, "solidity": 0.25}
+            pattern = {"shape": hatch, "fillmode": "overlay", "fgcolor": THEMES[theme].paper, "size": 6, "solidity": 0.25}
             marker = {"color": colour_of(entry.style, theme), "pattern": pattern}
             figure.add_bar(x=[None], y=[None], name=entry.label, legendgroup=entry.label, marker=marker)
             continue
