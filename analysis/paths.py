@@ -29,8 +29,11 @@ class Shortener:
 
     def frame(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return a frame whose texts have short paths."""
-        names = [str(name) for name, dtype in frame.dtypes.items() if not pd.api.types.is_numeric_dtype(dtype)]
-        return frame.assign(**{name: [self._cell(value) for value in frame[name]] for name in names})
+        short = frame.copy()
+        for name, dtype in frame.dtypes.items():
+            if not pd.api.types.is_numeric_dtype(dtype):
+                short[name] = [self._cell(value) for value in frame[name]]
+        return short
 
     def _cell(self, value: object) -> object:
         return self.text(value) if isinstance(value, str) else value

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -25,7 +25,7 @@ from analysis.figures.marks import Picture
 from analysis.figures.page import Framed, framed
 from analysis.figures.registry import PICTURES, build
 from analysis.figures.screen import dark_colours, draw
-from analysis.figures.source import Source, groups, source_of
+from analysis.figures.source import Source, groups, level_names, source_of
 from analysis.formats import is_bad, is_good, numbers
 from analysis.paths import Shortener
 from analysis.table import Table, is_number
@@ -53,7 +53,7 @@ def write_report(comparison: Comparison, path: str | Path, title: str) -> Path:
     short = Shortener(data.runs.index)
     source = source_of(comparison)
     over_all, by_group = _over_all(source), _by_group(source)
-    shown = [one for pictures in (over_all, *by_group.values()) for one in pictures if not one.picture.empty]
+    shown = [one for pictures in (over_all, *by_group.values()) for one in pictures]
     tables = make_tables(comparison)
     page = _environment().get_template("report.html.jinja").render(
         title=short.text(printable(title)),
@@ -110,17 +110,21 @@ def _kind(column: str, table: Table, cell: str = "") -> Markup:
 
 def _over_all(source: Source) -> list[Framed]:
     names = [kind.name for kind in PICTURES.values() if not kind.is_per_group]
-    return [framed(f"figure-{name}", build(name, source)) for name in names]
+    return _framed({f"figure-{name}": build(name, source) for name in names})
 
 
 def _by_group(source: Source) -> dict[str, list[Framed]]:
-    """Return by group its pictures; those without their data are left out."""
+    """Return its pictures by what a group is called."""
     names = [kind.name for kind in PICTURES.values() if kind.is_per_group]
     found = {}
-    for number, group in enumerate(groups(source.data), start=1):
-        pictures: dict[str, Picture] = {name: build(name, source, group) for name in names}
-        found[group] = [framed(f"figure-{number}-{name}", one) for name, one in pictures.items() if not one.empty]
+    for number, (group, heading) in enumerate(level_names(groups(source.data)).items(), start=1):
+        found[heading] = _framed({f"figure-{number}-{name}": build(name, source, group) for name in names})
     return found
+
+
+def _framed(pictures: Mapping[str, Picture]) -> list[Framed]:
+    """Return pictures by their place in the page; those that have nothing to show are left out."""
+    return [framed(place, picture) for place, picture in pictures.items() if not picture.empty]
 
 
 def _figures(shown: Sequence[Framed]) -> str:

@@ -86,13 +86,14 @@ def curve(name: str, source: Source, group: str | None) -> Picture:
     drawn = CURVES[name]
     frame = curve_frame(source.data, group, drawn)
     frame = frame[[source.is_drawn(arm) for arm in frame.arm]]
-    if frame.y.isna().all():
+    is_log = drawn.y_axis.scale != "linear"
+    if not (frame.y > 0 if is_log else frame.y.notna()).any():
         return nothing(name, drawn.title, f"No run of these has logged {_wanted(drawn)} epoch by epoch.")
     unit = time_unit(source.data.followed[_SECONDS].dropna()) if drawn.x == _SECONDS else None
     arms = [arm for arm in source.arms(group) if (frame.arm == arm).any()]
     lines = [_marks(drawn, frame[frame.arm == arm], unit, source, arm) for arm in arms]
     # Noise keeps other curves apart, at least in part.
-    wide = widened(lines, drawn.y_axis.scale != "linear") if drawn.steps else lines
+    wide = widened(lines, is_log) if drawn.steps else lines
     said = [*notes(frame), *_exponent_notes(drawn, source.data, group)]
     if any(line.width > Line.width for line in wide):
         said.append(COINCIDE)

@@ -45,7 +45,7 @@ class Line:
 
     Attributes:
         label: what the legend says; lines of one label are shown and hidden together. Without one it is in no legend.
-        style: an arm's; None for a line of no arm, which is grey.
+        style: an arm's; None for a line of no arm, which is grey, and dashed if it has a label.
         steps: y holds from the point before up to its own ("before"), or from its point on ("after").
         width: in points; wider for a line that lies under another, so that both are seen.
         hover: by point what is said below its name.
@@ -228,6 +228,12 @@ def legend(*pictures: Picture) -> list[Entry]:
 def nothing(name: str, title: str, sentence: str) -> Picture:
     """Return a picture that says in a sentence why it is not drawn."""
     return Picture(name, title, Axis(), Axis(), empty=sentence)
+
+
+def notes_text(notes: Sequence[str]) -> str:
+    """Return notes as sentences of one text."""
+    said = [note.rstrip(".") for note in dict.fromkeys(notes) if note]
+    return " ".join(f"{note if note.startswith('n =') else note[0].upper() + note[1:]}." for note in said)
 
 
 def alternative_text(picture: Picture) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from analysis.figures.arm_styles import ArmStyle, PartStyle
-from analysis.figures.marks import Bar, Entry, Line, Picture, alternative_text, legend
+from analysis.figures.marks import Bar, Entry, Line, Picture, alternative_text, legend, notes_text
 from analysis.figures.screen import height_of
 
 _DASHES = {
@@ -40,6 +40,7 @@ class Framed:
         place: the identity of its place in the page.
         height: of the figure, in pixels.
         samples: by label a drawing of how it looks.
+        alternative: what the picture says, for those who do not see it.
     """
 
     place: str
@@ -47,12 +48,13 @@ class Framed:
     height: int
     samples: tuple[tuple[str, Markup], ...]
     alternative: str
+    notes: str
 
 
 def framed(place: str, picture: Picture) -> Framed:
     """Return a picture with legend and alternative text."""
     samples = tuple((entry.label, _sample(entry)) for entry in legend(picture))
-    return Framed(place, picture, height_of(picture), samples, alternative_text(picture))
+    return Framed(place, picture, height_of(picture), samples, alternative_text(picture), notes_text(picture.notes))
 
 
 def _sample(entry: Entry) -> Markup:

@@ -13,7 +13,7 @@ from adabatch.fields import require
 from adabatch.files import output
 from adabatch.reading import printable
 from analysis.figures.arm_styles import ArmStyle, PartStyle, Style
-from analysis.figures.marks import Axis, Bar, Cell, Entry, Interval, Line, Picture, Points, Rule, legend
+from analysis.figures.marks import Axis, Bar, Cell, Entry, Interval, Line, Picture, Points, Rule, legend, notes_text
 from analysis.figures.overlap import marked_points
 from analysis.figures.themes import THEMES, Theme, colour_of
 from analysis.figures.ticks import axis_values, limits, share_of, ticks
@@ -269,7 +269,8 @@ def _line(axes: Axes, mark: Line, picture: Picture, theme: Theme) -> None:
     colour = colour_of(mark.style, theme)
     step: Any = {"": None, "before": "pre", "after": "post"}[mark.steps]
     lines = [other for other in picture.marks if isinstance(other, Line)]
-    style: dict[str, Any] = {"color": colour, "linestyle": _dash(mark.style), "linewidth": 0.6 * mark.width}
+    dash = _dash(mark.style) if mark.style or mark.label else "-"
+    style: dict[str, Any] = {"color": colour, "linestyle": dash, "linewidth": 0.6 * mark.width}
     if isinstance(mark.style, ArmStyle):
         marked = marked_points(len(mark.x), lines.index(mark), len(lines))
         style |= {"marker": _marker(mark.style), "markersize": 3.4, "markevery": marked, "markeredgewidth": 0}
@@ -436,11 +437,11 @@ def _sample(entry: Entry, theme: Theme) -> Artist:
 
 def _add_notes(figure: Figure, pictures: Sequence[Picture], theme: Theme) -> int:
     """Add below the panels what their lines and bands are made of, each sentence once; return the number of lines."""
-    said = list(dict.fromkeys(note for picture in pictures for note in picture.notes))
+    said = notes_text([note for picture in pictures for note in picture.notes])
     if not said:
         return 0
     size = 0.8 * _font_size()
-    lines = wrapped("; ".join(said), round(figure.get_figwidth() * 72 / (0.55 * size)))
+    lines = wrapped(said, round(figure.get_figwidth() * 72 / (0.55 * size)))
     text = "\n".join(map(_plain, lines))
     figure.supxlabel(text, fontsize=size, x=0.01, ha="left", color=THEMES[theme].quiet)
     return len(lines)

@@ -10,7 +10,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from analysis.figures.arm_styles import ArmStyle, PartStyle, Style
-from analysis.figures.marks import Axis, Bar, Cell, Interval, Line, Picture, Points, Rule, legend
+from analysis.figures.marks import Axis, Bar, Cell, Interval, Line, Picture, Points, Rule, legend, notes_text
 from analysis.figures.overlap import marked_points
 from analysis.figures.themes import THEMES, Theme, colour_of, faint
 from analysis.figures.ticks import axis_values, limits, share_of, ticks
@@ -21,6 +21,10 @@ _HEIGHT, _ROW, _AROUND = 340, 44, 110
 #: In pixels: of a row without texts above its marks, of a line of a row's name, and of the highest picture.
 _LOW_ROW, _LINE, _LARGEST = 30, 16, 6000
 _NAME_WIDTH = 22
+#: In letters of an axis' label, beside names of rows and without them: a phone has no room for more.
+_LABEL_WIDTHS = (28, 38)
+#: The name of texts beside marks, which a page shortens where they have no room.
+BESIDE = "beside"
 
 
 def draw(picture: Picture, theme: Theme = "light", framed: bool = True) -> go.Figure:
@@ -69,7 +73,7 @@ def _layout(picture: Picture, theme: Theme) -> dict[str, Any]:
         # plotly's own template would be most of a figure's size.
         "template": go.layout.Template(),
         "height": height_of(picture),
-        "margin": {"l": 56, "r": 16, "t": 14 + 16 * num_rules, "b": 48},
+        "margin": {"l": 56, "r": 16, "t": 14 + 16 * num_rules, "b": 42},
         "font": {"family": "system-ui, sans-serif", "size": 13, "color": colours.text},
         "paper_bgcolor": colours.paper,
         "plot_bgcolor": colours.paper,
@@ -93,7 +97,10 @@ def _axis(picture: Picture, name: str, theme: Theme) -> dict[str, Any]:
     axis = picture.x if name == "x" else picture.y
     colours = THEMES[theme]
     found: dict[str, Any] = {
-        "title": {"text": axis.label, "standoff": 8},
+        "title": {
+            "text": "<br>".join(wrapped(axis.label, _LABEL_WIDTHS[picture.y.scale != "categories"])),
+            "standoff": 8,
+        },
         "showgrid": axis.scale != "categories",
         "gridcolor": colours.grid,
         "zeroline": False,
@@ -102,7 +109,8 @@ def _axis(picture: Picture, name: str, theme: Theme) -> dict[str, Any]:
         "ticks": "outside",
         "tickcolor": colours.quiet,
         "automargin": True,
-        "exponentformat": "power",
+        "exponentformat": "none",
+        "nticks": 7,
         "separatethousands": True,
         "ticksuffix": axis.suffix,
     }
@@ -143,7 +151,7 @@ def _line(figure: go.Figure, mark: Line, picture: Picture, theme: Theme) -> None
         figure.add_scatter(
             x=list(mark.x), y=list(mark.low), legendgroup=mark.label, fill="tonexty", fillcolor=faint(colour), **edge
         )
-    dash = mark.style.dash if isinstance(mark.style, ArmStyle) else "dash"
+    dash = mark.style.dash if isinstance(mark.style, ArmStyle) else "dash" if mark.label else "solid"
     figure.add_scatter(
         x=list(mark.x),
         y=list(mark.y),
@@ -239,13 +247,20 @@ def _write_above(
     place = math.log10(x) if is_log else x
     font = {"size": 11, "color": THEMES[theme].quiet}
     figure.add_annotation(
-        x=place, y=row, text=text, showarrow=False, xanchor=anchor, yanchor="bottom", yshift=shift, font=font
+        name=BESIDE,
+        x=place,
+        y=row,
+        text=text,
+        showarrow=False,
+        xanchor=anchor,
+        yanchor="bottom",
+        yshift=shift,
+        font=font,
     )
 
 
 def _bar(figure: go.Figure, mark: Bar, picture: Picture, theme: Theme) -> None:
     width = 0.56 / mark.lanes
-    hatch = mark.style.hatch if isinstance(mark.style, PartStyle) else ""
     colours = THEMES[theme]
     figure.add_bar(
         x=[mark.length],
@@ -260,7 +275,7 @@ def _bar(figure: go.Figure, mark: Bar, picture: Picture, theme: Theme) -> None:
         marker={
             "color": colour_of(mark.style, theme),
             "line": {"color": colours.paper, "width": 0.5},
-            "pattern": {"shape": hatch, "fillmode": "overlay", "fgcolor": colours.paper, "size": 6, "solidity": 0.25},
+            "pattern": _pattern(mark.style, theme),
         },
         hovertemplate=_hover(mark.label, mark.hover or f"{mark.length:.4g}"),
     )
@@ -269,6 +284,7 @@ def _bar(figure: go.Figure, mark: Bar, picture: Picture, theme: Theme) -> None:
         end = max(mark.start, mark.start + mark.length)
         is_inside = share_of(picture, end) > 0.75
         figure.add_annotation(
+            name=BESIDE,
             x=math.log10(end) if picture.x.scale in ("log2", "log10") else end,
             y=middle,
             text=mark.text,
@@ -279,6 +295,13 @@ def _bar(figure: go.Figure, mark: Bar, picture: Picture, theme: Theme) -> None:
             yshift=round(_ROW * width / 2) - 1 if is_inside else 0,
             font={"size": 11, "color": colours.quiet},
         )
+
+
+def _pattern(style: Style | None, theme: Theme) -> dict[str, Any]:
+    """Return the lines over a bar, in the colour of the page."""
+    hatch = style.hatch if isinstance(style, PartStyle) else ""
+    lines = {"fgcolor": THEMES[theme].paper, "bgcolor": colour_of(style, theme), "size": 6, "solidity": 0.25}
+    return {"shape": hatch, **(lines if hatch else {})}
 
 
 def _cells(figure: go.Figure, cells: Sequence[Cell], picture: Picture, theme: Theme) -> None:
@@ -359,9 +382,7 @@ def _add_legend_samples(figure: go.Figure, picture: Picture, theme: Theme) -> No
     """Add a trace without points for each entry of the legend, which shows line and marker together."""
     for entry in legend(picture):
         if entry.kinds <= {Bar}:
-            hatch = entry.style.hatch if isinstance(entry.style, PartStyle) else ""
-            pattern = {"shape": hatch, "fillmode": "overlay", "fgcolor": THEMES[theme].paper, "size": 6, "solidity": 0.25}
-            marker = {"color": colour_of(entry.style, theme), "pattern": pattern}
+            marker = {"color": colour_of(entry.style, theme), "pattern": _pattern(entry.style, theme)}
             figure.add_bar(x=[None], y=[None], name=entry.label, legendgroup=entry.label, marker=marker)
             continue
         dash = entry.style.dash if isinstance(entry.style, ArmStyle) else "dash"
@@ -380,7 +401,7 @@ def _add_legend_samples(figure: go.Figure, picture: Picture, theme: Theme) -> No
 
 def _frame(figure: go.Figure, picture: Picture, theme: Theme) -> None:
     """Add title, notes and legend; plotly keeps room for a legend at the page's lower end, however long it is."""
-    notes = "<br>".join(line for note in picture.notes for line in wrapped(note, 90))
+    notes = "<br>".join(wrapped(notes_text(picture.notes), 90)) if picture.notes else ""
     num_lines = notes.count("<br>") + bool(notes)
     margin = figure.layout.margin.t + 34 + 15 * num_lines
     figure.update_layout(

@@ -1,8 +1,9 @@
 "use strict";
 // Draws the page's figures as they come into view, in the reader's theme; on paper all of them, in light colours.
+const NARROW = 480, PRINTED_WIDTH = 330;  // pixels; two figures side by side on a sheet
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const hidden = new Set();
-const drawn = new Map();
+const drawn = new Set();
 let figures, darkColours, isPrinting = false;
 
 const unpack = async (id) => {
@@ -14,19 +15,24 @@ const isDark = () => dark.matches && !isPrinting;
 
 const recoloured = (value) => {
   if (typeof value === "string") return darkColours[value] ?? value;
-  if (Array.isArray(value)) return typeof value[0] === "number" ? value : value.map(recoloured);
+  if (Array.isArray(value)) return typeof value.at(-1) === "number" ? value : value.map(recoloured);
   if (value === null || typeof value !== "object") return value;
   return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, recoloured(inner)]));
 };
 
+// Beside the marks of a narrow figure only the number of a text has room; the table has the rest.
+const shortened = (text) => /^[-+\d]/.test(text) || text.length > 14 ? text.split(" ")[0].replace(/:$/, "") : text;
+
 const draw = (id) => {
   const { data, layout } = isDark() ? recoloured(figures[id]) : structuredClone(figures[id]);
   for (const trace of data) trace.visible = !hidden.has(trace.legendgroup);
-  drawn.set(id, isDark());
+  if (isPrinting) layout.width = PRINTED_WIDTH;
+  if ((layout.width ?? document.getElementById(id).clientWidth) < NARROW) {
+    for (const one of layout.annotations ?? []) if (one.name === "beside") one.text = shortened(one.text);
+  }
+  drawn.add(id);
   return Plotly.react(id, data, layout, CONFIG);
 };
-
-const drawAgain = (ids) => { for (const id of ids) if (drawn.get(id) !== isDark()) draw(id); };
 
 const watch = () => {
   const observer = new IntersectionObserver((entries) => {
@@ -35,9 +41,9 @@ const watch = () => {
     }
   }, { rootMargin: "600px" });
   for (const id of Object.keys(figures)) observer.observe(document.getElementById(id));
-  dark.addEventListener("change", () => drawAgain(drawn.keys()));
-  addEventListener("beforeprint", () => { isPrinting = true; drawAgain(Object.keys(figures)); });
-  addEventListener("afterprint", () => { isPrinting = false; drawAgain(drawn.keys()); });
+  dark.addEventListener("change", () => [...drawn].forEach(draw));
+  addEventListener("beforeprint", () => { isPrinting = true; Object.keys(figures).forEach(draw); });
+  addEventListener("afterprint", () => { isPrinting = false; Object.keys(figures).forEach(draw); });
 };
 
 // A click on a name of a legend hides it in all figures.
@@ -49,7 +55,7 @@ document.addEventListener("click", (event) => {
   for (const one of document.querySelectorAll(".legend button")) {
     if (one.dataset.label === label) one.setAttribute("aria-pressed", String(!hidden.has(label)));
   }
-  for (const id of drawn.keys()) {
+  for (const id of drawn) {
     const places = figures[id].data.flatMap((trace, place) => trace.legendgroup === label ? [place] : []);
     if (places.length) Plotly.restyle(id, { visible: !hidden.has(label) }, places);
   }
