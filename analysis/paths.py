@@ -32,7 +32,8 @@ class Shortener:
         short = frame.copy()
         for name, dtype in frame.dtypes.items():
             if not pd.api.types.is_numeric_dtype(dtype):
-                short[name] = [self._cell(value) for value in frame[name]]
+                texts = [self._cell(value) for value in frame[name]]
+                short[name] = pd.Series(texts, index=frame.index, dtype=object)
         return short
 
     def _cell(self, value: object) -> object:
