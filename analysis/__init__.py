@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from analysis.collect import Collector, load
     from analysis.comparison import Comparison
+    from analysis.figures.files import save_figure
+    from analysis.figures.paper import Sheet
+    from analysis.figures.plot import plot
     from analysis.frames import Data
-    from analysis.paper_figures import save_figure
-    from analysis.plots import all_plots, curve_plot
     from analysis.report import write_report
     from analysis.shown import compare
 
@@ -23,10 +24,10 @@ __all__ = [
     "Collector",
     "Comparison",
     "Data",
-    "all_plots",
+    "Sheet",
     "compare",
-    "curve_plot",
     "load",
+    "plot",
     "save_figure",
     "write_report",
 ]
@@ -35,11 +36,11 @@ _MODULES = {
     "Collector": "analysis.collect",
     "Comparison": "analysis.comparison",
     "Data": "analysis.frames",
-    "all_plots": "analysis.plots",
+    "Sheet": "analysis.figures.paper",
     "compare": "analysis.shown",
-    "curve_plot": "analysis.plots",
     "load": "analysis.collect",
-    "save_figure": "analysis.paper_figures",
+    "plot": "analysis.figures.plot",
+    "save_figure": "analysis.figures.files",
     "write_report": "analysis.report",
 }
 
