@@ -84,8 +84,7 @@ def curve(name: str, source: Source, group: str | None) -> Picture:
     """Return one of `CURVES` for a group: by arm the mean over seeds with its band."""
     assert group is not None
     drawn = CURVES[name]
-    frame = curve_frame(source.data, group, drawn)
-    frame = frame[[source.is_drawn(arm) for arm in frame.arm]]
+    frame = source.drawn(curve_frame(source.data, group, drawn))
     is_log = drawn.y_axis.scale != "linear"
     if not (frame.y > 0 if is_log else frame.y.notna()).any():
         return nothing(name, drawn.title, f"No run of these has logged {_wanted(drawn)} epoch by epoch.")

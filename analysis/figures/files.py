@@ -54,6 +54,10 @@ def save_figure(
     for arm in (*(arms or ()), *(labels or ())):
         require(arm in known, "the arm", arm, "one of " + ", ".join(known))
     source = source_of(runs, arms, labels)
+    names = [source.label(arm) for arm in source.styles]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"{name} is the name of two arms in the figure; each must have a name of its own.")
     drawn = groups(source.data)
     if not drawn:
         raise ConfigError("There is nothing to draw: no run is done and comparable.")

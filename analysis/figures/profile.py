@@ -31,7 +31,7 @@ def profile(source: Source, group: str | None = None) -> Picture:
     runs = comparison.data.runs
     data = Data(runs.assign(arm=[plain_arm(arm) for arm in runs.arm]), comparison.data.epochs)
     frame = performance_profile(data, comparison.matching, comparison.targets, comparison.measure)
-    frame = frame[[source.is_drawn(arm) for arm in frame.arm]]
+    frame = source.drawn(frame)
     if not len(frame):
         return nothing(_NAME, _TITLE, "No pair of runs was timed up to a target.")
     said = _notes(frame)

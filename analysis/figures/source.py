@@ -41,6 +41,10 @@ class Source:
         """Return whether an arm is among those that are drawn."""
         return plain_arm(arm) in self.styles
 
+    def drawn(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows of a frame whose ``arm`` is drawn."""
+        return frame[pd.Series([self.is_drawn(arm) for arm in frame.arm], index=frame.index, dtype=bool)]
+
     def style(self, arm: object) -> ArmStyle:
         """Return how an arm looks, by its plain name or by that of the frames."""
         return self.styles[plain_arm(arm)]

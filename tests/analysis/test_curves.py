@@ -11,9 +11,9 @@ import pytest
 
 import analysis
 from analysis.bands import MOST_POINTS, drawn_points
-from analysis.curves import CURVES, curve_frame, notes, time_by_span
+from analysis.figures.costs import time_by_span
+from analysis.figures.curves import CURVES, curve_frame, notes
 from analysis.frames import records
-from analysis.plots import profile_plot
 from analysis.target import performance_profile
 from tests.analysis.runs import edit_epochs, write_run
 
@@ -64,11 +64,11 @@ def test_a_band_is_narrower_than_the_range_of_many_seeds(tmp_path: Path) -> None
 )
 def test_a_figure_says_what_its_band_is(tmp_path: Path, count: int, sentences: list[str]) -> None:
     assert notes(last_accuracies(tmp_path, [0.7 + 0.01 * seed for seed in range(count)])) == sentences
-    figure = analysis.curve_plot(analysis.load(tmp_path), GROUP, "accuracy_by_epoch")
-    assert figure.layout.title.subtitle.text == sentences[0]
-    [line] = [trace for trace in figure.data if trace.name]
+    figure = analysis.plot(analysis.load(tmp_path), "accuracy_by_epoch", GROUP)
+    assert figure.layout.title.subtitle.text == sentences[0] + "."
+    [line] = [trace for trace in figure.data if trace.customdata]
     name = {1: "", 2: "range 70 to 71, ", 3: "95 % bootstrap interval 70 to 72, "}[count]
-    assert line.customdata[-1][1] == f"<br>{name}n = {count} seed{'s' if count > 1 else ''}"
+    assert line.customdata[-1] == f"epoch 2: {name}n = {count} seed{'s' if count > 1 else ''}"
 
 
 def test_arms_with_other_numbers_of_seeds_are_said(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_a_long_line_is_thinned_between_its_boundaries(tmp_path: Path) -> None:
     assert frame.epoch.diff().max() <= 5
     assert list(frame.y) == [10.0 if epoch <= 617 else 20.0 for epoch in frame.epoch]
     assert notes(frame)[-1] == "250 of 1,000 epochs are drawn"
-    figure = analysis.curve_plot(data, GROUP, "accuracy_by_epoch")
+    figure = analysis.plot(data, "accuracy_by_epoch", GROUP)
     assert max(len(trace.x) for trace in figure.data) == MOST_POINTS
 
 
@@ -157,14 +157,14 @@ def test_a_line_that_changes_at_every_epoch_keeps_its_ends_and_boundaries() -> N
 def test_the_same_runs_give_the_same_picture(tmp_path: Path) -> None:
     last_accuracies(tmp_path, [0.5, 0.62, 0.71, 0.9])
     data = analysis.load(tmp_path)
-    pictures = {analysis.curve_plot(data, GROUP, "accuracy_by_epoch").to_json() for _ in range(2)}
+    pictures = {analysis.plot(data, "accuracy_by_epoch", GROUP).to_json() for _ in range(2)}
     assert len(pictures) == 1
 
 
 def test_a_paper_figure_says_what_its_bands_are(tmp_path: Path) -> None:
     last_accuracies(tmp_path, [0.5, 0.62, 0.71])
     path = analysis.save_figure(analysis.load(tmp_path), tmp_path / "f.svg", ["accuracy_by_epoch"])
-    assert "<!-- Mean over n = 3 seeds; band: 95 % bootstrap interval at each epoch -->" in path.read_text()
+    assert "<!-- Mean over n = 3 seeds; band: 95 % bootstrap interval at each epoch. -->" in path.read_text()
 
 
 def profile(root: Path) -> pd.DataFrame:
@@ -208,9 +208,9 @@ def test_seeds_are_drawn_within_their_group(tmp_path: Path) -> None:
 def test_a_profile_of_few_seeds_has_no_band_and_says_so(tmp_path: Path) -> None:
     write_race(tmp_path, seeds=2, losses=1)
     assert list(profile(tmp_path).low.isna()) == [True, True, True]
-    figure = profile_plot(analysis.compare(analysis.load(tmp_path), target=0.85))
-    assert figure.layout.title.subtitle.text == (
-        "n = 2 groups x seeds an arm<br>no band where a group has fewer than 3 seeds"
+    figure = analysis.plot(analysis.compare(analysis.load(tmp_path), target=0.85), "time_to_target_profile")
+    assert figure.layout.title.subtitle.text.startswith(
+        "n = 2 groups x seeds an arm. No band where a group has fewer than 3 seeds."
     )
 
 

@@ -15,11 +15,9 @@ import pandas as pd
 import pytest
 
 import analysis
-from adabatch.errors import ConfigError
 from adabatch.rundir.journal import LAUNCH_FOLDER
 from adabatch.rundir.preregistration import read_registrations, register
 from analysis.cli import main
-from analysis.curves import CURVES, colours, curve_frame, time_by_span
 from analysis.formats import to_html, to_latex
 from analysis.tables import Table, batch_ranges, make_tables
 from tests.analysis.runs import write_run
@@ -263,54 +261,8 @@ def test_a_report_lies_in_the_sweeps_folder_unless_told_otherwise(
     assert error == "-o is not given; it must be where report.html is written, because there are several folders.\n"
 
 
-@pytest.mark.slow
-def test_a_figure_lies_in_the_sweeps_folder_unless_told_otherwise(
-    sweep: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(capsys, "figure", sweep, "--curves", "batch_size").strip() == str(sweep / "figure.pdf")
-    assert (sweep / "figure.pdf").read_bytes().startswith(b"%PDF")
-    run(capsys, "figure", sweep, "--curves", "batch_size", "-o", sweep / "new" / "drawn.pdf")
-    assert (sweep / "new" / "drawn.pdf").exists()
-    error = run(capsys, "figure", sweep, sweep, status=2)
-    assert error.startswith("-o is not given; it must be where figure.pdf is written")
-
-
 def test_html_escapes_cells() -> None:
     assert "<script>" not in to_html([Table("t", "<script>", ["<script>"], [["<script>"]], ["<script>"])])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("suffix", [".svg", ".pdf", ".png"])
-def test_figures_for_a_paper(sweep: Path, tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / f"figure{suffix}"
-    assert main(["figure", str(sweep), "-o", str(path), "--curves", "batch_size,accuracy_by_seconds"]) == 0
-    start = path.read_bytes()[:5]
-    assert start.startswith({".svg": b"<?xml", ".pdf": b"%PDF", ".png": b"\x89PNG"}[suffix])
-
-
-def test_a_figure_is_the_same_file_each_time(sweep: Path, tmp_path: Path) -> None:
-    data = analysis.load(sweep)
-    files = [analysis.save_figure(data, tmp_path / f"{place}.svg").read_bytes() for place in range(2)]
-    assert files[0] == files[1]
-
-
-def test_curves_are_means_over_seeds(sweep: Path) -> None:
-    data = analysis.load(sweep)
-    frame = curve_frame(data, "digits-tiny_cnn", CURVES["accuracy_by_seconds"])
-    last = frame[frame.arm == "fixed"].iloc[-1]
-    assert (last.x, last.y, last.n) == (pytest.approx(22.0), pytest.approx(90.0), 2)
-    rates = curve_frame(data, "digits-tiny_cnn", CURVES["rate_per_sample"])
-    assert set(rates.y.round(12)) == {0.001, 0.0005}
-    spans = time_by_span(data, "digits-tiny_cnn")
-    assert spans.loc["fixed", "forward"] == pytest.approx(22 / 4)
-
-
-def test_a_curve_over_seconds_does_not_jump_where_a_slower_seed_is_not_there_yet(tmp_path: Path) -> None:
-    write_run(tmp_path, "fixed", 0, accuracies=(0.1, 0.2, 0.3), epoch_seconds=10)
-    write_run(tmp_path, "fixed", 1, accuracies=(0.1,), epoch_seconds=50, state="running", changes={"num_epochs": 3})
-    frame = curve_frame(analysis.load(tmp_path), "digits-tiny_cnn", CURVES["accuracy_by_seconds"])
-    assert list(frame.x) == [30.0, 40.0, 50.0]
-    assert list(frame.n) == [2, 1, 1]
 
 
 def test_the_batch_of_an_arm_is_that_of_its_finished_runs(tmp_path: Path) -> None:
@@ -318,26 +270,6 @@ def test_the_batch_of_an_arm_is_that_of_its_finished_runs(tmp_path: Path) -> Non
     write_run(tmp_path, "grown", 1, accuracies=(0.1,), batches=(10,), state="running", changes={"num_epochs": 2})
     comparison = analysis.compare(analysis.load(tmp_path))
     assert batch_ranges(comparison) == {("digits-tiny_cnn", "grown"): "10 to 20"}
-
-
-def test_every_curve_draws_every_arm_in_its_colour(sweep: Path) -> None:
-    data = analysis.load(sweep)
-    assert colours(data) == {"fixed": "#000000", "adaptive_100%": "#D55E00"}
-    for name, figure in analysis.all_plots(data, "digits-tiny_cnn").items():
-        named = {trace.name: trace for trace in figure.data if trace.name}
-        if name == "time_by_span":
-            assert set(named) == {"data", "forward", "backward", "update", "growth", "test"}
-        else:
-            assert set(named) == {"fixed", "adaptive_100%"}
-        if name == "batch_size":
-            assert list(named["adaptive_100%"].y) == [10, 20]
-            assert named["adaptive_100%"].line.shape == "vh"
-            assert figure.layout.yaxis.type == "log"
-
-
-def test_an_unknown_figure_group_is_refused(sweep: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"the group is x; it must be one of digits-tiny_cnn"):
-        analysis.save_figure(analysis.load(sweep), tmp_path / "f.svg", group="x")
 
 
 def test_a_comparison_shows_itself_in_a_notebook(sweep: Path) -> None:
