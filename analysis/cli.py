@@ -74,6 +74,16 @@ def _parser(program: str) -> argparse.ArgumentParser:
         "folder", type=user_path, metavar="DIR", help="a folder with runs, or one that will hold them"
     )
     dashboard.add_argument("--port", type=int, default=8050, help="default 8050; 0 for any free one")
+    dashboard.add_argument(
+        "--prefix", default="/", metavar="PATH", help="behind a proxy: what it puts before the page's path"
+    )
+    dashboard.add_argument(
+        "--host-name",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="behind a proxy: the name by which browsers ask for it; may be given several times",
+    )
     return parser
 
 
@@ -300,5 +310,5 @@ def _dashboard(options: argparse.Namespace) -> int:
     with extra("dashboard", "the dashboard"):
         from analysis.dashboard import serve
 
-    serve(options.folder, options.port)
+    serve(options.folder, options.port, options.prefix, options.host_name)
     return EXIT_DONE

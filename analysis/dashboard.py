@@ -4,37 +4,29 @@ from __future__ import annotations
 
 import hmac
 import logging
-import os
-import re
-import secrets
 import socket
-import stat
-import sys
-import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dash import Dash, Input, Output, State
+from dash import ClientsideFunction, Dash, Input, Output, State
 from flask import Flask, Response, abort, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from adabatch.errors import ConfigError
 from adabatch.fields import require
-from analysis.dashboard_view import FILTERS, PARTS, Choice, layout, view
+from analysis.dashboard_address import HOST, Address, WithoutPrefix, told
+from analysis.dashboard_figures import THEMES
+from analysis.dashboard_view import FILTERS, PARTS, PATIENCE_SECONDS, Choice, Made, layout, view
 from analysis.live import Watcher
 
 _log = logging.getLogger(__name__)
 
-HOST = "127.0.0.1"
 DEFAULT_PORT = 8050
 _BACKLOG = 128
 _MAX_REQUEST_BYTES = 1 << 20
-#: By another name a page from elsewhere could reach this server (DNS rebinding); the port is free, for tunnels.
-_ALLOWED_HOST = re.compile(r"(127\.0\.0\.1|localhost):\d{1,5}")
 _UPDATE = "_dash-update-component"
 #: Dash's own route; answers OK while the server lives.
 _ALIVE = "alive"
@@ -42,53 +34,35 @@ _ALIVE = "alive"
 _SUITES = "_dash-component-suites"
 
 
-def serve(folder: Path, port: int = DEFAULT_PORT) -> None:
+def serve(folder: Path, port: int = DEFAULT_PORT, prefix: str = "/", host_names: Sequence[str] = ()) -> None:
     """Print the page's address and serve it until Ctrl-C.
 
     Args:
         port: 0 for any free one.
+        prefix, host_names: of a proxy before the page; see `Address`.
 
     Raises:
-        ConfigError: if the folder does not exist or the port cannot be used.
+        ConfigError: if the folder does not exist or the port, the prefix or a name cannot be used.
     """
     if not folder.is_dir():
         raise ConfigError(f"{folder} does not exist; it must be a folder with runs, or one that will hold them.")
     require(0 <= port <= 65535, "--port", port, "a number from 0 (any free port) to 65535")
-    token = secrets.token_urlsafe(24)
-    watcher = Watcher(folder)
+    address = Address(prefix, host_names)
+    watcher, made = Watcher(folder), Made()
     with _listen(port) as listener:
-        server = _make_server(make_app(watcher, token).server, listener)
-        address = f"http://{HOST}:{server.port}/{token}/"
+        app = WithoutPrefix(make_app(watcher, made, address).server, address.prefix)
+        server = _make_server(app, listener)
         tunnel = f"ssh -L {server.port}:{HOST}:{server.port} THIS_MACHINE"
-        with _told(address):
+        with told(address.lines(server.port)):
             print(f"Whoever has this address can see the page, until Ctrl-C. From elsewhere: {tunnel}", flush=True)
-            threading.Thread(target=watcher.look, name="first look", daemon=True).start()
+            threading.Thread(target=_look_ahead, args=(watcher, made), name="first look", daemon=True).start()
             server.serve_forever()
 
 
-@contextmanager
-def _told(address: str) -> Iterator[None]:
-    """Tell the user the page's address, which holds the token.
-
-    A file that records what is printed, such as a batch job's log, may be read by others. So where stdout is one, the
-    address is in a file of the user's own, until the end of the block.
-    """
-    if not _is_recorded():
-        print(address, flush=True)
-        yield
-        return
-    with tempfile.NamedTemporaryFile("w", prefix="adabatch-dashboard-", encoding="utf-8") as file:  # mode 0600
-        file.write(f"{address}\n")
-        file.flush()
-        print(f"The page's address is in {file.name}, which only you can read.", flush=True)
-        yield
-
-
-def _is_recorded() -> bool:
-    try:
-        return stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode)
-    except (OSError, ValueError):
-        return False
+def _look_ahead(watcher: Watcher, made: Made) -> None:
+    """Make what the first reader will most likely see."""
+    for theme in THEMES:
+        view(watcher.look(), Choice(theme=theme), {}, made)
 
 
 def _listen(port: int) -> socket.socket:
@@ -103,7 +77,7 @@ def _listen(port: int) -> socket.socket:
     return listener
 
 
-def _make_server(app: Flask, listener: socket.socket) -> BaseWSGIServer:
+def _make_server(app: WithoutPrefix, listener: socket.socket) -> BaseWSGIServer:
     return make_server(HOST, 0, app, threaded=True, request_handler=_QuietHandler, fd=listener.fileno())
 
 
@@ -118,12 +92,13 @@ class _QuietHandler(WSGIRequestHandler):
         return "adabatch"
 
 
-def make_app(watcher: Watcher, token: str) -> Dash:
+def make_app(watcher: Watcher, made: Made, address: Address) -> Dash:
     """Return the page of a watched folder behind a token, the first part of every path."""
     title = watcher.folder.resolve().name
     app = Dash(
         name="analysis.dashboard",
-        url_base_pathname=f"/{token}/",
+        routes_pathname_prefix=address.path,
+        requests_pathname_prefix=address.path_from_outside,
         assets_folder=str(Path(__file__).with_name("assets")),
         serve_locally=True,
         health_endpoint=_ALIVE,
@@ -133,13 +108,15 @@ def make_app(watcher: Watcher, token: str) -> Dash:
         update_title="",
     )
     app.layout = layout(title)
-    _add_callback(app, watcher)
-    _guard(app.server, token, _content_policy(app.csp_hashes()))
+    _add_callback(app, watcher, made)
+    _guard(app.server, address, _content_policy(app.csp_hashes()))
     return app
 
 
-def _add_callback(app: Dash, watcher: Watcher) -> None:
+def _add_callback(app: Dash, watcher: Watcher, made: Made) -> None:
     filters = {column: Input(column, "value") for column in FILTERS}
+    # The browser knows the theme, and says it before it first asks for the page's content; see assets/dashboard.js.
+    app.clientside_callback(ClientsideFunction("adabatch", "theme"), Output("theme", "data"), Input("page", "id"))
 
     @app.callback(
         output={"parts": {name: Output(*place) for name, place in PARTS.items()}, "shown": Output("shown", "data")},
@@ -148,18 +125,22 @@ def _add_callback(app: Dash, watcher: Watcher) -> None:
             "filters": filters,
             "group": Input("group", "value"),
             "run": Input("chosen", "data"),
+            "theme": Input("theme", "data"),
             "shown": State("shown", "data"),
         },
         # A browser drops an answer once it has asked again, so it must not while it waits.
         running=[(Output("tick", "disabled"), True, False)],
     )
-    def refresh(tick: object, filters: dict[str, Any], group: object, run: object, shown: object) -> dict[str, Any]:
+    def refresh(
+        tick: object, filters: dict[str, Any], group: object, run: object, theme: object, shown: object
+    ) -> dict[str, Any]:
         # What a browser sends is anything at all, until it has become words.
         chosen = {
             column: [word for word in _list(values) if isinstance(word, str)] for column, values in filters.items()
         }
-        choice = Choice(chosen, *(word if isinstance(word, str) else None for word in (group, run)))
-        parts, digests = view(watcher.look(), choice, shown if isinstance(shown, dict) else {})
+        choice = Choice(chosen, _word(group), _word(run), "dark" if theme == "dark" else "light")
+        known = shown if isinstance(shown, dict) else {}
+        parts, digests = view(watcher.look(), choice, known, made, PATIENCE_SECONDS)
         return {"parts": parts, "shown": digests}
 
 
@@ -167,14 +148,19 @@ def _list(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _guard(server: Flask, token: str, policy: str) -> None:
+def _word(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _guard(server: Flask, address: Address, policy: str) -> None:
+    token = address.token
     server.config["MAX_CONTENT_LENGTH"] = _MAX_REQUEST_BYTES
 
     @server.before_request
     def refuse() -> None:
         first = request.path.split("/", 2)[1]
         is_ours = hmac.compare_digest(first.encode(errors="replace"), token.encode())
-        if not is_ours or not _ALLOWED_HOST.fullmatch(request.headers.get("Host", "")):
+        if not is_ours or not address.allows(request.headers.get("Host", "")):
             abort(403)
         allowed = ("POST",) if request.path == f"/{token}/{_UPDATE}" else ("GET", "HEAD")
         if request.method not in allowed:

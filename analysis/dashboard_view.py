@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import logging
+import math
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,23 +15,38 @@ from typing import Any
 import pandas as pd
 from dash import dcc, html, no_update
 
+from adabatch.rundir.heartbeat import Beat
 from analysis.curves import colours, groups
-from analysis.dashboard_parts import (
+from analysis.dashboard_figures import (
     FIGURES,
-    count_by_state,
-    counts_part,
+    alternative,
+    empty_figure,
     figure_part,
-    narrow,
-    run_table,
-    tables_part,
+    now_patch,
+    running_now,
 )
+from analysis.dashboard_parts import count_by_state, counts_part, counts_text, narrow, tables_part
+from analysis.dashboard_runs import aria_words, group_labels, run_table
 from analysis.frames import Data
-from analysis.live import Snapshot, find_run, in_order_of_attention, last_lines, progress_digest, run_rows
+from analysis.live import (
+    Snapshot,
+    find_run,
+    in_order_of_attention,
+    last_lines,
+    progress_digest,
+    read_beats,
+    run_rows,
+)
+from analysis.names import plain_arm
 from analysis.tables import provenance
+from analysis.time_left import time_left
 
 _log = logging.getLogger(__name__)
 
-REFRESH_SECONDS = 3
+REFRESH_SECONDS = 3.0
+#: What takes longer to make waits for the next request, which then comes at once: what is there is seen early.
+PATIENCE_SECONDS = 0.35
+_SOON_SECONDS = 0.03
 #: Runs beyond these are counted, not listed.
 MAX_RUNS = 200
 LOG_LINES = 12
@@ -41,6 +59,7 @@ PARTS: dict[str, tuple[str, str]] = {
     "empty": ("empty", "children"),
     "hides_content": ("content", "hidden"),
     "counts": ("counts", "children"),
+    "counts_said": ("counts-said", "children"),
     **{f"{column}_options": (column, "options") for column in FILTERS},
     **{f"hides_{column}": (f"{column}-filter", "hidden") for column in FILTERS},
     "runs": ("runs", "children"),
@@ -49,9 +68,11 @@ PARTS: dict[str, tuple[str, str]] = {
     "group": ("group", "value"),
     "hides_group": ("group-filter", "hidden"),
     **{name: (name, "figure") for name in FIGURES},
+    **{f"{name}_said": (f"{name}-said", "children") for name in FIGURES},
     "tables": ("tables", "children"),
     "tables_note": ("tables-note", "children"),
     "provenance": ("provenance", "children"),
+    "pause": ("tick", "interval"),
 }
 _LOST = (
     "The dashboard's server does not answer; what you see is no longer live. The page goes on by itself once the "
@@ -67,40 +88,79 @@ class Choice:
         filters: by column of ``runs`` the values to show; an empty list shows all.
         group: whose figures are drawn.
         run: the name of the run whose log is shown.
+        theme: one of `THEMES`.
     """
 
     filters: Mapping[str, Sequence[str]] = field(default_factory=dict)
     group: str | None = None
     run: str | None = None
+    theme: str = "light"
 
 
 @dataclass(frozen=True)
 class _Part:
-    """A part of the page: what identifies its content, and how that is made."""
+    """A part of the page: what identifies its content, and how that is made.
+
+    Attributes:
+        follow: returns from the content those of other parts that follow from it.
+        live_key, change: of what moves while the rest stays, what identifies it, and how the change alone is made.
+    """
 
     key: object
     make: Callable[[], object]
+    follow: Callable[[Any], dict[str, object]] = lambda _: {}
+    live_key: object = None
+    change: Callable[[], object] | None = None
 
     @property
     def digest(self) -> str:
-        return hashlib.blake2b(repr(self.key).encode(errors="replace"), digest_size=8).hexdigest()
+        return _digest(self.key)
+
+    @property
+    def live_digest(self) -> str:
+        return _digest(self.live_key)
+
+
+class Made:
+    """What was made of parts, for those who look at the same; of many contents the oldest are forgotten."""
+
+    _MOST = 100
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._contents: dict[tuple[str, str], dict[str, object]] = {}
+
+    def contents(self, name: str, part: _Part, found: str) -> dict[str, object]:
+        """Return the content of a part, and those that follow from it, by name."""
+        with self._lock:
+            known = self._contents.get((name, found))
+        if known is None:
+            content = part.make()
+            known = {name: content, **part.follow(content)}
+            with self._lock:
+                self._contents[name, found] = known
+                for old in list(self._contents)[: -self._MOST]:
+                    del self._contents[old]
+        return known
+
+
+def _digest(key: object) -> str:
+    return hashlib.blake2b(repr(key).encode(errors="replace"), digest_size=8).hexdigest()
 
 
 def layout(title: str) -> html.Div:
     """Return the page before anything is known of the runs."""
-    # Plotly would offer to send a figure to its maker.
-    offers = {"showSendToCloud": False, "plotlyServerURL": ""}
-    config: Any = {**offers, "displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"]}
-    fill = {"height": "100%", "width": "100%"}
-    graphs = [
-        html.Div(dcc.Graph(id=name, responsive=True, config=config, style=fill), className="card") for name in FIGURES
-    ]
     content = [
         html.Section(id="counts", className="card counts"),
+        html.P(id="counts-said", className="said-only", role="status"),
         html.Section([_dropdown(column, word, multi=True) for column, word in FILTERS.items()], className="filters"),
-        html.Section([html.Div(id="runs", className="scroll"), html.P(id="runs-note")], className="card"),
+        html.Section(
+            [html.Div(id="runs", className="scroll", tabIndex=0), html.P(id="runs-note")],
+            className="card",
+            **aria_words(label="Runs"),
+        ),
         html.Section(_dropdown("group", "curves of", multi=False), className="filters"),
-        html.Section(graphs, className="figures"),
+        html.Section([_graph(name) for name in FIGURES], className="figures", **aria_words(label="Figures")),
         html.Section([html.P(id="tables-note"), html.Div(id="tables")], className="card tables"),
         html.Footer(id="provenance"),
     ]
@@ -114,32 +174,62 @@ def layout(title: str) -> html.Div:
             dcc.Interval(id="tick", interval=1000 * REFRESH_SECONDS),
             dcc.Store(id="chosen"),
             dcc.Store(id="shown", data={}),
-        ]
+            dcc.Store(id="theme"),
+        ],
+        id="page",
     )
+
+
+def _graph(name: str) -> html.Div:
+    # Plotly would offer to send a figure to its maker.
+    offers = {"showSendToCloud": False, "plotlyServerURL": ""}
+    config: Any = {**offers, "displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"]}
+    graph = dcc.Graph(id=name, responsive=True, config=config, style={"height": "100%", "width": "100%"})
+    said = html.P(id=f"{name}-said", className="said-only")
+    return html.Div([said, graph], className="card", role="figure", **aria_words(labelledby=f"{name}-said"))
 
 
 def _dropdown(name: str, word: str, multi: bool) -> html.Div:
     shown = dcc.Dropdown(id=name, multi=multi, clearable=multi, placeholder="all", optionHeight="auto")
-    return html.Div([html.Span(word), shown], id=f"{name}-filter", hidden=True, className="filter")
+    return html.Div([html.Label(word, htmlFor=name), shown], id=f"{name}-filter", hidden=True, className="filter")
 
 
-def view(snapshot: Snapshot, choice: Choice, shown: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+def view(
+    snapshot: Snapshot, choice: Choice, shown: Mapping[str, str], made: Made | None = None, seconds: float = math.inf
+) -> tuple[dict[str, Any], dict[str, str]]:
     """Return what each of `PARTS` is to hold, and what identifies it.
 
     Args:
         shown: what identifies what the parts hold now; one that would hold the same again is ``no_update``.
+        made: keeps what is made.
+        seconds: after which the parts that are not made yet wait for the next request.
     """
     content: dict[str, Any] = dict.fromkeys(PARTS, no_update)
     digests = dict(shown)
+    until = time.monotonic() + seconds
+    pause = REFRESH_SECONDS
     for name, part in _parts(snapshot, choice).items():
-        digest = part.digest
-        if shown.get(name) != digest:
-            try:
-                content[name], digests[name] = part.make(), digest
-            except Exception as error:  # a table that cannot be made must not take the other parts with it
-                _log.exception("the dashboard's %s cannot be made", name)
-                content["problem"], digests["problem"] = f"{name} cannot be shown: {type(error).__name__}: {error}", ""
+        found = f"{part.digest} {part.live_digest}"
+        if shown.get(name) == found:
+            continue
+        if time.monotonic() > until:
+            pause = _SOON_SECONDS
+            break
+        try:
+            content |= _made(name, part, found, shown.get(name, ""), made or Made())
+            digests[name] = found
+        except Exception as error:  # a table that cannot be made must not take the other parts with it
+            _log.exception("the dashboard's %s cannot be made", name)
+            content["problem"], digests["problem"] = f"{name} cannot be shown: {type(error).__name__}: {error}", ""
+    if shown.get("pause") != str(pause):
+        content["pause"], digests["pause"] = round(1000 * pause), str(pause)
     return content, digests
+
+
+def _made(name: str, part: _Part, found: str, shown: str, made: Made) -> dict[str, object]:
+    if part.change is not None and shown.startswith(f"{part.digest} "):
+        return {name: part.change()}
+    return made.contents(name, part, found)
 
 
 def _parts(snapshot: Snapshot, choice: Choice) -> dict[str, _Part]:
@@ -160,44 +250,78 @@ def _plain(value: object) -> _Part:
 
 
 def _content(snapshot: Snapshot, data: Data, choice: Choice) -> dict[str, _Part]:
-    chosen = data.select(**{column: list(values) for column, values in choice.filters.items() if values})
+    chosen = _chosen(data, choice.filters)
     offered = groups(chosen)
     group = choice.group if choice.group in offered else next(iter(offered), None)
     arms = sorted(set(chosen.runs.arm))
     counts = count_by_state(chosen)
+    beats = read_beats(data.runs)
+    left = time_left(chosen.runs, beats)
     palette = colours(data)
     listed = in_order_of_attention(chosen.runs)[:MAX_RUNS] if len(chosen.runs) > MAX_RUNS else chosen.runs
-    rows = run_rows(snapshot.folder, data, listed)
+    rows = run_rows(snapshot.folder, data, listed, beats)
     logs = _logs(snapshot, data, choice.run)
-    epochs = progress_digest(data)
-    compared = (snapshot.comparison_number, epochs, offered, arms)
+    compared = (snapshot.comparison_number, progress_digest(data.runs), offered, arms)
     return {
-        "counts": _Part((counts, len(data.runs)), lambda: counts_part(counts, len(data.runs))),
+        "counts": _Part((counts, len(data.runs), left), lambda: counts_part(counts, len(data.runs), left)),
+        "counts_said": _plain(counts_text(counts, len(data.runs))),
         "runs": _Part((rows, palette, choice.run, logs), lambda: run_table(rows, palette, choice.run, logs)),
         "runs_note": _plain(_runs_note(len(rows), len(chosen.runs))),
         **_options(data.runs),
-        "group_options": _plain(offered),
+        "group_options": _plain(_named(offered)),
         "group": _plain(group),
         "hides_group": _plain(len(offered) < 2),
-        **{name: _figure(data, group, arms, name, epochs) for name in FIGURES},
+        **_figures(data, group, arms, choice.theme, beats),
         "tables": _Part(compared, lambda: _tables(snapshot, data, chosen)),
         "tables_note": _plain(_tables_note(snapshot)),
         "provenance": _Part(compared, lambda: _provenance(snapshot, data)),
     }
 
 
+def _chosen(data: Data, filters: Mapping[str, Sequence[str]]) -> Data:
+    runs = data.runs
+    for column, values in filters.items():
+        if values:
+            runs = runs[_filtered(runs, column).isin(list(values))]
+    return data if len(runs) == len(data.runs) else data.select_runs(set(runs.index))
+
+
+def _filtered(runs: pd.DataFrame, column: str) -> pd.Series:
+    """Return what a filter is about: an arm is one arm, whatever is swept."""
+    found: pd.Series = runs.arm.map(plain_arm) if column == "arm" else runs[column]
+    return found
+
+
 def _options(runs: pd.DataFrame) -> dict[str, _Part]:
     parts: dict[str, _Part] = {}
     for column in FILTERS:
-        values = sorted(str(value) for value in runs[column].dropna().unique())
+        values = sorted(str(value) for value in _filtered(runs, column).dropna().unique())
         parts |= {f"{column}_options": _plain(values), f"hides_{column}": _plain(len(values) < 2)}
     return parts
 
 
-def _figure(data: Data, group: str | None, arms: Sequence[str], name: str, epochs: str) -> _Part:
+def _named(offered: Sequence[str]) -> list[dict[str, str]]:
+    return [{"value": group, "label": label, "title": group} for group, label in group_labels(offered).items()]
+
+
+def _figures(
+    data: Data, group: str | None, arms: Sequence[str], theme: str, beats: Mapping[str, Beat]
+) -> dict[str, _Part]:
     if group is None:
-        return _Part(None, lambda: {"data": [], "layout": {"xaxis": {"visible": False}, "yaxis": {"visible": False}}})
-    return _Part((group, arms, epochs), lambda: figure_part(data, group, arms, name))
+        return {name: _Part(None, empty_figure) for name in FIGURES}
+    epochs = progress_digest(data.runs[data.runs.group == group])
+    now = running_now(data, group, arms, beats)
+
+    def part(name: str) -> _Part:
+        return _Part(
+            (group, arms, epochs, theme),
+            lambda: figure_part(data, group, arms, name, theme, now[name]).to_plotly_json(),
+            lambda figure: {f"{name}_said": alternative(figure, group)},
+            now[name],
+            lambda: now_patch(now[name]),
+        )
+
+    return {name: part(name) for name in FIGURES}
 
 
 def _runs_note(listed: int, chosen: int) -> str:

@@ -7,9 +7,11 @@ import math
 import re
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -17,7 +19,7 @@ from adabatch.errors import ConfigError
 from adabatch.reading import Unreadable, printable
 from adabatch.rundir.causes import tail
 from adabatch.rundir.files import RunDir
-from adabatch.rundir.heartbeat import read_beat
+from adabatch.rundir.heartbeat import Beat, read_beat
 from adabatch.rundir.states import State
 from analysis.collect import Collector
 from analysis.comparison import Comparison, compare
@@ -165,9 +167,9 @@ def _results_digest(data: Data) -> str:
     return digest(shown)
 
 
-def progress_digest(data: Data) -> str:
-    """Return what changes whenever a curve would: the epochs that each run has finished."""
-    return digest(data.runs[["group", "arm", "state", "epochs", "samples", "elapsed_seconds"]].astype(object))
+def progress_digest(runs: pd.DataFrame) -> str:
+    """Return what changes whenever a curve of some runs would: the epochs that each has finished."""
+    return digest(runs[["group", "arm", "state", "epochs", "samples", "elapsed_seconds"]].astype(object))
 
 
 def digest(frame: pd.DataFrame) -> str:
@@ -185,7 +187,7 @@ class RunRow:
         fraction: of all epochs, with the part of the current one; from 0 to 1.
         batch_size: the last one known; None before the first epoch.
         accuracy: on the test set after the last finished epoch, as a fraction; NaN before the first.
-        seconds: of training and growth in finished epochs.
+        seconds: of training and growth, as `seconds_now` knows them.
         eta_seconds: left at the mean pace so far; None unless it runs.
     """
 
@@ -223,36 +225,61 @@ def in_order_of_attention(runs: pd.DataFrame) -> pd.DataFrame:
     return runs.iloc[shown_state(runs).map(place).fillna(0).argsort(kind="stable")]
 
 
-def run_rows(folder: Path, data: Data, runs: pd.DataFrame) -> list[RunRow]:
-    """Return how far some of the runs of ``data`` have come, by their epochs and heartbeats."""
+def read_beats(runs: pd.DataFrame) -> dict[str, Beat]:
+    """Return by run the heartbeat of each that runs or was lost, and has one."""
+    living = runs.index[shown_state(runs).isin(_WITH_BEAT)]
+    found = {str(run): read_beat(RunDir(run).progress) for run in living}
+    return {run: beat for run, beat in found.items() if beat is not None}
+
+
+def last_epochs(data: Data, runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the row of the last finished epoch of each of some runs that has one, by run."""
     epochs = data.epochs[data.epochs.run.isin(runs.index)]
-    last = epochs.drop_duplicates("run", keep="last").set_index("run")
-    batches, accuracies = last.batch_size.to_dict(), last.test_accuracy.to_dict()
+    last: pd.DataFrame = epochs.drop_duplicates("run", keep="last").set_index("run")
+    return last
+
+
+def seconds_now(beat: Beat, last: Any) -> float:
+    """Return the seconds of training and growth so far, the current epoch's by the pace of the last one.
+
+    Args:
+        last: the row of the last finished epoch. None before the first ends: all that has passed counts then.
+    """
+    if last is None:
+        return beat.wall_seconds or 0.0
+    part = min(1.0, max(0.0, (beat.epochs_done or 0.0) - float(last.epoch)))
+    return float(last.elapsed_seconds) + part * float(last.train_seconds)
+
+
+def run_rows(folder: Path, data: Data, runs: pd.DataFrame, beats: Mapping[str, Beat]) -> list[RunRow]:
+    """Return how far some of the runs of ``data`` have come, by their epochs and heartbeats."""
+    last = {str(row.Index): row for row in tuples(last_epochs(data, runs))}
     columns = ["group", "arm", "seed", "state", "cause", "epochs", "num_epochs", "elapsed_seconds"]
-    rows = []
-    for run in tuples(runs.assign(state=shown_state(runs)).reindex(columns=columns)):
-        beat = read_beat(RunDir(run.Index).progress) if run.state in _WITH_BEAT else None
-        num_epochs = None if pd.isna(run.num_epochs) else int(run.num_epochs)
-        part = run.epochs / num_epochs if num_epochs else 0.0
-        batch_size = (beat.batch_size if beat else None) or batches.get(run.Index)
-        rows.append(
-            RunRow(
-                name=run_name(folder, run.Index),
-                group=str(run.group),
-                arm=str(run.arm),
-                seed="" if pd.isna(run.seed) else str(run.seed),
-                state=str(run.state),
-                cause="" if pd.isna(run.cause) else str(run.cause),
-                epochs=int(run.epochs),
-                num_epochs=num_epochs,
-                fraction=min(1.0, max(part, (beat.fraction if beat else None) or 0.0)),
-                batch_size=None if batch_size is None else int(batch_size),
-                accuracy=float(accuracies.get(run.Index, math.nan)),
-                seconds=0.0 if pd.isna(run.elapsed_seconds) else float(run.elapsed_seconds),
-                eta_seconds=beat.eta_seconds if beat and run.state == State.RUNNING.value else None,
-            )
-        )
-    return rows
+    found = tuples(runs.assign(state=shown_state(runs)).reindex(columns=columns))
+    return [_run_row(folder, run, last.get(str(run.Index)), beats.get(str(run.Index))) for run in found]
+
+
+def _run_row(folder: Path, run: Any, last: Any, beat: Beat | None) -> RunRow:
+    num_epochs = None if pd.isna(run.num_epochs) else int(run.num_epochs)
+    part = run.epochs / num_epochs if num_epochs else 0.0
+    batch_size = (beat.batch_size if beat else None) or getattr(last, "batch_size", None)
+    is_running = run.state == State.RUNNING.value
+    finished = 0.0 if pd.isna(run.elapsed_seconds) else float(run.elapsed_seconds)
+    return RunRow(
+        name=run_name(folder, run.Index),
+        group=str(run.group),
+        arm=str(run.arm),
+        seed="" if pd.isna(run.seed) else str(run.seed),
+        state=str(run.state),
+        cause="" if pd.isna(run.cause) else str(run.cause),
+        epochs=int(run.epochs),
+        num_epochs=num_epochs,
+        fraction=min(1.0, max(part, (beat.fraction if beat else None) or 0.0)),
+        batch_size=None if batch_size is None else int(batch_size),
+        accuracy=float(getattr(last, "test_accuracy", math.nan)),
+        seconds=seconds_now(beat, last) if beat and is_running else finished,
+        eta_seconds=beat.eta_seconds if beat and is_running else None,
+    )
 
 
 def last_lines(run: Path, name: str, count: int) -> list[str]:

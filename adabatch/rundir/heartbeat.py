@@ -79,7 +79,7 @@ class Beat:
         batch_size: in samples; None before the first update.
         epochs_done: including the fraction of the current one.
         wall_seconds: since the start, over all segments of the run.
-        updates: done so far.
+        updates, samples: done so far.
         span: of the stopwatch, to which time is charged now; see ``columns.py``.
     """
 
@@ -92,6 +92,7 @@ class Beat:
     epochs_done: float | None
     wall_seconds: float | None
     updates: int | None = None
+    samples: int | None = None
     span: str | None = None
 
     @property
@@ -131,6 +132,7 @@ def _beat(values: dict[str, Any]) -> Beat:
         epochs_done=None if epoch is None else epoch - 1 + part,
         wall_seconds=plain_number(wall),
         updates=_whole(values.get("updates")),
+        samples=_whole(values.get("samples")),
         span=span if isinstance(span, str) else None,
     )
 

@@ -1,4 +1,5 @@
-// What the page does by itself: it says when the server is lost, and a click on a run opens or closes its log.
+// What the page does by itself: it says when the server is lost, which theme the reader's system has, and a click on a
+// run opens or closes its log.
 (() => {
   "use strict";
   const PERIOD_MS = 3000;
@@ -7,6 +8,7 @@
   async function isAlive() {
     try {
       const answer = await fetch("alive", { cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) });
+      await answer.text(); // an answer that is not read counts as aborted
       return answer.ok;
     } catch {
       return false;
@@ -22,6 +24,14 @@
     }
     setTimeout(watchServer, PERIOD_MS);
   }
+
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const theme = () => {
+    document.body.classList.toggle("is-dark", dark.matches);
+    return dark.matches ? "dark" : "light";
+  };
+  window.dash_clientside = Object.assign({}, window.dash_clientside, { adabatch: { theme } });
+  dark.addEventListener("change", () => window.dash_clientside.set_props("theme", { data: theme() }));
 
   let chosen = null;
   document.addEventListener("click", (event) => {

@@ -52,7 +52,7 @@ class Served:
     def refresh(self, **choice: Any) -> tuple[int, dict[str, Any]]:
         """Ask for the page's content as Dash's own JavaScript does; return the status and the parts by component."""
         status, text, _ = self.ask(f"/{self.token}/_dash-dependencies")
-        [callback] = json.loads(text)
+        [callback] = [one for one in json.loads(text) if not one["clientside_function"]]
         assert status == 200
         ids = callback["output"].strip(".").split("...")
         inputs = [{**one, "value": choice.get(one["id"])} for one in callback["inputs"]]

@@ -19,9 +19,10 @@ from playwright.sync_api import Page, expect
 
 import analysis
 from analysis.cli import main
-from analysis.dashboard_parts import FIGURES, figure_part, narrow
+from analysis.dashboard_figures import FIGURES, figure_part
+from analysis.dashboard_parts import narrow
 from analysis.dashboard_view import MAX_RUNS, Choice, view
-from analysis.live import Snapshot, Watcher, run_rows
+from analysis.live import Snapshot, Watcher, read_beats, run_rows
 from analysis.tables import make_tables
 from tests.analysis.runs import write_run
 from tests.analysis.served import Served, beat, looking, serving, shorten
@@ -313,7 +314,11 @@ def test_only_what_has_changed_is_sent(sweep: Path) -> None:
     again, shown = view(watcher.look(), Choice(), shown)
     assert {name for name, part in again.items() if part is not no_update} <= {"read"}
     other, _ = view(watcher.look(), Choice(group="digits-resnet14"), shown)
-    assert {name for name, part in other.items() if part is not no_update} - {"read"} == {"group", *FIGURES}
+    assert {name for name, part in other.items() if part is not no_update} - {"read"} == {
+        "group",
+        *FIGURES,
+        *(f"{name}_said" for name in FIGURES),
+    }
 
 
 def test_arms_are_compared_again_only_when_a_result_changes(tmp_path: Path) -> None:
@@ -366,9 +371,9 @@ def test_filters_may_leave_nothing(sweep: Path) -> None:
 def test_an_arm_has_one_colour_whatever_is_filtered(sweep: Path) -> None:
     data = analysis.load(sweep)
     for name in FIGURES[:-1]:
-        figure = figure_part(data, "digits-alexnet", ["growing"], name)
-        assert {trace.line.color for trace in figure.data if trace.name} == {"#D55E00"}
-    empty = figure_part(data.select(state="failed"), "digits-alexnet", ["fixed"], "time_by_span")
+        figure = figure_part(data, "digits-alexnet", ["growing"], name, "light", [])
+        assert {trace.line.color for trace in figure.data if trace.showlegend is None and trace.name} == {"#D55E00"}
+    empty = figure_part(data.select(state="failed"), "digits-alexnet", ["fixed"], "time_by_span", "light", [])
     assert empty.layout.annotations[0].text == "no run is done yet"
 
 
@@ -378,8 +383,10 @@ def test_many_runs_are_counted_and_the_failed_ones_listed_first(tmp_path: Path) 
         write_run(tmp_path, "fixed", seed, accuracies=(0.5,), state=state, cause=cause)
     parts, _ = view(Watcher(tmp_path).look(), Choice(), {})
     [_, body] = parts["runs"].children
-    assert len(body.children) == MAX_RUNS
-    assert getattr(body.children[0], "data-run").endswith("seed_150")
+    heading, first, *others = body.children
+    assert len(others) == MAX_RUNS - 1
+    assert getattr(heading, "data-group") == "digits-tiny_cnn"
+    assert getattr(first, "data-run").endswith("seed_150")
     assert parts["runs_note"].startswith("Listed are 200 of 205 runs, failed and unfinished ones first; 5 are not")
 
 
@@ -391,7 +398,7 @@ def test_damaged_and_empty_runs_are_rows(tmp_path: Path) -> None:
     (tmp_path / "seed_3" / "progress.json").write_text('{"time": "now", "epoch": null}')
     snapshot = Watcher(tmp_path).look()
     assert snapshot.data is not None
-    rows = run_rows(tmp_path, snapshot.data, snapshot.data.runs)
+    rows = run_rows(tmp_path, snapshot.data, snapshot.data.runs, read_beats(snapshot.data.runs))
     assert [row.state for row in rows] == ["damaged", "damaged", "damaged", "lost"]
     parts, _ = view(snapshot, Choice(run="seed_0"), {})
     assert parts["problem"] == ""
@@ -401,5 +408,5 @@ def test_damaged_and_empty_runs_are_rows(tmp_path: Path) -> None:
 def test_a_run_is_watched_by_itself(sweep: Path) -> None:
     run = sweep / "digits-alexnet" / "growing" / "seed_1"
     data = analysis.load(run)
-    [row] = run_rows(run, data, data.runs)
+    [row] = run_rows(run, data, data.runs, {})
     assert (row.name, row.epochs, row.num_epochs, row.fraction) == ("seed_1", 2, 2, 1.0)

@@ -1,0 +1,130 @@
+"""The dashboard's table of runs, and how groups are called in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from dash import html
+
+from adabatch.terminal import duration
+from analysis.cells import NONE, percent
+from analysis.live import RunRow
+from analysis.names import arm_in, cell_and_levels, short_keys
+
+_COLUMNS = {
+    "arm": "", "seed": "number", "state": "", "progress": "", "epoch": "number", "batch size": "number",
+    "accuracy, %": "number", "seconds": "number", "time left": "number", "cause": "",
+}  # fmt: skip
+_AFTER = re.compile(r"(?<=[_\-.,/=])(?=\w)")
+
+
+def group_labels(groups: Sequence[str]) -> dict[str, str]:
+    """Return by group what tells it from the others: cell, swept values, or both."""
+    parts = {group: cell_and_levels(group) for group in groups}
+    several_cells = len({cell for cell, _ in parts.values()}) > 1
+    keys = short_keys(key for _, levels in parts.values() for key in levels)
+    differ = [key for key in keys if len({levels.get(key) for _, levels in parts.values()}) > 1]
+    labels = {}
+    for group, (cell, levels) in parts.items():
+        words = [f"{keys[key]} = {levels[key]}" for key in differ if key in levels]
+        labels[group] = ", ".join([cell, *words] if several_cells or not words else words)
+    return labels
+
+
+def _heading(group: str) -> str:
+    cell, levels = cell_and_levels(group)
+    keys = short_keys(levels)
+    return ", ".join([cell, *(f"{keys[key]} = {value}" for key, value in levels.items())])
+
+
+def breakable(text: str) -> list[Any]:
+    """Return a long name that is broken, if it must be, behind its separators."""
+    first, *others = _AFTER.split(text)
+    return [first, *(piece for other in others for piece in (html.Wbr(), other))]
+
+
+def aria_words(**words: str) -> dict[str, Any]:
+    """Return properties for whoever does not see the page."""
+    return {f"aria-{name}": word for name, word in words.items()}
+
+
+def data_words(**words: str) -> dict[str, Any]:
+    """Return properties by which the page's own script and style sheet know an element."""
+    return {f"data-{name}": word for name, word in words.items()}
+
+
+def run_table(
+    rows: Sequence[RunRow], palette: Mapping[str, str], chosen: str | None, logs: Mapping[str, Sequence[str]]
+) -> html.Table:
+    """Return the runs, those of one group below its name; below the chosen run the last lines of its files.
+
+    Args:
+        palette: by arm its colour in the figures, as CSS.
+        logs: by file of the chosen run its last lines.
+    """
+    head = html.Tr([_head(name, kind) for name, kind in _COLUMNS.items()], role="row")
+    bodies = [
+        html.Tbody([_group_row(group), *_rows(list(members), palette, chosen, logs)], role="rowgroup")
+        for group, members in groupby(rows, key=lambda row: row.group)
+    ]
+    # With roles, because on a phone the rows are cards, and browsers forget that they are rows.
+    return html.Table(
+        [html.Thead(head, role="rowgroup"), *bodies], className="runs", role="table", **aria_words(label="runs")
+    )
+
+
+def _head(name: str, kind: str) -> html.Th:
+    return html.Th(name, className=kind, scope="col", role="columnheader", **data_words(column=name))
+
+
+def _group_row(group: str) -> html.Tr:
+    name = html.Th(_heading(group), colSpan=len(_COLUMNS), scope="rowgroup", role="rowheader", title=group)
+    return html.Tr(name, className="group", role="row", **data_words(group=group))
+
+
+def _rows(
+    rows: Sequence[RunRow], palette: Mapping[str, str], chosen: str | None, logs: Mapping[str, Sequence[str]]
+) -> Iterator[html.Tr]:
+    for row in rows:
+        yield _run_row(row, palette.get(row.arm, "var(--quiet)"), row.name == chosen)
+        if row.name == chosen:
+            yield _log_row(row.name, logs)
+
+
+def _run_row(row: RunRow, colour: str, is_chosen: bool) -> html.Tr:
+    arm = arm_in(row.group, row.arm)
+    said = f"{arm}, seed {row.seed}: log" if row.seed else f"{arm}: log"
+    button = html.Button(
+        [html.Span(className="dot", style={"background": colour}), html.Span(breakable(arm), className="name")],
+        title=f"{row.name}: its log",
+        **aria_words(expanded="true" if is_chosen else "false", label=said),
+    )
+    done = aria_words(label=f"progress of {arm}")
+    bar = html.Progress(value=f"{row.fraction:.4f}", max="1", className=row.state, **done)
+    cells: Sequence[Any] = (
+        button,
+        row.seed,
+        html.Span(row.state, className=f"badge {row.state}"),
+        [bar, html.Span(f"{100 * row.fraction:.0f} %", className="percent")],
+        f"{row.epochs}/{'?' if row.num_epochs is None else row.num_epochs}",
+        NONE if row.batch_size is None else f"{row.batch_size:,}",
+        percent(row.accuracy),
+        f"{row.seconds:,.1f}",
+        duration(row.eta_seconds),
+        html.Div(breakable(row.cause), title=row.cause) if row.cause else "",
+    )
+    named = zip(cells, _COLUMNS.items(), strict=True)
+    content = [
+        html.Td(cell, className=kind, role="cell", **data_words(column=column)) for cell, (column, kind) in named
+    ]
+    return html.Tr(content, className="run chosen" if is_chosen else "run", role="row", **data_words(run=row.name))
+
+
+def _log_row(name: str, logs: Mapping[str, Sequence[str]]) -> html.Tr:
+    said: list[Any] = [item for file, lines in logs.items() for item in (html.H4(file), html.Pre("\n".join(lines)))]
+    content = [html.P(name, className="said"), *(said or [html.P("It has written no log yet.")])]
+    cell = html.Td(content, colSpan=len(_COLUMNS), role="cell")
+    return html.Tr(cell, className="log", role="row", **data_words(log=name))
