@@ -11,8 +11,9 @@ from dash import html
 
 from adabatch.terminal import duration
 from analysis.cells import NONE, percent
+from analysis.figures.arm_styles import ArmStyle
 from analysis.live import RunRow
-from analysis.names import arm_in, cell_and_levels, short_keys
+from analysis.names import arm_in, cell_and_levels, plain_arm, short_keys
 
 _COLUMNS = {
     "arm": "", "seed": "number", "state": "", "progress": "", "epoch": "number", "batch size": "number",
@@ -29,7 +30,7 @@ def group_labels(groups: Sequence[str]) -> dict[str, str]:
     differ = [key for key in keys if len({levels.get(key) for _, levels in parts.values()}) > 1]
     labels = {}
     for group, (cell, levels) in parts.items():
-        words = [f"{keys[key]} = {levels[key]}" for key in differ if key in levels]
+        words = [f"{keys[key]}\u00a0=\u00a0{levels[key]}" for key in differ if key in levels]
         labels[group] = ", ".join([cell, *words] if several_cells or not words else words)
     return labels
 
@@ -37,7 +38,7 @@ def group_labels(groups: Sequence[str]) -> dict[str, str]:
 def _heading(group: str) -> str:
     cell, levels = cell_and_levels(group)
     keys = short_keys(levels)
-    return ", ".join([cell, *(f"{keys[key]} = {value}" for key, value in levels.items())])
+    return ", ".join([cell, *(f"{keys[key]}\u00a0=\u00a0{value}" for key, value in levels.items())])
 
 
 def breakable(text: str) -> list[Any]:
@@ -57,17 +58,17 @@ def data_words(**words: str) -> dict[str, Any]:
 
 
 def run_table(
-    rows: Sequence[RunRow], palette: Mapping[str, str], chosen: str | None, logs: Mapping[str, Sequence[str]]
+    rows: Sequence[RunRow], styles: Mapping[str, ArmStyle], chosen: str | None, logs: Mapping[str, Sequence[str]]
 ) -> html.Table:
     """Return the runs, those of one group below its name; below the chosen run the last lines of its files.
 
     Args:
-        palette: by arm its colour in the figures, as CSS.
+        styles: by plain name of an arm how it looks in the figures.
         logs: by file of the chosen run its last lines.
     """
     head = html.Tr([_head(name, kind) for name, kind in _COLUMNS.items()], role="row")
     bodies = [
-        html.Tbody([_group_row(group), *_rows(list(members), palette, chosen, logs)], role="rowgroup")
+        html.Tbody([_group_row(group), *_rows(list(members), styles, chosen, logs)], role="rowgroup")
         for group, members in groupby(rows, key=lambda row: row.group)
     ]
     # With roles, because on a phone the rows are cards, and browsers forget that they are rows.
@@ -86,19 +87,20 @@ def _group_row(group: str) -> html.Tr:
 
 
 def _rows(
-    rows: Sequence[RunRow], palette: Mapping[str, str], chosen: str | None, logs: Mapping[str, Sequence[str]]
+    rows: Sequence[RunRow], styles: Mapping[str, ArmStyle], chosen: str | None, logs: Mapping[str, Sequence[str]]
 ) -> Iterator[html.Tr]:
     for row in rows:
-        yield _run_row(row, palette.get(row.arm, "var(--quiet)"), row.name == chosen)
+        yield _run_row(row, styles.get(plain_arm(row.arm)), row.name == chosen)
         if row.name == chosen:
             yield _log_row(row.name, logs)
 
 
-def _run_row(row: RunRow, colour: str, is_chosen: bool) -> html.Tr:
+def _run_row(row: RunRow, style: ArmStyle | None, is_chosen: bool) -> html.Tr:
     arm = arm_in(row.group, row.arm)
     said = f"{arm}, seed {row.seed}: log" if row.seed else f"{arm}: log"
+    colours = {} if style is None else {"--arm-light": style.colour, "--arm-dark": style.dark_colour}
     button = html.Button(
-        [html.Span(className="dot", style={"background": colour}), html.Span(breakable(arm), className="name")],
+        [html.Span(className="dot", style=colours), html.Span(breakable(arm), className="name")],
         title=f"{row.name}: its log",
         **aria_words(expanded="true" if is_chosen else "false", label=said),
     )

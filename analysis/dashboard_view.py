@@ -16,7 +16,7 @@ import pandas as pd
 from dash import dcc, html, no_update
 
 from adabatch.rundir.heartbeat import Beat
-from analysis.curves import colours, groups
+from analysis.curves import groups
 from analysis.dashboard_figures import (
     FIGURES,
     alternative,
@@ -27,11 +27,13 @@ from analysis.dashboard_figures import (
 )
 from analysis.dashboard_parts import count_by_state, counts_part, counts_text, narrow, tables_part
 from analysis.dashboard_runs import aria_words, group_labels, run_table
+from analysis.figures.arm_styles import arm_styles
 from analysis.frames import Data
 from analysis.live import (
     Snapshot,
     find_run,
     in_order_of_attention,
+    in_order_of_groups,
     last_lines,
     progress_digest,
     read_beats,
@@ -257,15 +259,16 @@ def _content(snapshot: Snapshot, data: Data, choice: Choice) -> dict[str, _Part]
     counts = count_by_state(chosen)
     beats = read_beats(data.runs)
     left = time_left(chosen.runs, beats)
-    palette = colours(data)
-    listed = in_order_of_attention(chosen.runs)[:MAX_RUNS] if len(chosen.runs) > MAX_RUNS else chosen.runs
+    styles = arm_styles(data)
+    is_too_long = len(chosen.runs) > MAX_RUNS
+    listed = in_order_of_attention(chosen.runs)[:MAX_RUNS] if is_too_long else in_order_of_groups(chosen.runs)
     rows = run_rows(snapshot.folder, data, listed, beats)
     logs = _logs(snapshot, data, choice.run)
     compared = (snapshot.comparison_number, progress_digest(data.runs), offered, arms)
     return {
         "counts": _Part((counts, len(data.runs), left), lambda: counts_part(counts, len(data.runs), left)),
         "counts_said": _plain(counts_text(counts, len(data.runs))),
-        "runs": _Part((rows, palette, choice.run, logs), lambda: run_table(rows, palette, choice.run, logs)),
+        "runs": _Part((rows, styles, choice.run, logs), lambda: run_table(rows, styles, choice.run, logs)),
         "runs_note": _plain(_runs_note(len(rows), len(chosen.runs))),
         **_options(data.runs),
         "group_options": _plain(_named(offered)),

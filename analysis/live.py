@@ -225,6 +225,11 @@ def in_order_of_attention(runs: pd.DataFrame) -> pd.DataFrame:
     return runs.iloc[shown_state(runs).map(place).fillna(0).argsort(kind="stable")]
 
 
+def in_order_of_groups(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return runs with those of one group together, otherwise as they were."""
+    return runs.iloc[pd.factorize(runs.group)[0].argsort(kind="stable")]
+
+
 def read_beats(runs: pd.DataFrame) -> dict[str, Beat]:
     """Return by run the heartbeat of each that runs or was lost, and has one."""
     living = runs.index[shown_state(runs).isin(_WITH_BEAT)]

@@ -64,8 +64,8 @@ class Served:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[Served]:
-    command = [sys.executable, "-m", "analysis", "dashboard", str(folder), "--port", "0"]
+def serving(folder: Path, *options: str) -> Iterator[Served]:
+    command = [sys.executable, "-m", "analysis", "dashboard", str(folder), "--port", "0", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -75,14 +75,14 @@ def serving(folder: Path) -> Iterator[Served]:
 
 
 @contextmanager
-def looking() -> Iterator[Page]:
-    """A page of a fresh browser, with everything it asked for under ``page.asked`` and its errors under ``.errors``."""
+def looking(*arguments: str) -> Iterator[Page]:
+    """A page of a fresh browser, which is started with some more arguments."""
     if not Path(CHROMIUM).exists():
         if os.environ.get("CI"):
             pytest.fail(f"{CHROMIUM} is missing")
         pytest.skip(f"{CHROMIUM} is missing; it is in the package chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *arguments])
         try:
             yield browser.new_page(viewport={"width": 1400, "height": 1000})
         finally:

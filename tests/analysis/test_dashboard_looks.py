@@ -1,0 +1,297 @@
+"""What readers see of the live page: on a phone, on a desk, in the dark, on paper, by keyboard and by ear."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.analysis.runs import write_run
+from tests.analysis.served import Served, beat, looking, serving, shorten
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("browser")]
+PATIENCE_MS = 30_000
+LONG = "an_arm_with_a_name_that_says_more_than_any_arm_should_have_to_say"
+CAUSE = "NonFiniteLoss: the loss became nan in epoch 2 at update 117, with batch size 256 and learning rate 0.05"
+COLUMNS = ("arm", "seed", "state", "progress", "epoch", "batch size", "accuracy, %", "seconds", "time left", "cause")
+
+#: For each text of the page its contrast with what is behind it, by the formula of WCAG 2.2.
+CONTRASTS = """
+() => {
+  const canvas = document.createElement("canvas");
+  canvas.width = canvas.height = 1;
+  const pen = canvas.getContext("2d", { willReadFrequently: true });
+  const numbers = (colour) => {
+    pen.clearRect(0, 0, 1, 1);
+    pen.fillStyle = colour;
+    pen.fillRect(0, 0, 1, 1);
+    const [r, g, b, a] = pen.getImageData(0, 0, 1, 1).data;
+    return [r, g, b, a / 255];
+  };
+  const over = (front, back) => front.slice(0, 3).map((c, i) => c * front[3] + back[i] * (1 - front[3]));
+  const luminance = (rgb) => {
+    const [r, g, b] = rgb.map((c) => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const behind = (element) => {
+    const layers = [];
+    for (let e = element; e; e = e.parentElement) layers.push(numbers(getComputedStyle(e).backgroundColor));
+    return layers.reverse().reduce((back, front) => over(front, back), [255, 255, 255]);
+  };
+  const found = [];
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    const element = texts.currentNode.parentElement;
+    if (!texts.currentNode.data.trim() || !element.checkVisibility({ visibilityProperty: true })) continue;
+    if (element.closest(".said-only, script, style, .modebar")) continue;
+    const style = getComputedStyle(element);
+    const back = behind(element);
+    const ink = over(numbers(element.closest("svg") ? style.fill : style.color), back);
+    const [dark, light] = [luminance(ink), luminance(back)].sort((a, b) => a - b);
+    found.push([texts.currentNode.data.trim().slice(0, 40), (light + 0.05) / (dark + 0.05)]);
+  }
+  return found;
+}
+"""
+
+
+def write_grid(root: Path) -> Path:
+    """The README's own shape: two weight decays, three arms, one of which has a long name; runs in four states."""
+    for decay in (0, 0.0005):
+        swept = {"optimizer.weight_decay": decay}
+        baseline = f"small,optimizer.weight_decay={decay}"
+        for arm, batches, seconds in (("small", 10, 10.0), ("growing", (10, 20), 5.0), (LONG, 20, 6.0)):
+            for seed in range(2):
+                write_run(
+                    root,
+                    f"{arm},optimizer.weight_decay={decay}",
+                    seed,
+                    cell="fashion_mnist-resnet14",
+                    batches=batches,
+                    epoch_seconds=seconds,
+                    baseline=baseline,
+                    launch={"swept": swept},
+                    changes=swept,
+                )
+    cell = root / "fashion_mnist-resnet14"
+    failed = cell / f"{LONG},optimizer.weight_decay=0.0005" / "seed_1"
+    shorten(failed, 1)
+    (failed / "FAILED").write_text(f"{CAUSE}\n\nTraceback ...\n")
+    return root
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_grid(tmp_path_factory.mktemp("looks") / "mine")
+
+
+@pytest.fixture(scope="module")
+def served(grid: Path) -> Iterator[Served]:
+    with serving(grid) as served:
+        yield served
+
+
+@pytest.fixture
+def page(grid: Path) -> Iterator[Page]:
+    running = grid / "fashion_mnist-resnet14" / "growing,optimizer.weight_decay=0" / "seed_1"
+    shorten(running, 1)
+    beat(running, 2, 2)
+    with looking() as page:
+        page.set_default_timeout(PATIENCE_MS)
+        expect.set_options(timeout=PATIENCE_MS)
+        yield page
+
+
+def visit(page: Page, served: Served, width: int, theme: Any = "light") -> None:
+    page.emulate_media(color_scheme=theme)
+    page.set_viewport_size({"width": width, "height": 1000})
+    page.goto(served.url)
+    expect(page.locator("tr[data-run]")).to_have_count(12)
+    expect(page.locator("#time_by_span .js-plotly-plot .main-svg").first).to_be_visible()
+    expect(page.locator('[data-table="quality"]')).to_be_visible()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 1920])
+def test_every_column_of_the_runs_is_on_the_page(served: Served, page: Page, width: int, theme: str) -> None:
+    visit(page, served, width, theme)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.evaluate("(e => e.scrollWidth <= e.clientWidth)(document.getElementById('runs'))")
+    assert page.locator("#runs thead th").all_inner_texts() == list(COLUMNS)
+    # No name and no number is wider than its column.
+    overflows = page.evaluate(
+        "Array.from(document.querySelectorAll('#runs th, #runs td'))"
+        ".filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.innerText)"
+    )
+    assert overflows == []
+
+
+def test_a_swept_value_is_named_once(served: Served, page: Page) -> None:
+    visit(page, served, 1280)
+    headings = page.locator("#runs tr.group").all_inner_texts()
+    assert [heading.replace("\u00a0", " ") for heading in headings] == [
+        "fashion_mnist-resnet14, weight_decay = 0",
+        "fashion_mnist-resnet14, weight_decay = 0.0005",
+    ]
+    arms = page.locator('#runs td[data-column="arm"]').all_inner_texts()
+    assert {arm.replace("\u200b", "") for arm in arms} == {"small", "growing", LONG}
+    page.locator("#group").click()
+    options = page.get_by_role("option").all_inner_texts()
+    assert [option.replace("\u00a0", " ") for option in options] == ["weight_decay = 0", "weight_decay = 0.0005"]
+    page.keyboard.press("Escape")
+    page.locator("#arm").click()
+    assert page.get_by_role("option").all_inner_texts() == sorted(["small", "growing", LONG])
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_phone_shows_a_card_for_each_run(served: Served, page: Page, theme: str) -> None:
+    visit(page, served, 390, theme)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    running = page.locator('tr[data-run="fashion_mnist-resnet14/growing,optimizer.weight_decay=0/seed_1"]')
+    running.scroll_into_view_if_needed()
+    for column in COLUMNS[:-1]:
+        box = running.locator(f'td[data-column="{column}"]').bounding_box()
+        assert box is not None, column
+        assert box["x"] >= 0, column
+        assert box["x"] + box["width"] <= 390, column
+    named = page.evaluate(
+        "e => Array.from(e.querySelectorAll('td.number'), cell => getComputedStyle(cell, '::before').content)",
+        running.element_handle(),
+    )
+    assert named == [
+        '"seed" " "',
+        '"epoch" " "',
+        '"batch size" " "',
+        '"accuracy, %" " "',
+        '"seconds" " "',
+        '"time left" " "',
+    ]
+    cause = page.locator(f'tr[data-run$="{LONG},optimizer.weight_decay=0.0005/seed_1"] td[data-column="cause"]')
+    cause.scroll_into_view_if_needed()
+    expect(cause).to_be_in_viewport()
+    expect(cause).to_have_text(CAUSE)
+    # The tables are wider than a phone: they scroll, the name of a row stays.
+    first = page.locator('[data-table="target"] tbody td').first
+    first.scroll_into_view_if_needed()
+    page.evaluate("document.querySelector('[data-table=\"target\"]').parentElement.scrollLeft = 200")
+    box = first.bounding_box()
+    assert box is not None
+    assert box["x"] >= 0
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_texts_have_contrast(served: Served, page: Page, theme: str, width: int) -> None:
+    visit(page, served, width, theme)
+    page.locator("tr[data-run]").first.click()
+    expect(page.locator("tr.log")).to_be_visible()
+    found = page.evaluate(CONTRASTS)
+    assert len(found) > 200
+    assert {text for text, _ in found} >= {"running", "done", "failed", "cause" if width == 1280 else "done"}
+    assert [(text, round(ratio, 2)) for text, ratio in found if ratio < 4.5] == []
+
+
+def test_figures_follow_the_theme_without_a_reload(served: Served, page: Page) -> None:
+    visit(page, served, 1280, "light")
+    tick = page.locator("#batch_size .xtick text").first
+    light = tick.evaluate("e => getComputedStyle(e).fill")
+    page.evaluate("window.sameVisit = true")
+    page.emulate_media(color_scheme="dark")
+    expect(tick).not_to_have_css("fill", light)
+    assert page.evaluate("window.sameVisit")
+
+
+def test_runs_and_filters_need_no_mouse(served: Served, page: Page) -> None:
+    visit(page, served, 1280)
+    page.locator("#arm").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("option").first).to_be_visible()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Space")
+    page.keyboard.press("Escape")
+    expect(page.locator("tr[data-run]")).to_have_count(4)
+    button = page.locator("tr[data-run] button").first
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        if button.evaluate("e => e === document.activeElement"):
+            break
+    expect(button).to_be_focused()
+    assert button.evaluate("e => getComputedStyle(e).outlineStyle") == "solid"
+    page.keyboard.press("Enter")
+    expect(button).to_have_attribute("aria-expanded", "true")
+    expect(page.locator("tr.log")).to_be_visible()
+
+
+def test_what_is_seen_is_said(served: Served, page: Page) -> None:
+    visit(page, served, 1280)
+    expect(page.get_by_role("status")).to_have_text("10 of 12 runs done")
+    expect(page.get_by_role("row", name="weight_decay = 0.0005")).to_have_count(1)
+    expect(page.get_by_role("button", name="small, seed 0: log").first).to_be_attached()
+    figures = page.get_by_role("figure")
+    assert figures.count() >= 6
+    for figure in figures.all():
+        said = page.locator(f"[id='{figure.get_attribute('aria-labelledby')}']").inner_text()
+        assert "fashion_mnist-resnet14" in said
+        assert len(said) > 60
+    expect(page.get_by_role("figure", name="Batch size")).to_have_count(1)
+    expect(page.get_by_label("curves of")).to_have_count(1)
+    assert page.locator("html").get_attribute("lang") == "en"
+
+
+def test_nothing_moves_for_those_who_ask(served: Served, page: Page) -> None:
+    page.emulate_media(reduced_motion="reduce")
+    page.goto(served.url)
+    expect(page.locator("tr[data-run]").first).to_be_visible()
+    moving = page.evaluate(
+        "Array.from(document.querySelectorAll('*')).filter(e => ['', '::before', '::-webkit-progress-value']"
+        ".some(p => getComputedStyle(e, p || null).transitionDuration.split(', ').some(s => parseFloat(s) > 0)"
+        " || getComputedStyle(e, p || null).animationName !== 'none')).length"
+    )
+    assert moving == 0
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_on_paper_all_runs_stand_and_no_controls(served: Served, page: Page, theme: Any) -> None:
+    visit(page, served, 1280, theme)
+    page.emulate_media(media="print", color_scheme=theme)
+    expect(page.locator(".filters").first).to_be_hidden()
+    assert page.evaluate("(e => e.scrollHeight <= e.clientHeight)(document.getElementById('runs'))")
+    assert page.locator("body").evaluate("e => getComputedStyle(e).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.locator("h1").evaluate("e => getComputedStyle(e).color") == "rgb(31, 41, 51)"
+
+
+def test_the_page_asks_for_little_and_for_nothing_in_vain(served: Served, page: Page) -> None:
+    sizes: dict[str, int] = {}
+    wrong: list[str] = []
+    page.on("response", lambda answer: sizes.update({answer.url: int(answer.headers.get("content-length") or 0)}))
+    page.on("requestfailed", lambda request: wrong.append(f"{request.url}: {request.failure}"))
+    page.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    visit(page, served, 1280)
+    with page.expect_response("**/alive"):
+        pass
+    page.emulate_media(color_scheme="dark")
+    with page.expect_response("**/alive"):
+        pass
+    assert wrong == []
+    assert not any("plotly.min.js" in url for url in sizes)
+    assert sum(size for url, size in sizes.items() if ".js" in url) < 3_200_000
+
+
+def test_curves_go_on_within_an_epoch(served: Served, page: Page, grid: Path) -> None:
+    visit(page, served, 1280)
+    run = "fashion_mnist-resnet14/growing,optimizer.weight_decay=0/seed_1"
+    last_x = (
+        "(document.querySelector('#batch_size .js-plotly-plot')._fullData ?? []).find(t => t.name === 'running now')?.x"
+    )
+    assert page.evaluate(last_x) == [1, 1.5, None]
+    seconds = page.locator(f'tr[data-run="{run}"] td[data-column="seconds"]')
+    # One epoch of 5 s and half of another at the same pace.
+    expect(seconds).to_have_text("7.5")
+    expect(page.locator("#left")).to_have_text("about 15 s left, at the pace so far, one run at a time")
+    assert page.locator(".bar [data-part]").evaluate_all("all => all.map(e => e.dataset.part)") == [
+        "done", "running", "failed",
+    ]  # fmt: skip
