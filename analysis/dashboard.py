@@ -18,8 +18,8 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from adabatch.errors import ConfigError
 from adabatch.fields import require
 from analysis.dashboard_address import HOST, Address, WithoutPrefix, told
-from analysis.dashboard_figures import THEMES
 from analysis.dashboard_view import FILTERS, PARTS, PATIENCE_SECONDS, Choice, Made, layout, view
+from analysis.figures.themes import THEMES
 from analysis.live import Watcher
 
 _log = logging.getLogger(__name__)
@@ -107,6 +107,7 @@ def make_app(watcher: Watcher, made: Made, address: Address) -> Dash:
         title=f"{title} · adabatch",
         update_title="",
     )
+    app.index_string = app.index_string.replace("<html>", '<html lang="en">')
     app.layout = layout(title)
     _add_callback(app, watcher, made)
     _guard(app.server, address, _content_policy(app.csp_hashes()))

@@ -6,39 +6,69 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
-import plotly.graph_objects as go
-from dash import Patch
+from dash import Patch, html
 
 from adabatch.rundir.heartbeat import Beat
 from adabatch.rundir.states import State
-from analysis.curves import CURVES
+from analysis.comparison import Comparison
+from analysis.figures.arm_styles import arm_names, styles_of
+from analysis.figures.curves import CURVES, Curve
+from analysis.figures.page import Framed, framed
+from analysis.figures.registry import PICTURES, build
+from analysis.figures.screen import draw
+from analysis.figures.source import Source
+from analysis.figures.themes import THEMES, Theme
+from analysis.figures.units import time_unit
 from analysis.frames import Data, tuples
 from analysis.live import last_epochs, seconds_now
-from analysis.plots import curve_plot, time_plot
+from analysis.names import plain_arm
 
-FIGURES = (
-    "accuracy_by_epoch", "accuracy_by_seconds", "batch_size", "accuracy_by_samples", "learning_rate", "time_by_span",
+#: Of all groups: what came out.
+RESULTS = ("speedup", "quality_difference")
+#: Of one group: how it came about.
+CURVES_OF_GROUP = (
+    "accuracy_by_epoch", "accuracy_by_seconds", "error_by_seconds", "batch_size", "learning_rate", "rate_per_sample",
+    "time_by_span", "throughput",
 )  # fmt: skip
-_EMPTY: dict[str, Any] = {"data": [], "layout": {"xaxis": {"visible": False}, "yaxis": {"visible": False}}}
+FIGURES = (*RESULTS, *CURVES_OF_GROUP)
+#: What stands around a figure: the part of the page, with the property that holds it; see `around`.
+AROUND = {"title": "children", "legend": "children", "notes": "children", "said": "children", "size": "style"}
+_SECONDS = "elapsed_seconds"
 #: The place of the trace with the running runs among a figure's traces: below the lines.
 _NOW = 0
+_CLEAR = "rgba(0,0,0,0)"
 
 
 @dataclass(frozen=True)
-class Theme:
-    """The colours of a figure besides those of its arms."""
+class Shown:
+    """What a figure is drawn of.
 
-    ink: str
-    quiet: str
-    line: str
-    paper: str
+    Attributes:
+        data: all runs, since they decide how arms look.
+        comparison: of the runs and arms that are shown; None while there is none.
+        arms: those that are shown.
+        group: whose curves are drawn.
+    """
 
+    data: Data
+    comparison: Comparison | None
+    arms: Sequence[str]
+    group: str
 
-THEMES = {
-    "light": Theme("#1f2933", "#55606e", "#d5dbe2", "#ffffff"),
-    "dark": Theme("#e6eaef", "#a3aebb", "#3a444f", "#1b2127"),
-}
+    def source(self, name: str) -> Source:
+        """Return what the picture of that name is made of."""
+        styles = styles_of(arm_names(self.data))
+        shown = {plain_arm(arm) for arm in self.arms}
+        drawn = {arm: style for arm, style in styles.items() if arm in shown}
+        return Source(self._data_of(name), self.comparison, drawn)
+
+    def _data_of(self, name: str) -> Data:
+        """Return all runs for a picture of all; for one of a group its epochs only, for speed."""
+        if not PICTURES[name].is_per_group:
+            return self.data
+        return of_group(self.data, self.group)
 
 
 @dataclass(frozen=True)
@@ -48,67 +78,104 @@ class Now:
     arm: str
     seed: str
     x: tuple[float, float]
-    y: tuple[float, float]
+    y: float
+
+
+def of_group(data: Data, group: str) -> Data:
+    """Return the runs of a group and their epochs."""
+    return data.select_runs(set(data.runs.index[data.runs.group == group]))
 
 
 def empty_figure() -> dict[str, Any]:
     """Return what stands for a figure while there is nothing to draw."""
-    return _EMPTY
+    meta = {"title": "", "notes": "", "samples": [], "said": "", "height": 120}
+    return {"data": [], "layout": {"xaxis": {"visible": False}, "yaxis": {"visible": False}, "meta": meta}}
 
 
-def figure_part(data: Data, group: str, arms: Sequence[str], name: str, theme: str, now: Sequence[Now]) -> go.Figure:
-    """Return one of `FIGURES` for some arms of a group, in the colours that they have among all runs."""
-    if name == "time_by_span":
-        figure = time_plot(data.select(group=group, arm=list(arms)), group)
-    else:
-        # All runs, for the colours; the group's epochs only, for speed.
-        figure = curve_plot(Data(data.runs, data.epochs[data.epochs.run.isin(_runs_of(data, group))]), group, name)
-        figure.data = [trace for trace in figure.data if trace.legendgroup in arms]
-        # A line of one point would not be seen.
-        figure.update_traces({"mode": "markers"}, lambda trace: len(trace.x) == 1 and trace.name is not None)
-    if not any(trace.x for trace in figure.data):
-        said = "no run is done yet" if name == "time_by_span" else "no epoch is finished yet"
-        figure.add_annotation(text=said, showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper")
+def figure_part(shown: Shown, name: str, theme: Theme, now: Sequence[Now] = ()) -> dict[str, Any]:
+    """Return one of `FIGURES` as plotly's JSON; ``layout.meta`` holds what stands around it, for `around`."""
+    picture = build(name, shown.source(name), shown.group if PICTURES[name].is_per_group else None)
+    figure = draw(picture, theme, framed=False)
     # Zoom and hidden lines survive a refresh, but not the change to another group.
-    figure.update_layout(uirevision=group, showlegend=True, autosize=True, height=None)
-    if name in CURVES:
+    figure.update_layout(uirevision=shown.group, paper_bgcolor=_CLEAR, plot_bgcolor=_CLEAR)
+    figure.update_layout(meta=_meta(framed(name, picture), shown.group, theme), height=None)
+    if name in CURVES and not picture.empty:
         figure.add_scatter(**_now_style(theme), **_now_values(now))
         figure.data = (figure.data[-1], *figure.data[:-1])
-    return _themed(figure, THEMES[theme])
-
-
-def _runs_of(data: Data, group: str) -> Sequence[str]:
-    return list(data.runs.index[data.runs.group == group])
-
-
-def running_now(data: Data, group: str, arms: Sequence[str], beats: Mapping[str, Beat]) -> dict[str, list[Now]]:
-    """Return by figure of `FIGURES` where the running runs of a group are."""
-    runs = data.runs[(data.runs.group == group) & data.runs.arm.isin(arms) & (data.runs.state == State.RUNNING.value)]
-    last = {str(row.Index): row for row in tuples(last_epochs(data, runs))}
-    found: dict[str, list[Now]] = {name: [] for name in FIGURES}
-    for run in tuples(runs[["arm", "seed"]]):
-        beat, row = beats.get(str(run.Index)), last.get(str(run.Index))
-        for name in FIGURES:
-            if name in CURVES and beat is not None and row is not None:
-                line = _line_to_now(name, beat, row)
-                found[name] += [] if line is None else [Now(str(run.arm), str(run.seed), *line)]
+    found: dict[str, Any] = figure.to_plotly_json()
     return found
 
 
-def _line_to_now(name: str, beat: Beat, last: Any) -> tuple[tuple[float, float], tuple[float, float]] | None:
-    curve = CURVES[name]
-    x = {
+def _meta(frame: Framed, group: str, theme: Theme) -> dict[str, Any]:
+    is_per_group = PICTURES[frame.place].is_per_group
+    return {
+        "title": frame.picture.title,
+        "notes": frame.notes,
+        "samples": [[label, _image(sample, theme)] for label, sample in frame.samples],
+        "said": f"{frame.alternative} {group}." if is_per_group else frame.alternative,
+        "height": frame.height,
+    }
+
+
+def _image(sample: str, theme: Theme) -> str:
+    """Return a sample of a legend as an image, since Dash's components cannot hold SVG."""
+    svg = str(sample).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+    colours = THEMES[theme]
+    svg = svg.replace("currentColor", f"var(--{theme},{colours.quiet})").replace("var(--paper)", colours.paper)
+    return f"data:image/svg+xml,{quote(svg)}"
+
+
+def around(name: str, figure: dict[str, Any]) -> dict[str, object]:
+    """Return what stands around a figure, by part of the page."""
+    meta = figure["layout"]["meta"]
+    legend = [html.Li([html.Img(src=image, alt=""), label]) for label, image in meta["samples"]]
+    return {
+        f"{name}_title": meta["title"],
+        f"{name}_legend": legend,
+        f"{name}_notes": meta["notes"],
+        f"{name}_said": meta["said"],
+        f"{name}_size": {"height": f"{meta['height']}px"},
+    }
+
+
+def running_now(shown: Shown, beats: Mapping[str, Beat]) -> dict[str, list[Now]]:
+    """Return by figure where the running runs of the group are."""
+    data = of_group(shown.data, shown.group)
+    runs = data.runs[data.runs.arm.isin(list(shown.arms)) & (data.runs.state == State.RUNNING.value)]
+    last = {str(row.Index): row for row in tuples(last_epochs(data, runs))}
+    unit = time_unit(data.followed[_SECONDS].dropna()).seconds
+    found: dict[str, list[Now]] = {name: [] for name in FIGURES}
+    for run in tuples(runs[["arm", "seed"]]):
+        beat, row = beats.get(str(run.Index)), last.get(str(run.Index))
+        if beat is None or row is None:
+            continue
+        for name in CURVES_OF_GROUP:
+            line = _line_to_now(CURVES[name], beat, row, unit) if name in CURVES else None
+            found[name] += [] if line is None else [Now(plain_arm(run.arm), str(run.seed), *line)]
+    return found
+
+
+def _line_to_now(curve: Curve, beat: Beat, last: Any, unit: float) -> tuple[tuple[float, float], float] | None:
+    """Return from where to where along x, and at which y; None where a heartbeat does not tell."""
+    now = {
         "epoch": beat.epochs_done,
         "samples": beat.samples,
         "updates": beat.updates,
-        "elapsed_seconds": seconds_now(beat, last),
+        _SECONDS: seconds_now(beat, last),
     }.get(curve.x)
-    y = getattr(last, curve.y, math.nan) * (100 if curve.percent else 1)
     start = float(getattr(last, curve.x, math.nan))
-    now = float(beat.batch_size or y) if curve.y == "batch_size" else float(y)
-    if x is None or not x > start or math.isnan(y):
+    y = _last_value(curve, beat, last)
+    if now is None or not now > start or math.isnan(y):
         return None
-    return (start, float(f"{x:.6g}")), (float(y), now)
+    scale = unit if curve.x == _SECONDS else 1.0
+    return (start / scale, float(f"{now / scale:.6g}")), y
+
+
+def _last_value(curve: Curve, beat: Beat, last: Any) -> float:
+    if curve.y == "batch_size":
+        return float(beat.batch_size or last.batch_size)
+    value = 1 - last.test_accuracy if curve.y == "test_error" else getattr(last, curve.y, math.nan)
+    return float(value) * (100 if curve.percent else 1)
 
 
 def now_patch(now: Sequence[Now]) -> Patch:
@@ -122,49 +189,18 @@ def now_patch(now: Sequence[Now]) -> Patch:
 def _now_values(now: Sequence[Now]) -> dict[str, Any]:
     # One trace for all of them, so that a refresh has one place to change; None ends a line.
     x = [value for one in now for value in (*one.x, None)]
-    y = [value for one in now for value in (one.y[1], one.y[1], None)]
+    y = [value for one in now for value in (one.y, one.y, None)]
     said = [text for one in now for text in ("", f"{one.arm}, seed {one.seed}: within the epoch", "")]
     return {"x": x, "y": y, "text": said}
 
 
-def _now_style(theme: str) -> dict[str, Any]:
+def _now_style(theme: Theme) -> dict[str, Any]:
     quiet = THEMES[theme].quiet
     return {
         "mode": "lines+markers",
         "line": {"color": quiet, "width": 1.5, "dash": "dot"},
-        "marker": {"color": quiet, "symbol": "line-ns-open", "size": 9, "maxdisplayed": 0},
+        "marker": {"color": quiet, "symbol": "line-ns-open", "size": 9},
         "name": "running now",
         "showlegend": False,
         "hovertemplate": "%{text}<extra></extra>",
     }
-
-
-def _themed(figure: go.Figure, theme: Theme) -> go.Figure:
-    axis = {"color": theme.ink, "linecolor": theme.quiet, "tickcolor": theme.quiet, "title_font_color": theme.ink}
-    clear = {"paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)"}
-    hover = {"bgcolor": theme.paper, "font_color": theme.ink, "bordercolor": theme.quiet}
-    figure.update_layout(**clear, font_color=theme.ink, hoverlabel=hover, title_subtitle_font_color=theme.quiet)
-    figure.update_xaxes(**axis)
-    figure.update_yaxes(**axis)
-    black = [trace for trace in figure.data if trace.type == "scatter" and trace.line.color == "#000000"]
-    for trace in black:
-        trace.line.color = theme.ink
-    return figure
-
-
-def alternative(figure: Mapping[str, Any], group: str) -> str:
-    """Return in words what a figure shows: its title, and of each line the last point."""
-    title = figure["layout"].get("title", {}).get("text", "")
-    lines = [trace for trace in figure["data"] if trace.get("name") and trace.get("showlegend") is not False]
-    ends = [f"{trace['name']}: {_last(trace)}" for trace in lines]
-    return f"{title}, {group}. {'; '.join(ends) or 'Nothing to draw yet'}."
-
-
-def _last(trace: Mapping[str, Any]) -> str:
-    x, y = (list(trace.get(name) or ()) for name in ("x", "y"))
-    if not x or not y:
-        return "no point"
-    if trace.get("type") == "bar":
-        pairs = zip(y, x, strict=False) if trace.get("orientation") == "h" else zip(x, y, strict=False)
-        return ", ".join(f"{name} {value:.3g}" for name, value in pairs)
-    return f"{y[-1]:.4g} at {x[-1]:,.4g}"

@@ -16,18 +16,25 @@ import pandas as pd
 from dash import dcc, html, no_update
 
 from adabatch.rundir.heartbeat import Beat
-from analysis.curves import groups
 from analysis.dashboard_figures import (
+    AROUND,
+    CURVES_OF_GROUP,
     FIGURES,
-    alternative,
+    RESULTS,
+    Shown,
+    around,
     empty_figure,
     figure_part,
     now_patch,
+    of_group,
     running_now,
 )
 from analysis.dashboard_parts import count_by_state, counts_part, counts_text, narrow, tables_part
 from analysis.dashboard_runs import aria_words, group_labels, run_table
 from analysis.figures.arm_styles import arm_styles
+from analysis.figures.registry import PICTURES
+from analysis.figures.source import groups
+from analysis.figures.themes import Theme
 from analysis.frames import Data
 from analysis.live import (
     Snapshot,
@@ -70,7 +77,7 @@ PARTS: dict[str, tuple[str, str]] = {
     "group": ("group", "value"),
     "hides_group": ("group-filter", "hidden"),
     **{name: (name, "figure") for name in FIGURES},
-    **{f"{name}_said": (f"{name}-said", "children") for name in FIGURES},
+    **{f"{name}_{part}": (f"{name}-{part}", property) for name in FIGURES for part, property in AROUND.items()},
     "tables": ("tables", "children"),
     "tables_note": ("tables-note", "children"),
     "provenance": ("provenance", "children"),
@@ -90,13 +97,13 @@ class Choice:
         filters: by column of ``runs`` the values to show; an empty list shows all.
         group: whose figures are drawn.
         run: the name of the run whose log is shown.
-        theme: one of `THEMES`.
+        theme: which figures follow.
     """
 
     filters: Mapping[str, Sequence[str]] = field(default_factory=dict)
     group: str | None = None
     run: str | None = None
-    theme: str = "light"
+    theme: Theme = "light"
 
 
 @dataclass(frozen=True)
@@ -161,8 +168,9 @@ def layout(title: str) -> html.Div:
             className="card",
             **aria_words(label="Runs"),
         ),
+        html.Section([_graph(name) for name in RESULTS], className="figures", **aria_words(label="Results")),
         html.Section(_dropdown("group", "curves of", multi=False), className="filters"),
-        html.Section([_graph(name) for name in FIGURES], className="figures", **aria_words(label="Figures")),
+        html.Section([_graph(name) for name in CURVES_OF_GROUP], className="figures", **aria_words(label="Curves")),
         html.Section([html.P(id="tables-note"), html.Div(id="tables")], className="card tables"),
         html.Footer(id="provenance"),
     ]
@@ -186,14 +194,22 @@ def _graph(name: str) -> html.Div:
     # Plotly would offer to send a figure to its maker.
     offers = {"showSendToCloud": False, "plotlyServerURL": ""}
     config: Any = {**offers, "displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"]}
-    graph = dcc.Graph(id=name, responsive=True, config=config, style={"height": "100%", "width": "100%"})
-    said = html.P(id=f"{name}-said", className="said-only")
-    return html.Div([said, graph], className="card", role="figure", **aria_words(labelledby=f"{name}-said"))
+    graph = dcc.Graph(id=name, responsive=True, config=config)
+    content = [
+        html.P(id=f"{name}-said", className="said-only"),
+        html.H3(id=f"{name}-title"),
+        html.Ul(id=f"{name}-legend", className="legend"),
+        html.Div(graph, id=f"{name}-size", className="plot"),
+        html.P(id=f"{name}-notes", className="figure-notes"),
+    ]
+    return html.Div(content, className="card", role="figure", **aria_words(labelledby=f"{name}-said"))
 
 
 def _dropdown(name: str, word: str, multi: bool) -> html.Div:
     shown = dcc.Dropdown(id=name, multi=multi, clearable=multi, placeholder="all", optionHeight="auto")
-    return html.Div([html.Label(word, htmlFor=name), shown], id=f"{name}-filter", hidden=True, className="filter")
+    # Dash's own button is called by its value only.
+    content, group = [html.Label(word, htmlFor=name), shown], {"role": "group", **aria_words(label=word)}
+    return html.Div(content, id=f"{name}-filter", hidden=True, className="filter", **group)
 
 
 def view(
@@ -204,7 +220,7 @@ def view(
     Args:
         shown: what identifies what the parts hold now; one that would hold the same again is ``no_update``.
         made: keeps what is made.
-        seconds: after which the parts that are not made yet wait for the next request.
+        seconds: after which the parts that are not made yet wait for the next request; one is made in any case.
     """
     content: dict[str, Any] = dict.fromkeys(PARTS, no_update)
     digests = dict(shown)
@@ -214,7 +230,7 @@ def view(
         found = f"{part.digest} {part.live_digest}"
         if shown.get(name) == found:
             continue
-        if time.monotonic() > until:
+        if digests != shown and time.monotonic() > until:
             pause = _SOON_SECONDS
             break
         try:
@@ -265,6 +281,8 @@ def _content(snapshot: Snapshot, data: Data, choice: Choice) -> dict[str, _Part]
     rows = run_rows(snapshot.folder, data, listed, beats)
     logs = _logs(snapshot, data, choice.run)
     compared = (snapshot.comparison_number, progress_digest(data.runs), offered, arms)
+    narrowed = None if snapshot.comparison is None else narrow(snapshot.comparison, data, chosen)
+    shown = None if group is None else Shown(data, narrowed, arms, group)
     return {
         "counts": _Part((counts, len(data.runs), left), lambda: counts_part(counts, len(data.runs), left)),
         "counts_said": _plain(counts_text(counts, len(data.runs))),
@@ -274,8 +292,8 @@ def _content(snapshot: Snapshot, data: Data, choice: Choice) -> dict[str, _Part]
         "group_options": _plain(_named(offered)),
         "group": _plain(group),
         "hides_group": _plain(len(offered) < 2),
-        **_figures(data, group, arms, choice.theme, beats),
-        "tables": _Part(compared, lambda: _tables(snapshot, data, chosen)),
+        **_figures(shown, compared, choice.theme, beats),
+        "tables": _Part(compared, lambda: [] if narrowed is None else tables_part(narrowed)),
         "tables_note": _plain(_tables_note(snapshot)),
         "provenance": _Part(compared, lambda: _provenance(snapshot, data)),
     }
@@ -307,24 +325,28 @@ def _named(offered: Sequence[str]) -> list[dict[str, str]]:
     return [{"value": group, "label": label, "title": group} for group, label in group_labels(offered).items()]
 
 
-def _figures(
-    data: Data, group: str | None, arms: Sequence[str], theme: str, beats: Mapping[str, Beat]
-) -> dict[str, _Part]:
-    if group is None:
-        return {name: _Part(None, empty_figure) for name in FIGURES}
-    epochs = progress_digest(data.runs[data.runs.group == group])
-    now = running_now(data, group, arms, beats)
+def _figures(shown: Shown | None, compared: object, theme: Theme, beats: Mapping[str, Beat]) -> dict[str, _Part]:
+    if shown is None:
+        return {name: _Part(None, empty_figure, _follow(name)) for name in FIGURES}
+    epochs = progress_digest(of_group(shown.data, shown.group).runs)
+    now = running_now(shown, beats)
 
     def part(name: str) -> _Part:
+        kind = PICTURES[name]
+        made_of = compared if kind.needs_comparison else epochs
         return _Part(
-            (group, arms, epochs, theme),
-            lambda: figure_part(data, group, arms, name, theme, now[name]).to_plotly_json(),
-            lambda figure: {f"{name}_said": alternative(figure, group)},
+            (shown.group if kind.is_per_group else None, shown.arms, theme, made_of),
+            lambda: figure_part(shown, name, theme, now[name]),
+            _follow(name),
             now[name],
             lambda: now_patch(now[name]),
         )
 
     return {name: part(name) for name in FIGURES}
+
+
+def _follow(name: str) -> Callable[[Any], dict[str, object]]:
+    return lambda figure: around(name, figure)
 
 
 def _runs_note(listed: int, chosen: int) -> str:
@@ -355,10 +377,6 @@ def _tables_note(snapshot: Snapshot) -> str:
             " The tables are those from before." if snapshot.comparison else ""
         )
     return ""
-
-
-def _tables(snapshot: Snapshot, data: Data, chosen: Data) -> list[object]:
-    return [] if snapshot.comparison is None else tables_part(narrow(snapshot.comparison, data, chosen))
 
 
 def _provenance(snapshot: Snapshot, data: Data) -> str:

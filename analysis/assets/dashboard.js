@@ -1,9 +1,10 @@
 // What the page does by itself: it says when the server is lost, which theme the reader's system has, and a click on a
-// run opens or closes its log.
+// run opens or closes its log. Before the page is printed it makes the figures fit the sheet.
 (() => {
   "use strict";
   const PERIOD_MS = 3000;
   const PATIENCE_MS = 4000;
+  const WIDTH_ON_PAPER = 330; // in pixels, two beside each other on a sheet
 
   async function isAlive() {
     try {
@@ -42,6 +43,12 @@
       window.dash_clientside.set_props("chosen", { data: chosen });
     }
   });
+
+  function resizeFigures(size) {
+    for (const figure of document.querySelectorAll(".js-plotly-plot")) window.Plotly.relayout(figure, size);
+  }
+  addEventListener("beforeprint", () => resizeFigures({ autosize: false, width: WIDTH_ON_PAPER }));
+  addEventListener("afterprint", () => resizeFigures({ autosize: true, width: null }));
 
   watchServer();
 })();

@@ -19,9 +19,11 @@ from playwright.sync_api import Page, expect
 
 import analysis
 from analysis.cli import main
-from analysis.dashboard_figures import FIGURES, figure_part
+from analysis.dashboard_figures import AROUND, CURVES_OF_GROUP, Shown, figure_part
 from analysis.dashboard_parts import narrow
-from analysis.dashboard_view import MAX_RUNS, Choice, view
+from analysis.dashboard_runs import group_labels
+from analysis.dashboard_view import MAX_RUNS, PARTS, Choice, view
+from analysis.figures.themes import Theme
 from analysis.live import Snapshot, Watcher, read_beats, run_rows
 from analysis.tables import make_tables
 from tests.analysis.runs import write_run
@@ -133,7 +135,7 @@ def test_filters_logs_and_tables(served: Served, page: Page) -> None:
     expect(page.locator("tr[data-run]")).to_have_count(4)
     expect(page.locator("#counts")).to_contain_text("4 of 4 runs done, 5 more filtered out")
     expect(page.locator('[data-table="quality"] tbody tr')).to_have_count(2)
-    expect(page.locator("#batch_size .legendtext")).to_have_text(["growing"])
+    expect(page.locator("#batch_size-legend li")).to_have_text(["growing"])
 
     page.reload()
     failed = page.locator('tr[data-run="digits-alexnet/fixed/seed_2"]')
@@ -316,8 +318,8 @@ def test_only_what_has_changed_is_sent(sweep: Path) -> None:
     other, _ = view(watcher.look(), Choice(group="digits-resnet14"), shown)
     assert {name for name, part in other.items() if part is not no_update} - {"read"} == {
         "group",
-        *FIGURES,
-        *(f"{name}_said" for name in FIGURES),
+        *CURVES_OF_GROUP,
+        *(f"{name}_{part}" for name in CURVES_OF_GROUP for part in AROUND),
     }
 
 
@@ -369,12 +371,22 @@ def test_filters_may_leave_nothing(sweep: Path) -> None:
 
 
 def test_an_arm_has_one_colour_whatever_is_filtered(sweep: Path) -> None:
-    data = analysis.load(sweep)
-    for name in FIGURES[:-1]:
-        figure = figure_part(data, "digits-alexnet", ["growing"], name, "light", [])
-        assert {trace.line.color for trace in figure.data if trace.showlegend is None and trace.name} == {"#D55E00"}
-    empty = figure_part(data.select(state="failed"), "digits-alexnet", ["fixed"], "time_by_span", "light", [])
-    assert empty.layout.annotations[0].text == "no run is done yet"
+    shown = Shown(analysis.load(sweep), None, ["growing"], "digits-alexnet")
+    colours: dict[Theme, str] = {"light": "#D55E00", "dark": "#FF8A3D"}
+    for theme, colour in colours.items():
+        for name in ("accuracy_by_epoch", "accuracy_by_seconds", "batch_size", "learning_rate"):
+            figure = figure_part(shown, name, theme)
+            lines = [trace for trace in figure["data"] if trace.get("legendgroup") == "growing" and trace.get("name")]
+            assert {trace["line"]["color"] for trace in lines} == {colour}, name
+
+
+def test_a_figure_without_data_is_a_sentence(sweep: Path) -> None:
+    data = analysis.load(sweep).select(state="failed")
+    figure = figure_part(Shown(data, None, ["fixed"], "digits-alexnet"), "time_by_span", "light")
+    [sentence] = figure["layout"]["annotations"]
+    assert sentence["text"].startswith("No run")
+    results = figure_part(Shown(data, None, ["fixed"], "digits-alexnet"), "speedup", "light")
+    assert results["layout"]["meta"]["said"] == "Speedup. The arms are not compared yet."
 
 
 def test_many_runs_are_counted_and_the_failed_ones_listed_first(tmp_path: Path) -> None:
@@ -410,3 +422,31 @@ def test_a_run_is_watched_by_itself(sweep: Path) -> None:
     data = analysis.load(run)
     [row] = run_rows(run, data, data.runs, {})
     assert (row.name, row.epochs, row.num_epochs, row.fraction) == ("seed_1", 2, 2, 1.0)
+
+
+def test_groups_are_called_by_what_tells_them_apart() -> None:
+    assert group_labels(["a-b"]) == {"a-b": "a-b"}
+    assert group_labels(["a-b x.y=1 z=0", "a-b x.y=2 z=0"]) == {
+        "a-b x.y=1 z=0": "y\u00a0=\u00a01",
+        "a-b x.y=2 z=0": "y\u00a0=\u00a02",
+    }
+    assert group_labels(["a-b x.y=1", "c-b x.y=1"]) == {"a-b x.y=1": "a-b", "c-b x.y=1": "c-b"}
+    assert group_labels(["a-b x.y=1", "c-b w.y=2"]) == {
+        "a-b x.y=1": "a-b, x.y\u00a0=\u00a01",
+        "c-b w.y=2": "c-b, w.y\u00a0=\u00a02",
+    }
+
+
+def test_a_slow_part_waits_for_the_next_request(sweep: Path) -> None:
+    snapshot = look_when_compared(Watcher(sweep, min_seconds=0.0))
+    shown: dict[str, str] = {}
+    found: set[str] = set()
+    pauses = []
+    for _ in range(100):
+        parts, shown = view(snapshot, Choice(), shown, seconds=0.0)
+        found |= {name for name, part in parts.items() if part is not no_update}
+        pauses += [parts["pause"]] if parts["pause"] is not no_update else []
+        if pauses[-1] == 3000:
+            break
+    assert found == set(PARTS)
+    assert pauses == [30, 3000]
