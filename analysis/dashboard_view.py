@@ -56,6 +56,8 @@ REFRESH_SECONDS = 3.0
 #: What takes longer to make waits for the next request, which then comes at once: what is there is seen early.
 PATIENCE_SECONDS = 0.35
 _SOON_SECONDS = 0.03
+#: In one answer, since a browser draws all figures of it before it shows any.
+_MOST_FIGURES = 3
 #: Runs beyond these are counted, not listed.
 MAX_RUNS = 200
 LOG_LINES = 12
@@ -226,11 +228,14 @@ def view(
     digests = dict(shown)
     until = time.monotonic() + seconds
     pause = REFRESH_SECONDS
+    num_figures = 0
     for name, part in _parts(snapshot, choice).items():
         found = f"{part.digest} {part.live_digest}"
         if shown.get(name) == found:
             continue
-        if digests != shown and time.monotonic() > until:
+        is_new_figure = part.change is not None and not shown.get(name, "").startswith(f"{part.digest} ")
+        num_figures += is_new_figure
+        if digests != shown and (time.monotonic() > until or (seconds < math.inf and num_figures > _MOST_FIGURES)):
             pause = _SOON_SECONDS
             break
         try:

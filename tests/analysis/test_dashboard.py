@@ -19,7 +19,7 @@ from playwright.sync_api import Page, expect
 
 import analysis
 from analysis.cli import main
-from analysis.dashboard_figures import AROUND, CURVES_OF_GROUP, Shown, figure_part
+from analysis.dashboard_figures import AROUND, CURVES_OF_GROUP, FIGURES, Shown, figure_part
 from analysis.dashboard_parts import narrow
 from analysis.dashboard_runs import group_labels
 from analysis.dashboard_view import MAX_RUNS, PARTS, Choice, view
@@ -450,3 +450,14 @@ def test_a_slow_part_waits_for_the_next_request(sweep: Path) -> None:
             break
     assert found == set(PARTS)
     assert pauses == [30, 3000]
+
+
+def test_few_figures_come_in_one_answer(sweep: Path) -> None:
+    snapshot = look_when_compared(Watcher(sweep, min_seconds=0.0))
+    shown: dict[str, str] = {}
+    counts = []
+    for _ in range(10):
+        parts, shown = view(snapshot, Choice(), shown, seconds=600.0)
+        counts.append(sum(parts[name] is not no_update for name in FIGURES))
+    # The first answer has the runs, too: a browser draws all figures of an answer before it shows any.
+    assert counts == [3, 3, 3, 1, 0, 0, 0, 0, 0, 0]
