@@ -67,9 +67,9 @@ def _beside_quality(comparison: Comparison, frame: pd.DataFrame, without: set[st
         speed, quality = speeds.get(key), qualities.get(key)
         row: dict[str, Any] = dict(zip(("group", "arm", "baseline"), key, strict=True))
         row |= {**_NO_NUMBER, "is_decided": False, "remark": ""}
-        if speed is None:
+        if speed is None or (math.isnan(speed.value) and speed.decision not in without):
             is_told = quality is not None and quality.decision in _WITHOUT_PAIR
-            rows.append(row | {"verdict": str(quality.verdict) if is_told else NOT_MEASURED})
+            rows.append(row | {"verdict": str(quality.verdict) if is_told else _word_without(speed)})
             continue
         row |= {"verdict": str(speed.verdict), "adjusted": speed.adjusted}
         if speed.decision not in without:
@@ -79,6 +79,11 @@ def _beside_quality(comparison: Comparison, frame: pd.DataFrame, without: set[st
             row |= {"remark": "" if counts else _remark(quality, comparison.measure.quality.name)}
         rows.append(row)
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _word_without(speed: Any) -> str:
+    """Return what is said of a pair without a speedup."""
+    return NOT_MEASURED if speed is None else str(speed.verdict)
 
 
 def _remark(quality: Any, name: str) -> str:

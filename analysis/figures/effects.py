@@ -114,9 +114,7 @@ def _rows(source: Source, frame: pd.DataFrame, group: str | None) -> list[Any]:
     found = []
     for name in names:
         rows = [row for row in tuples(frame[frame.group == name]) if source.is_drawn(row.arm)]
-        found += sorted(
-            rows, key=lambda row: (places[plain_arm(row.arm)], row.baseline != baselines.get(row.group))
-        )
+        found += sorted(rows, key=lambda row: (places[plain_arm(row.arm)], row.baseline != baselines.get(row.group)))
     return found
 
 

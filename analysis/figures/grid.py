@@ -91,5 +91,7 @@ def _cell(row: int, column: int, effect: Any, place: Callable[[float], float], s
 
 KINDS = (
     Kind("speedup_grid", "Speedup over the grid", speedup_grid, is_per_group=False, needs_comparison=True),
-    Kind("quality_grid", "Difference in quality over the grid", quality_grid, is_per_group=False, needs_comparison=True),
+    Kind(
+        "quality_grid", "Difference in quality over the grid", quality_grid, is_per_group=False, needs_comparison=True
+    ),
 )

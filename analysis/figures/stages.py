@@ -44,7 +44,9 @@ def stages(data: Data) -> pd.DataFrame:
         }
     )
     known = table[list(TRAIN_SPANS)].fillna(0.0).sum(axis=1)
-    table["other"] = np.where(table.train_seconds - known > 1e-9 * table.train_seconds, table.train_seconds - known, 0.0)
+    table["other"] = np.where(
+        table.train_seconds - known > 1e-9 * table.train_seconds, table.train_seconds - known, 0.0
+    )
     parts = table.groupby(stage)
     frame = parts.agg(run=("run", "first"), batch_size=("batch_size", "first"), first_epoch=("epoch", "first"),
                       last_epoch=("epoch", "last"), epochs=("epoch", "size"))  # fmt: skip

@@ -24,7 +24,8 @@ _UNKNOWN = "device unknown"
 _NAME, _TITLE = "throughput", "Throughput against batch size"
 #: Forecasts are of no arm: grey, dashed with CUDA graphs and solid without.
 _FORECAST = {
-    graphs: ArmStyle("#6A6F77", "#9AA1AA", "dash" if graphs == GRAPHS else "solid") for graphs in (GRAPHS, NO_GRAPHS, "")
+    graphs: ArmStyle("#6A6F77", "#9AA1AA", "dash" if graphs == GRAPHS else "solid")
+    for graphs in (GRAPHS, NO_GRAPHS, "")
 }
 #: Batch sizes at which a forecast's line is computed.
 _POINTS_OF_A_LINE = 60
@@ -72,7 +73,7 @@ def forecast_lines(data: Data, group: str) -> pd.DataFrame:
     runs = data.runs[data.runs.group == group]
     rows = []
     for row in tuples(runs):
-        limits = [_positive(row.max_micro_batch_size, math.inf), _positive(row.world_size, 1.0)]
+        limits = [_positive(getattr(row, "max_micro_batch_size", None), math.inf), _positive(row.world_size, 1.0)]
         device = row.device_model if isinstance(row.device_model, str) else _UNKNOWN
         for prefix, has_graphs in (("forecast", row.forecast_uses_graphs), ("forecast_counterpart", _other(row))):
             line = [getattr(row, f"{prefix}_{name}") for name in FORECAST_LINE]
@@ -121,7 +122,9 @@ def throughput_picture(source: Source, group: str | None) -> Picture:
     marks: list[Mark] = []
     for line in tuples(lines):
         name = ", ".join(["forecast", *_suffixes(line, has_devices, has_graphs)])
-        marks.append(Line(sizes.tolist(), forecast_rates(line, sizes).tolist(), name, _FORECAST[line.graphs], width=1.5))
+        marks.append(
+            Line(sizes.tolist(), forecast_rates(line, sizes).tolist(), name, _FORECAST[line.graphs], width=1.5)
+        )
     for arm in source.arms(str(group)):
         for _, part in frame[frame.arm == arm].groupby(["device", "graphs"], sort=False):
             suffixes = _suffixes(part.iloc[0], has_devices, has_graphs)

@@ -102,7 +102,7 @@ def _errors(quality: pd.Series, scale: float, least: float | None) -> pd.Series:
 def _frame(source: Source, group: str | None) -> pd.DataFrame:
     assert source.comparison is not None
     frame = of_group(arm_means(source.comparison), str(group))
-    return frame[[source.is_drawn(arm) for arm in frame.arm]]
+    return frame[frame.arm.map(source.is_drawn).astype(bool)]
 
 
 def _picture(
@@ -118,14 +118,19 @@ def _picture(
     if len(front) > 1:
         marks.insert(0, Line(*map(list, zip(*front, strict=True)), "Pareto front", steps="after", width=1.2))
     for arm, row in rows:
-        seconds, hover = row.seconds / unit.seconds, f"{row.quality:.4g} after {row.seconds / unit.seconds:.4g} {unit.name}"
+        seconds, hover = (
+            row.seconds / unit.seconds,
+            f"{row.quality:.4g} after {row.seconds / unit.seconds:.4g} {unit.name}",
+        )
         seeds = f"n = {row.n} seed{'' if row.n == 1 else 's'}"
         label, style = source.label(arm), source.style(arm)
         marks.append(Points([seconds], [row.quality], label, style, bool(row.is_on_front), hover=[f"{hover}, {seeds}"]))
     said = ["Means over seeds; thin lines reach to the best and the worst run."]
     said += ["Hollow: another arm is at least as good and as fast."] if not known.is_on_front.all() else []
     left_out = [source.label(arm) for arm in source.arms(str(group)) if arm not in known.index]
-    said += [f"Not drawn, since its seconds or its quality are in no number: {', '.join(left_out)}."] if left_out else []
+    said += (
+        [f"Not drawn, since its seconds or its quality are in no number: {', '.join(left_out)}."] if left_out else []
+    )
     x = Axis(f"time of training and growth, {unit.name}", from_zero=True)
     return Picture(name, title, x, y, tuple(marks), (*said, *notes))
 

@@ -46,7 +46,14 @@ def accuracies_of(final: float, num_epochs: int, source: random.Random) -> list[
 
 
 def write_arm(
-    root: Path, arm: str, batches: Sequence[int], final: float, seeds: Sequence[int], *, noise: float = 0.01, **kind: Any
+    root: Path,
+    arm: str,
+    batches: Sequence[int],
+    final: float,
+    seeds: Sequence[int],
+    *,
+    noise: float = 0.01,
+    **kind: Any,
 ) -> None:
     """Write the runs of an arm.
 
