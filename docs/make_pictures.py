@@ -1,48 +1,123 @@
-"""Makes the pictures of README and docs from a real sweep: python docs/make_pictures.py runs/demo
+"""Takes screenshots of report and dashboard, and makes the pictures of README and docs.
 
-Needs Chromium (Debian's package chromium) for the dashboard's.
+    python docs/make_pictures.py -o FOLDER [DIR ...]          screenshots of the sweeps below DIR
+    python docs/make_pictures.py -o FOLDER                    of sweeps that it makes: see tests/analysis/sweeps.py
+    python docs/make_pictures.py --docs runs/demo             docs/demo.svg and docs/dashboard.png
+
+Screenshots are whole pages at the widths of a phone, a laptop and a large screen, light and dark, and as printed. Needs
+Chromium (Debian's package chromium).
 """
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser, sync_playwright
 
 import analysis
 
 _DOCS = Path(__file__).parent
+_WIDTHS = (390, 1280, 1920)
+_THEMES = ("light", "dark")
+#: The pictures draw themselves as soon as they are in view, and the dashboard asks for them first.
+_PATIENCE_MS = 2500
 
 
-def main(folder: str) -> None:
-    """Draw the figure and take the screenshot."""
+def main(words: Sequence[str] | None = None) -> None:
+    """Make what the command line asks for, and print each file's path."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="where screenshots go")
+    parser.add_argument("--docs", type=Path, metavar="DIR", help="make the pictures of README and docs from this sweep")
+    parser.add_argument("--only", choices=("report", "dashboard"), help="screenshots of one of the two")
+    parser.add_argument("sweeps", type=Path, nargs="*", metavar="DIR", help="folders of runs")
+    options = parser.parse_args(words)
+    if options.docs is None and options.output is None:
+        parser.error("-o FOLDER or --docs DIR is needed.")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        if options.docs is not None:
+            make_docs(browser, options.docs)
+        if options.output is not None:
+            with tempfile.TemporaryDirectory() as scratch:
+                for name, folder in named(options.sweeps, Path(scratch)).items():
+                    take_all(browser, name, folder, options.output, options.only)
+        browser.close()
+
+
+def named(folders: Sequence[Path], scratch: Path) -> dict[str, Path]:
+    """Return the folders by name; without any, those of recorded sweeps, which are made."""
+    if folders:
+        return {folder.name: folder for folder in folders}
+    sys.path.insert(0, str(_DOCS.parent))
+    from tests.analysis.sweeps import SWEEPS
+
+    return {name: write(scratch / name) for name, write in SWEEPS.items()}
+
+
+def make_docs(browser: Browser, folder: Path) -> None:
+    """Make the pictures that README and docs show."""
     curves = ("batch_size", "accuracy_by_epoch", "accuracy_by_seconds")
     print(analysis.save_figure(analysis.load(folder), _DOCS / "demo.svg", curves))
-    command = [sys.executable, "-m", "analysis", "dashboard", folder, "--port", "0"]
+    with dashboard(folder) as address:
+        take(browser, address, _DOCS / "dashboard.png", 1280, "light", "screen")
+
+
+def take_all(browser: Browser, name: str, folder: Path, output: Path, only: str | None = None) -> None:
+    """Take the screenshots of one sweep."""
+    output.mkdir(parents=True, exist_ok=True)
+    if only != "dashboard":
+        page = output / f"{name}_report.html"
+        analysis.write_report(analysis.compare(analysis.load(folder)), page, name)
+        for width, theme in ((width, theme) for width in _WIDTHS for theme in _THEMES):
+            take(browser, page.resolve().as_uri(), output / f"{name}_report_{width}_{theme}.png", width, theme, "screen")
+        take(browser, page.resolve().as_uri(), output / f"{name}_report_print.png", 794, "light", "print")
+    if only != "report":
+        with dashboard(folder) as address:
+            for width, theme in ((width, theme) for width in _WIDTHS for theme in _THEMES):
+                take(browser, address, output / f"{name}_dashboard_{width}_{theme}.png", width, theme, "screen")
+
+
+@contextmanager
+def dashboard(folder: Path) -> Iterator[str]:
+    """Serve the dashboard of a folder while the block runs; yields its address."""
+    command = [sys.executable, "-m", "analysis", "dashboard", str(folder), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         try:
-            address = next(line for line in server.stdout if "http://" in line)
-            screenshot(address[address.index("http://") :].split()[0], _DOCS / "dashboard.png")
+            line = next(line for line in server.stdout if "http://" in line)
+            yield line[line.index("http://") :].split()[0]
         finally:
             server.terminate()
 
 
-def screenshot(address: str, path: Path) -> None:
-    """Take a picture of the whole page once its tables are there."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
-        page.goto(address)
-        page.get_by_text("What the speedup is made of").wait_for()
-        page.wait_for_timeout(1000)  # the figures draw themselves
-        page.screenshot(path=path, full_page=True)
-        browser.close()
+def take(browser: Browser, address: str, path: Path, width: int, theme: str, media: str) -> None:
+    """Take a picture of a whole page.
+
+    Args:
+        width: of the window, in pixels.
+        theme: "light" or "dark", as the reader's system says.
+        media: "screen" or "print".
+    """
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    page.emulate_media(color_scheme=theme, media=media)  # type: ignore[arg-type]
+    page.goto(address)
+    page.get_by_text("Verdicts").first.wait_for(state="attached")
+    page.evaluate(
+        "async () => { for (let y = 0; y < document.body.scrollHeight; y += 600) "
+        "{ window.scrollTo(0, y); await new Promise(done => setTimeout(done, 60)); } window.scrollTo(0, 0); }"
+    )
+    page.wait_for_timeout(_PATIENCE_MS)
+    page.screenshot(path=path, full_page=True)
+    page.close()
     print(path)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -113,7 +113,7 @@ def _picture(
         return nothing(name, title, "No arm has both a final quality and seconds that may be compared.")
     unit = time_unit(known.high_seconds)
     rows = [(arm, known.loc[arm]) for arm in source.arms(str(group)) if arm in known.index]
-    marks: list[Mark] = _spreads(rows, unit.seconds, source)
+    marks: list[Mark] = _spreads(rows, unit.seconds)
     front = sorted((row.seconds / unit.seconds, row.quality) for _, row in rows if row.is_on_front)
     if len(front) > 1:
         marks.insert(0, Line(*map(list, zip(*front, strict=True)), "Pareto front", steps="after", width=1.2))
@@ -135,10 +135,10 @@ def _picture(
     return Picture(name, title, x, y, tuple(marks), (*said, *notes))
 
 
-def _spreads(rows: Sequence[tuple[str, Any]], unit_seconds: float, source: Source) -> list[Mark]:
+def _spreads(rows: Sequence[tuple[str, Any]], unit_seconds: float) -> list[Mark]:
     """Return a cross for each arm, from its least run to its largest in both directions."""
     marks: list[Mark] = []
-    for arm, row in rows:
+    for _, row in rows:
         x = [row.low_seconds / unit_seconds, row.high_seconds / unit_seconds]
         y = [row.low_quality, row.high_quality]
         for along in (Line(x, [row.quality] * 2, width=1.0), Line([row.seconds / unit_seconds] * 2, y, width=1.0)):
