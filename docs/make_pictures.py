@@ -4,7 +4,7 @@
     python docs/make_pictures.py -o FOLDER                    of sweeps that it makes: see tests/analysis/sweeps.py
     python docs/make_pictures.py --docs runs/demo             docs/demo.svg and docs/dashboard.png
 
-Screenshots are whole pages at the widths of a phone, a laptop and a large screen, light and dark, and as printed. Needs
+Screenshots show pages from top to bottom at the widths of a phone, a laptop and a large screen, light and dark, and as printed. Needs
 Chromium (Debian's package chromium).
 """
 
@@ -27,7 +27,10 @@ _DOCS = Path(__file__).parent
 _WIDTHS = (390, 1280, 1920)
 _THEMES = ("light", "dark")
 #: The pictures draw themselves as soon as they are in view, and the dashboard asks for them first.
-_PATIENCE_MS = 2500
+_PATIENCE_MS = 1500
+_TIMEOUT_MS = 120_000
+#: Pages are taken in parts of so many pixels: a whole one may be longer than a picture can be.
+_HEIGHT = 2400
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -65,8 +68,9 @@ def make_docs(browser: Browser, folder: Path) -> None:
     """Make the pictures that README and docs show."""
     curves = ("batch_size", "accuracy_by_epoch", "accuracy_by_seconds")
     print(analysis.save_figure(analysis.load(folder), _DOCS / "demo.svg", curves))
-    with dashboard(folder) as address:
-        take(browser, address, _DOCS / "dashboard.png", 1280, "light", "screen")
+    with dashboard(folder) as address, tempfile.TemporaryDirectory() as scratch:
+        take(browser, address, Path(scratch) / "dashboard.png", 1280, "light", "screen")
+        shutil.copy(Path(scratch) / "dashboard_1.png", _DOCS / "dashboard.png")
 
 
 def take_all(browser: Browser, name: str, folder: Path, output: Path, only: str | None = None) -> None:
@@ -98,25 +102,27 @@ def dashboard(folder: Path) -> Iterator[str]:
 
 
 def take(browser: Browser, address: str, path: Path, width: int, theme: str, media: str) -> None:
-    """Take a picture of a whole page.
+    """Take pictures of a page from top to bottom, a file for each `_HEIGHT` pixels: NAME_1.png, NAME_2.png, ...
 
     Args:
         width: of the window, in pixels.
         theme: "light" or "dark", as the reader's system says.
         media: "screen" or "print".
     """
-    page = browser.new_page(viewport={"width": width, "height": 900})
+    page = browser.new_page(viewport={"width": width, "height": _HEIGHT})
     page.emulate_media(color_scheme=theme, media=media)  # type: ignore[arg-type]
     page.goto(address)
     page.get_by_text("Verdicts").first.wait_for(state="attached")
-    page.evaluate(
-        "async () => { for (let y = 0; y < document.body.scrollHeight; y += 600) "
-        "{ window.scrollTo(0, y); await new Promise(done => setTimeout(done, 60)); } window.scrollTo(0, 0); }"
-    )
-    page.wait_for_timeout(_PATIENCE_MS)
-    page.screenshot(path=path, full_page=True)
+    place = number = 0
+    while number == 0 or place < page.evaluate("document.documentElement.scrollHeight"):
+        page.evaluate(f"window.scrollTo(0, {place})")
+        page.wait_for_timeout(_PATIENCE_MS)
+        number += 1
+        part = path.with_stem(f"{path.stem}_{number}")
+        page.screenshot(path=part, timeout=_TIMEOUT_MS)
+        print(part)
+        place += _HEIGHT
     page.close()
-    print(path)
 
 
 if __name__ == "__main__":

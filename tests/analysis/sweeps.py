@@ -95,7 +95,13 @@ def twelve_arms(root: Path) -> Path:
     other_optimizer: Any = {"changes": {"optimizer.nesterov": True}, "meta": {"num_threads": 1}}
     write_arm(root, "refused_for_its_nesterov_momentum", batches_of(20), 0.96, range(3), **other_optimizer)
     write_arm(root, "unstable_at_two_hundred_samples", batches_of(200), 0.5, range(2), meta={"num_threads": 1})
-    broken: Any = {"accuracies": (0.2, 0.1), "batches": 200, "state": "failed", "cause": "NonFiniteLoss: epoch 3"}
+    broken: Any = {
+        "accuracies": (0.2, 0.1),
+        "batches": 200,
+        "state": "failed",
+        "cause": "NonFiniteLoss: epoch 3",
+        "meta": {"num_threads": 1},
+    }
     write_run(root, "unstable_at_two_hundred_samples", 2, changes={"num_epochs": NUM_EPOCHS}, **broken)
     return root
 
