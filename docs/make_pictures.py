@@ -80,7 +80,9 @@ def take_all(browser: Browser, name: str, folder: Path, output: Path, only: str 
         page = output / f"{name}_report.html"
         analysis.write_report(analysis.compare(analysis.load(folder)), page, name)
         for width, theme in ((width, theme) for width in _WIDTHS for theme in _THEMES):
-            take(browser, page.resolve().as_uri(), output / f"{name}_report_{width}_{theme}.png", width, theme, "screen")
+            take(
+                browser, page.resolve().as_uri(), output / f"{name}_report_{width}_{theme}.png", width, theme, "screen"
+            )
         take(browser, page.resolve().as_uri(), output / f"{name}_report_print.png", 794, "light", "print")
     if only != "report":
         with dashboard(folder) as address:

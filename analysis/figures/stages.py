@@ -40,7 +40,7 @@ def stages(data: Data) -> pd.DataFrame:
             "epoch": epochs.epoch.to_numpy(),
             "samples": _steps(epochs.samples, is_first),
             "train_seconds": _training(epochs, is_first),
-            **{name.removesuffix("_seconds"): spans[name].to_numpy() for name in spans},
+            **{name.removesuffix("_seconds"): spans[name].to_numpy() for name in _SECONDS},
         }
     )
     known = table[list(TRAIN_SPANS)].fillna(0.0).sum(axis=1)
@@ -50,7 +50,9 @@ def stages(data: Data) -> pd.DataFrame:
     parts = table.groupby(stage)
     frame = parts.agg(run=("run", "first"), batch_size=("batch_size", "first"), first_epoch=("epoch", "first"),
                       last_epoch=("epoch", "last"), epochs=("epoch", "size"))  # fmt: skip
-    sums = parts[["samples", "train_seconds", *SPANS]].agg(lambda values: values.sum(skipna=False))
+    sums = parts[["samples", "train_seconds", *SPANS]].sum(min_count=1)
+    unknown = table[list(SPANS)].isna().groupby(stage).any()
+    sums[list(SPANS)] = sums[list(SPANS)].mask(unknown)
     frame = frame.join(sums)
     frame["stage"] = frame.groupby("run", sort=False).cumcount() + 1
     names = data.runs[["group", "arm", "seed"]]

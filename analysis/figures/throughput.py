@@ -110,8 +110,7 @@ def forecast_rates(line: Any, sizes: np.ndarray) -> np.ndarray:
 
 def throughput_picture(source: Source, group: str | None) -> Picture:
     """Return samples per second against batch size: a point for each arm and batch size, a line for each forecast."""
-    frame = throughput(source.data, str(group))
-    frame = frame[frame.arm.map(source.is_drawn).astype(bool)]
+    frame = source.drawn(throughput(source.data, str(group)))
     if not len(frame):
         return nothing(_NAME, _TITLE, "No run of this group logged samples and seconds epoch by epoch.")
     lines = forecast_lines(source.data, str(group))

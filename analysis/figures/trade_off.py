@@ -101,8 +101,7 @@ def _errors(quality: pd.Series, scale: float, least: float | None) -> pd.Series:
 
 def _frame(source: Source, group: str | None) -> pd.DataFrame:
     assert source.comparison is not None
-    frame = of_group(arm_means(source.comparison), str(group))
-    return frame[frame.arm.map(source.is_drawn).astype(bool)]
+    return source.drawn(of_group(arm_means(source.comparison), str(group)))
 
 
 def _picture(
