@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import takewhile
 from pathlib import PurePath
 
 import pandas as pd
 
 from analysis.table import without_folders
 
+#: Of a run's folder: sweep, cell, arm, seed.
+_PARTS = 4
+
 
 class Shortener:
     """Makes paths of runs relative to the folder that holds them all; of other absolute paths the last part stays."""
 
     def __init__(self, runs: Iterable[str]) -> None:
-        """Find what the runs' folders have in common; its last part stays, since it is the name of the sweep."""
-        folders = [PurePath(run) for run in runs]
-        common = _common(folders)
-        self._head = "" if common is None or not common.parent.name else f"{common.parent}/"
+        """Find what the runs' folders have in common; sweep, cell, arm and seed stay, which are its last four parts."""
+        folders = [PurePath(run).parts for run in runs]
+        shared = len(list(takewhile(lambda parts: len(set(parts)) == 1, zip(*folders, strict=False))))
+        count = min([shared, *(len(parts) - _PARTS for parts in folders)])
+        self._head = f"{PurePath(*folders[0][:count])}/" if folders and count > 1 else ""
         self._known: dict[str, str] = {}
 
     def text(self, text: str) -> str:
@@ -38,14 +43,3 @@ class Shortener:
 
     def _cell(self, value: object) -> object:
         return self.text(value) if isinstance(value, str) else value
-
-
-def _common(folders: list[PurePath]) -> PurePath | None:
-    """Return the deepest folder above all runs."""
-    if not folders:
-        return None
-    shared = folders[0].parent
-    for folder in folders[1:]:
-        while shared not in folder.parents and shared != shared.parent:
-            shared = shared.parent
-    return shared

@@ -22,7 +22,7 @@ _HEIGHT, _ROW, _AROUND = 340, 44, 110
 _LOW_ROW, _LINE, _LARGEST = 30, 16, 6000
 _NAME_WIDTH = 22
 #: In letters of an axis' label, beside names of rows and without them: a phone has no room for more.
-_LABEL_WIDTHS = (28, 38)
+_LABEL_WIDTHS = (20, 38)
 #: The name of texts beside marks, which a page shortens where they have no room.
 BESIDE = "beside"
 
@@ -73,7 +73,7 @@ def _layout(picture: Picture, theme: Theme) -> dict[str, Any]:
         # plotly's own template would be most of a figure's size.
         "template": go.layout.Template(),
         "height": height_of(picture),
-        "margin": {"l": 56, "r": 16, "t": 14 + 16 * num_rules, "b": 42},
+        "margin": {"l": 56, "r": 28, "t": 14 + 16 * num_rules, "b": 42},
         "font": {"family": "system-ui, sans-serif", "size": 13, "color": colours.text},
         "paper_bgcolor": colours.paper,
         "plot_bgcolor": colours.paper,
