@@ -4,8 +4,8 @@
     python docs/make_pictures.py -o FOLDER                    of sweeps that it makes: see tests/analysis/sweeps.py
     python docs/make_pictures.py --docs runs/demo             docs/demo.svg and docs/dashboard.png
 
-Screenshots show pages from top to bottom at the widths of a phone, a laptop and a large screen, light and dark, and as printed. Needs
-Chromium (Debian's package chromium).
+Screenshots show pages from top to bottom at the widths of a phone, a laptop and a large screen, light and dark, and as
+printed. Needs Chromium (Debian's package chromium).
 """
 
 from __future__ import annotations

@@ -161,7 +161,7 @@ def _measured(frame: pd.DataFrame) -> list[str]:
     return [span for span in SPANS if (frame[span] > 0).any()]
 
 
-def _stack(seconds: pd.Series, spans: Sequence[str], row: int, unit_seconds: float) -> list[Mark]:
+def _stack(seconds: Any, spans: Sequence[str], row: int, unit_seconds: float) -> list[Mark]:
     marks: list[Mark] = []
     start = 0.0
     for span in spans:

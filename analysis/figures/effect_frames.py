@@ -68,8 +68,7 @@ def _beside_quality(comparison: Comparison, frame: pd.DataFrame, without: set[st
         row: dict[str, Any] = dict(zip(("group", "arm", "baseline"), key, strict=True))
         row |= {**_NO_NUMBER, "is_decided": False, "remark": ""}
         if speed is None or (math.isnan(speed.value) and speed.decision not in without):
-            is_told = quality is not None and quality.decision in _WITHOUT_PAIR
-            rows.append(row | {"verdict": str(quality.verdict) if is_told else _word_without(speed)})
+            rows.append(row | {"verdict": _word_without(speed, quality)})
             continue
         row |= {"verdict": str(speed.verdict), "adjusted": speed.adjusted}
         if speed.decision not in without:
@@ -81,8 +80,10 @@ def _beside_quality(comparison: Comparison, frame: pd.DataFrame, without: set[st
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _word_without(speed: Any) -> str:
+def _word_without(speed: Any, quality: Any) -> str:
     """Return what is said of a pair without a speedup."""
+    if quality is not None and quality.decision in _WITHOUT_PAIR:
+        return str(quality.verdict)
     return NOT_MEASURED if speed is None else str(speed.verdict)
 
 

@@ -84,8 +84,8 @@ def quality_forest(source: Source, group: str | None = None) -> Picture:
         marks.append(_interval(source, table, row, said, signed))
     better, worse = ("right", "left") if quality.higher_is_better else ("left", "right")
     notes = [
-        f"Arm - baseline, paired by seed, with its 95 % interval: to the {better} is better. An arm is not worse if its "
-        f"whole interval lies on this side of the margin at the {worse}."
+        f"Arm - baseline, paired by seed, with its 95 % interval: to the {better} is better. An arm is not worse if "
+        f"its whole interval lies on this side of the margin at the {worse}."
     ]
     if any(not math.isnan(row.value) and not row.is_decided for row in rows):
         notes.append("Hollow: undecided.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from analysis.run_files import FORECAST_LINE
 COLUMNS = ["arm", "device", "graphs", "batch_size", "rate", "low", "high", "n"]
 LINE_COLUMNS = ["device", "graphs", *FORECAST_LINE, "cap", "world_size"]
 GRAPHS, NO_GRAPHS = "CUDA graphs", "no CUDA graphs"
-_GRAPHS = {True: GRAPHS, False: NO_GRAPHS}
+_GRAPHS: Mapping[object, str] = {True: GRAPHS, False: NO_GRAPHS}
 _UNKNOWN = "device unknown"
 _NAME, _TITLE = "throughput", "Throughput against batch size"
 #: Forecasts are of no arm: grey, dashed with CUDA graphs and solid without.
@@ -87,7 +88,7 @@ def _other(row: Any) -> bool | None:
     return not row.forecast_uses_graphs if isinstance(row.forecast_uses_graphs, bool) else None
 
 
-def _positive(value: object, otherwise: float) -> float:
+def _positive(value: Any, otherwise: float) -> float:
     number = pd.to_numeric(value, errors="coerce")
     return float(number) if number > 0 else otherwise
 

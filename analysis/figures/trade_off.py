@@ -105,22 +105,21 @@ def _frame(source: Source, group: str | None) -> pd.DataFrame:
 
 
 def _picture(
-    source: Source, group: str | None, name: str, title: str, y: Axis, frame: pd.DataFrame, notes: Sequence[str] = ()
+    source: Source, group: str | None, name: str, title: str, axis: Axis, frame: pd.DataFrame, notes: Sequence[str] = ()
 ) -> Picture:
     known = frame[frame.seconds.notna() & frame.quality.notna()].set_index("arm")
     if not len(known):
         return nothing(name, title, "No arm has both a final quality and seconds that may be compared.")
     unit = time_unit(known.high_seconds)
-    rows = [(arm, known.loc[arm]) for arm in source.arms(str(group)) if arm in known.index]
+    rows: list[tuple[str, Any]] = [(arm, known.loc[arm]) for arm in source.arms(str(group)) if arm in known.index]
     marks: list[Mark] = _spreads(rows, unit.seconds)
     front = sorted((row.seconds / unit.seconds, row.quality) for _, row in rows if row.is_on_front)
     if len(front) > 1:
-        marks.insert(0, Line(*map(list, zip(*front, strict=True)), "Pareto front", steps="after", width=1.2))
+        x, y = [seconds for seconds, _ in front], [quality for _, quality in front]
+        marks.insert(0, Line(x, y, "Pareto front", steps="after", width=1.2))
     for arm, row in rows:
-        seconds, hover = (
-            row.seconds / unit.seconds,
-            f"{row.quality:.4g} after {row.seconds / unit.seconds:.4g} {unit.name}",
-        )
+        seconds = row.seconds / unit.seconds
+        hover = f"{row.quality:.4g} after {seconds:.4g} {unit.name}"
         seeds = f"n = {row.n} seed{'' if row.n == 1 else 's'}"
         label, style = source.label(arm), source.style(arm)
         marks.append(Points([seconds], [row.quality], label, style, bool(row.is_on_front), hover=[f"{hover}, {seeds}"]))
@@ -130,8 +129,8 @@ def _picture(
     said += (
         [f"Not drawn, since its seconds or its quality are in no number: {', '.join(left_out)}."] if left_out else []
     )
-    x = Axis(f"time of training and growth, {unit.name}", from_zero=True)
-    return Picture(name, title, x, y, tuple(marks), (*said, *notes))
+    along = Axis(f"time of training and growth, {unit.name}", from_zero=True)
+    return Picture(name, title, along, axis, tuple(marks), (*said, *notes))
 
 
 def _spreads(rows: Sequence[tuple[str, Any]], unit_seconds: float) -> list[Mark]:
