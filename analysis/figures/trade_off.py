@@ -20,38 +20,44 @@ from analysis.replicates import curve_ids
 from analysis.speedup import timed_runs
 
 COLUMNS = [
-    "group", "arm", "seconds", "low_seconds", "high_seconds", "quality", "low_quality", "high_quality", "n",
+    "arm",
+    "seconds",
+    "low_seconds",
+    "high_seconds",
+    "quality",
+    "low_quality",
+    "high_quality",
+    "n",
     "is_on_front",
-]  # fmt: skip
+]
 _NAME, _TITLE = "quality_by_time", "Final quality against time"
 _ERROR_NAME, _ERROR_TITLE = "error_by_time", "Final test error against time"
 
 
-def arm_means(comparison: Comparison) -> pd.DataFrame:
-    """Return one row an arm and group: its mean final quality in the measure's unit, and its seconds.
+def arm_means(comparison: Comparison, group: str) -> pd.DataFrame:
+    """Return one row an arm of a group: its mean final quality in the measure's unit, and its seconds.
 
     ``seconds`` is the geometric mean over the ``n`` seeds of training and growth, without tests, repeats of a seed
     averaged and copies of a run left out, so that ratios are the speedups; ``quality`` is the mean of the tables. The
-    ends are those of single runs. An arm ``is_on_front`` if no other arm of the group is at least as good and as fast,
-    and better or faster. Arms without a final quality, or whose seconds are in no number, have NaN and are on no front.
+    ends are those of single runs. An arm ``is_on_front`` if no other arm is at least as good and as fast, and better or
+    faster. Arms without a final quality, or whose seconds are in no number, have NaN and are on no front.
     """
-    measure, data = comparison.measure, comparison.data
+    measure, data = comparison.measure, comparison.data.select(group=group)
     curves = curve_ids(data.select_runs(comparison.matching.counted), measure.column)
     timed = timed_runs(data, comparison.matching, curves)
     final = measure.scale * data.runs[f"final_{measure.column}"].astype(float)
     rows = []
-    for row in tuples(comparison.quality.drop_duplicates(["group", "arm"])):
-        own = timed[(timed.group == row.group) & (timed.arm == row.arm)]
+    for row in tuples(of_group(comparison.quality, group).drop_duplicates("arm")):
+        own = timed[timed.arm == row.arm]
         seconds = own.elapsed_seconds.astype(float)
         by_seed = np.log(seconds).groupby(data.runs.seed.reindex(own.index)).mean()
         ends = final.reindex(row.runs)
         rows.append(
-            [row.group, row.arm, math.exp(by_seed.mean()), seconds.min(), seconds.max(),
+            [row.arm, math.exp(by_seed.mean()), seconds.min(), seconds.max(),
              measure.scale * row.final_mean, ends.min(), ends.max(), len(by_seed), False]
         )  # fmt: skip
     frame = pd.DataFrame(rows, columns=COLUMNS)
-    for _, cell in frame.groupby("group", sort=False):
-        frame.loc[_front(cell, measure.quality.higher_is_better), "is_on_front"] = True
+    frame.loc[_front(frame, measure.quality.higher_is_better), "is_on_front"] = True
     return frame
 
 
@@ -101,7 +107,7 @@ def _errors(quality: pd.Series, scale: float, least: float | None) -> pd.Series:
 
 def _frame(source: Source, group: str | None) -> pd.DataFrame:
     assert source.comparison is not None
-    return source.drawn(of_group(arm_means(source.comparison), str(group)))
+    return source.drawn(arm_means(source.comparison, str(group)))
 
 
 def _picture(
