@@ -261,7 +261,7 @@ def _spoil_tree(rng: random.Random, run: Path, folder: Folder) -> Path:
     way = rng.choice(("name", "name", "cycle", "root", "twice", "nested", "file", "gone"))
     folder.how.append(f"tree: {way}")
     if way == "name" and run.exists():
-        return run.rename(run.with_name(rng.choice(NASTY_NAMES)))
+        return run.rename(run.with_name(rng.choice(NASTY_NAMES).replace("/", "_")))
     beside = run.parent / f"{way}_{rng.randrange(10**6)}"
     if way == "cycle":
         beside.symlink_to(rng.choice((folder.sweep, run.parent, "..", ".")))
