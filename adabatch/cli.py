@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint, entry_points
 
+from adabatch.completion import complete, is_asked
 from adabatch.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE, ConfigError
 from adabatch.files import SOURCE_DIR
 from adabatch.terminal import complain, prepare_streams
@@ -19,11 +20,15 @@ from adabatch.verb_help import VERSION, Verb, list_verbs, summary
 
 #: The group of entry points in which packages declare verbs.
 GROUP = "adabatch.verbs"
-#: The verbs in the order of their use; the others follow alphabetically.
-_ORDER = (
-    "train", "plan", "submit", "status", "wait", "logs", "cancel", "rerun", "tables", "report", "figure", "dashboard",
-    "scorecard",
-)  # fmt: skip
+#: The verbs by purpose, in the order of their use; those of other packages follow alphabetically.
+_PURPOSES = {
+    "train": ("train", "plan", "submit", "rerun", "cancel"),
+    "watch": ("status", "wait", "logs", "dashboard"),
+    "compare": ("tables", "report", "figure", "scorecard"),
+    "bring runs in": ("import-csv", "read-wandb", "fetch-wandb"),
+    "check and set up": ("verify-resume", "completion"),
+}
+_OTHERS = "of other packages"
 _HELP = """\
 usage: adabatch VERB ...
 
@@ -42,6 +47,8 @@ by a signal with its state saved, 130 by Ctrl-C.
 def main() -> int | None:
     """Run the verb that the command line names, and return its exit status."""
     prepare_streams()
+    if is_asked():
+        complete(find_verbs(), _load)
     first, *others = sys.argv[1:] or [""]
     if first in ("", "-h", "--help", "help"):
         print(_help_text(), end="", file=sys.stdout if first else sys.stderr)
@@ -63,7 +70,7 @@ def find_verbs() -> dict[str, EntryPoint]:
     """Return the verbs of the installed packages by name, in the order of the help; none of them is imported."""
     # Another package cannot replace a verb of ours.
     by_name = {entry.name: entry for entry in sorted(entry_points(group=GROUP), key=_is_ours)}
-    known = [name for name in _ORDER if name in by_name]
+    known = [name for names in _PURPOSES.values() for name in names if name in by_name]
     return {name: by_name[name] for name in [*known, *sorted(by_name.keys() - set(known))]}
 
 
@@ -102,7 +109,12 @@ def _load(entry: EntryPoint) -> Verb:
 
 
 def _help_text() -> str:
-    return _HELP.format(verbs=list_verbs(dict(_summaries())))
+    summaries = dict(_summaries())
+    known = {purpose: [name for name in names if name in summaries] for purpose, names in _PURPOSES.items()}
+    known[_OTHERS] = [name for name in summaries if not any(name in names for names in known.values())]
+    line_of = dict(zip(summaries, list_verbs(summaries).splitlines(), strict=True))
+    blocks = [[f"{purpose}:", *(line_of[name] for name in names)] for purpose, names in known.items() if names]
+    return _HELP.format(verbs="\n\n".join("\n".join(block) for block in blocks))
 
 
 def _summaries() -> Iterator[tuple[str, str]]:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import hydra
 
+from adabatch.arguments import train_parser
 from adabatch.call_words import CallRules, check_words, config_dir_of, options_of
 from adabatch.config import CONF_DIR
 from adabatch.config.compose import compose, composed_text, composer, each_run, option_names, register_schemas
@@ -21,7 +22,6 @@ from adabatch.config.keys import KEYS, is_key_or_group
 from adabatch.config.schema import GROUPS
 from adabatch.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE, ConfigError
 from adabatch.fields import Changes
-from adabatch.files import user_path
 from adabatch.run import run_config
 from adabatch.terminal import complain, prepare_streams
 from adabatch.verb_help import VERSION
@@ -91,22 +91,13 @@ def _rules(program: str, config_dir: Path | None) -> CallRules:
     def find_group(word: str) -> str | None:
         return next((group for group in GROUPS if word in option_names(group, config_dir)), None)
 
-    options = {"--quick": False, "--help": False, "--version": False, **options_of(_parser(program))}
+    options = {"--quick": False, "--help": False, "--version": False, **options_of(train_parser(program))}
     return CallRules(program, options, is_key_or_group, find_group)
-
-
-def _parser(program: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=program, add_help=False, usage=f"{program} KEY=VALUE ...")
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
-    parser.add_argument("--config-dir", "-cd", type=user_path)
-    parser.add_argument("--multirun", "-m", action="store_true")
-    parser.add_argument("--cfg", "-c", choices=("job",))
-    return parser
 
 
 def _parsed(program: str, words: Sequence[str]) -> _Arguments:
     check_words(words, _rules(program, config_dir_of(words)))
-    return _parser(program).parse_intermixed_args(words, namespace=_Arguments())
+    return train_parser(program).parse_intermixed_args(words, namespace=_Arguments())
 
 
 def main(program: str = "python -m adabatch") -> int:

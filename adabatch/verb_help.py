@@ -13,6 +13,7 @@ from adabatch import __version__
 #: A function that reads ``sys.argv`` and returns the exit status, as a console script's.
 Verb = Callable[[], int | None]
 
+_PARSER = "_parsed_by"
 #: What ``--version`` prints.
 VERSION = f"adabatch {__version__}"
 
@@ -31,6 +32,26 @@ def list_verbs(summaries: dict[str, str]) -> str:
     """Return one line for each verb, from its name and summary."""
     width = max(map(len, summaries), default=0)
     return "\n".join(f"  {name:{width}}  {text}" for name, text in summaries.items())
+
+
+def parsed_by(place: str) -> Callable[[Verb], Verb]:
+    """Return a decorator that tells which function returns the parser of what follows a verb, given the verb's name.
+
+    Args:
+        place: ``module:function``; imported when a shell completes a line.
+    """
+
+    def mark(verb: Verb) -> Verb:
+        setattr(verb, _PARSER, place)
+        return verb
+
+    return mark
+
+
+def parser_place(verb: Verb) -> str | None:
+    """Return what `parsed_by` was told; None for a verb that it was not told of."""
+    found: str | None = getattr(verb, _PARSER, None)
+    return found
 
 
 def help_of(verb: Verb) -> dict[str, Any]:

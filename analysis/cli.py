@@ -87,6 +87,13 @@ def _parser(program: str) -> argparse.ArgumentParser:
     return parser
 
 
+def parser_of(name: str) -> argparse.ArgumentParser:
+    """Return the parser of what follows a command, for the completion of lines."""
+    commands = next(one for one in _parser(_PROGRAM)._actions if isinstance(one, argparse._SubParsersAction))
+    parser: argparse.ArgumentParser = commands.choices[name]
+    return parser
+
+
 def _add(
     commands: argparse._SubParsersAction[argparse.ArgumentParser],
     verb: Verb,

@@ -5,7 +5,10 @@ from __future__ import annotations
 import pkgutil
 import sys
 
+from adabatch.verb_help import parsed_by
 
+
+@parsed_by("analysis.cli:parser_of")
 def tables() -> int:
     """Print accuracy and speedup tables; exit status 1 if a comparison was refused.
 
@@ -15,6 +18,7 @@ def tables() -> int:
     return _run("tables")
 
 
+@parsed_by("analysis.cli:parser_of")
 def report() -> int:
     """Write tables, figures and the data as one self-contained HTML page.
 
@@ -24,6 +28,7 @@ def report() -> int:
     return _run("report")
 
 
+@parsed_by("analysis.cli:parser_of")
 def figure() -> int:
     """Write pictures as a file for a paper.
 
@@ -33,6 +38,7 @@ def figure() -> int:
     return _run("figure")
 
 
+@parsed_by("analysis.cli:parser_of")
 def scorecard() -> int:
     """Put a paper's claims beside what the runs say.
 
@@ -41,6 +47,7 @@ def scorecard() -> int:
     return _run("scorecard")
 
 
+@parsed_by("analysis.cli:parser_of")
 def dashboard() -> int:
     """Serve a live page of a folder of runs, on this machine only.
 
@@ -49,6 +56,7 @@ def dashboard() -> int:
     return _run("dashboard")
 
 
+@parsed_by("analysis.cli:parser_of")
 def fetch_wandb() -> int:
     """Write the runs of a wandb project as run directories.
 
@@ -57,6 +65,7 @@ def fetch_wandb() -> int:
     return _run("fetch-wandb")
 
 
+@parsed_by("analysis.cli:parser_of")
 def read_wandb() -> int:
     """Write offline runs of wandb as run directories.
 
@@ -65,6 +74,7 @@ def read_wandb() -> int:
     return _run("read-wandb")
 
 
+@parsed_by("analysis.cli:parser_of")
 def import_csv() -> int:
     """Write logs of another trainer as run directories; see docs/analysis.md.
 

@@ -8,14 +8,14 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from adabatch.call_words import CallRules, check_words, config_dir_of, options_of
 from adabatch.config.keys import is_key_or_group
 from adabatch.errors import EXIT_DONE, EXIT_FAILED, EXIT_INCOMPLETE, EXIT_USAGE, ConfigError
-from adabatch.files import CONF_DIR, user_path
+from adabatch.files import CONF_DIR
 from adabatch.terminal import print_renderable, run_command
 from adabatch.verb_help import VERSION, help_of, list_verbs, name_of, summary
+from launch.arguments import add_plan, add_submit
 from launch.cancel_command import cancel
 from launch.cluster_config import ClusterConfig
 from launch.config import SweepConfig, load_cluster, load_sweep, quick_sweep
@@ -29,7 +29,7 @@ from launch.plan_text import findings_text, plan_text
 from launch.prepare import most_concurrent_runs
 from launch.probe import Prober
 from launch.rerun import rerun
-from launch.status import RETRY_STATES, states_to_submit, status_of
+from launch.status import states_to_submit, status_of
 from launch.status_command import status
 from launch.submit import Request, refuse_errors, submit
 from launch.verbs import VERBS
@@ -38,7 +38,6 @@ from launch.wait import wait, wait_for
 _PROGRAM = "python -m launch"
 #: The groups of options that only launch reads.
 _GROUPS = ("sweep", "cluster")
-_ARGUMENTS_HELP = "sweep=NAME, sweep.KEY=VALUE, and overrides of training keys, which apply to all runs"
 
 
 @dataclass(frozen=True)
@@ -87,27 +86,6 @@ def _no_command(given: list[str]) -> int:
         print(f"unknown command {given[0]}; expected one of {known}.\n", file=sys.stderr)
     print(usage, file=sys.stdout if wants_help else sys.stderr)
     return EXIT_DONE if wants_help else EXIT_USAGE
-
-
-def _add_sweep_arguments(parser: argparse.ArgumentParser, words_help: str) -> None:
-    parser.add_argument("words", nargs="*", metavar="KEY=VALUE", help=words_help)
-    parser.add_argument("--config-dir", type=user_path, help="a folder with your own options, sweeps and clusters")
-    parser.add_argument(
-        "--runs-dir", type=user_path, default=Path("runs"), help="the folder that holds the sweeps' folders"
-    )
-    parser.add_argument(
-        "--quick",
-        action="store_true",
-        help="one seed, the first value of each grid key, few samples and epochs: a look that proves nothing",
-    )
-    parser.add_argument(
-        "--allow", action="append", default=[], metavar="CODE", help="a lint code to allow; recorded in every run"
-    )
-
-
-def _add_forecast_arguments(parser: argparse.ArgumentParser, what: str) -> None:
-    parser.add_argument("--forecast", action="store_true", help=what)
-    parser.add_argument("--again", action="store_true", help="with --forecast: ignore cached measurements")
 
 
 def _parsed(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:
@@ -163,9 +141,7 @@ def _codes(options: argparse.Namespace) -> list[str]:
 
 
 def _plan(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
-    _add_sweep_arguments(parser, _ARGUMENTS_HELP)
-    parser.add_argument("--format", choices=("text", "json"), default="text")
-    _add_forecast_arguments(parser, "measure this device, or the cluster's, and predict seconds and speedups")
+    add_plan(parser)
     options = _parsed(parser, arguments)
     allowed = _codes(options)
     words = _split_arguments(options.words, ("sweep", "cluster") if options.forecast else ("sweep",))
@@ -190,26 +166,7 @@ def _plan(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
 
 
 def _submit(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
-    _add_sweep_arguments(parser, _ARGUMENTS_HELP + "; cluster=NAME, cluster.KEY=VALUE")
-    parser.add_argument("--jobs", type=int, metavar="N", help="cluster=local: number of concurrent jobs")
-    parser.add_argument("--detach", action="store_true", help="cluster=local: return immediately")
-    parser.add_argument(
-        "--retry",
-        metavar="STATES",
-        help=f"besides missing runs, start only runs in these states: {','.join(RETRY_STATES)}",
-    )
-    parser.add_argument(
-        "--only", action="append", default=[], metavar="NAME", help="start only runs of this arm or cell, or this run; "
-        "may be repeated",
-    )  # fmt: skip
-    parser.add_argument("--wait", action="store_true", help="return when no run waits or trains; see wait")
-    parser.add_argument("--dry-run", action="store_true", help="print the batch scripts; write and submit nothing")
-    parser.add_argument(
-        "--wait-for-room",
-        action="store_true",
-        help="SLURM: repeat until every job is accepted, where a limit leaves room for some only",
-    )
-    _add_forecast_arguments(parser, "measure the device first, and record each run's predicted times")
+    add_submit(parser)
     options = _parsed(parser, arguments)
     words = _split_arguments(options.words, ("sweep", "cluster"))
     cluster_name = words.names.get("cluster", "local")

@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import IO
 
 from adabatch.errors import EXIT_DONE, ConfigError
-from adabatch.files import user_path
 from adabatch.reading import Unreadable, open_to_read, printable, reason
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.state import Evidence, collect_evidence
+from launch.arguments import EVERY_SECONDS, add_logs
 from launch.slurm import ASK_EVERY_SECONDS, Slurm
 from launch.status import RunStatus, status_of
-from launch.watching import EVERY_SECONDS
 
 _POLL_SECONDS = 0.3
 _LONGEST_LINE = 1 << 16
@@ -27,10 +26,7 @@ _LONGEST_LINE = 1 << 16
 
 def logs(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     """Run ``logs`` and return the exit status."""
-    parser.add_argument("run", type=user_path, metavar="RUN", help="a run directory")
-    parser.add_argument("-f", "--follow", action="store_true", help="go on until the run has ended")
-    parser.add_argument("-n", "--lines", type=int, metavar="N", help="begin with the last N lines")
-    parser.add_argument("--job", action="store_true", help="the error log of the run's job instead of log.txt")
+    add_logs(parser)
     options = parser.parse_args(arguments)
     if not os.path.isfile(RunDir(options.run).config):
         raise ConfigError(f"{options.run} is not a run directory; it must hold a config.yaml.")

@@ -16,6 +16,7 @@ from adabatch.reading import Unreadable, printable, reason
 from adabatch.rundir.files import RunDir, find_runs
 from adabatch.rundir.journal import Journal, sweep_folder_of
 from adabatch.rundir.meta import LaunchFacts, read_meta, update_meta
+from launch.arguments import add_rerun
 from launch.cluster_config import ClusterConfig
 from launch.config import load_cluster, saved_sweep
 from launch.expand import Expansion, Run
@@ -31,12 +32,7 @@ from launch.status import RunStatus, status_of
 
 def rerun(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     """Run ``rerun`` and return the exit status."""
-    parser.add_argument(
-        "words", nargs="*", metavar="RUN", help="run directories, or folders of a sweep that hold them; then "
-        "cluster=NAME (by default local) and cluster.KEY=VALUE",
-    )  # fmt: skip
-    parser.add_argument("--config-dir", type=user_path, help="a folder with your own clusters")
-    parser.add_argument("--detach", action="store_true", help="cluster=local: return immediately")
+    add_rerun(parser)
     options = parser.parse_intermixed_args(arguments)
     settings = dict(word.split("=", 1) for word in options.words if word.startswith(("cluster=", "cluster.")))
     folders = [user_path(word) for word in options.words if not word.startswith(("cluster=", "cluster."))]

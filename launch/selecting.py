@@ -23,7 +23,6 @@ _ORDERS: dict[str, Callable[[RunStatus], Any]] = {
     "left": lambda status: _FARTHEST if status.eta_seconds is None else status.eta_seconds,
     "tries": lambda status: -status.attempts,
 }
-SORT_KEYS = tuple(_ORDERS)
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Shown:
 
     Attributes:
         states, arms: those of the runs; empty for all.
-        sort: one of `SORT_KEYS`; runs that are equal in it stay in the order of their names.
+        sort: one of `launch.arguments.SORT_KEYS`; runs that are equal in it stay in the order of their names.
     """
 
     states: frozenset[State] = frozenset()

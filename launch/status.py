@@ -18,7 +18,7 @@ from adabatch.rundir.files import find_runs
 from adabatch.rundir.job_ends import JobEnd, record_job_ends
 from adabatch.rundir.process_identity import ProcessIdentity
 from adabatch.rundir.state import Evidence, collect_evidence, describe, failure_state, read_state, state_of_ended
-from adabatch.rundir.states import State
+from adabatch.rundir.states import RETRY_STATES, State
 from launch.slurm import JobState, Queue, Slurm
 
 _JOB_ENDS = {
@@ -33,8 +33,6 @@ _JOB_ENDS = {
 _MEMORY_MESSAGES = ("exceeded memory limit", "oom-kill", "oom_kill", "out-of-memory handler", "Out Of Memory")
 #: The exit code of a job whose log could not be opened on its node.
 _NO_LOG = "0:53"
-#: The states whose runs a submission may start, as given to ``--retry``. A run in state unknown may be running.
-RETRY_STATES = tuple(state for state in State if state not in (State.DONE, State.PENDING, State.RUNNING, State.UNKNOWN))
 
 
 @dataclass(frozen=True)

@@ -14,41 +14,23 @@ from rich.live import Live
 from rich.text import Text
 
 from adabatch.errors import EXIT_INTERRUPTED
-from adabatch.files import user_path
-from adabatch.rundir.states import State, exit_status
+from adabatch.rundir.states import exit_status
 from adabatch.terminal import complain, print_renderable
 from adabatch.text_table import Sentence
+from launch.arguments import add_status
 from launch.display import ProgressLine
 from launch.progress import sweep_progress
-from launch.selecting import SORT_KEYS, Shown, states_of
+from launch.selecting import Shown, states_of
 from launch.status import RunStatus, read_all
 from launch.status_text import status_text
-from launch.watching import EVERY_SECONDS, watch
+from launch.watching import watch
 
 _ByFolder = dict[Path, list[RunStatus]]
 
 
 def status(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     """Run ``status`` and return the exit status, which tells of all runs, whichever are shown."""
-    parser.add_argument(
-        "folders", type=user_path, nargs="+", metavar="DIR", help="sweeps' folders, parts of them, or run directories"
-    )
-    parser.add_argument(
-        "--watch",
-        nargs="?",
-        type=float,
-        const=EVERY_SECONDS,
-        metavar="SECONDS",
-        help=f"refresh every {EVERY_SECONDS:.0f} s until no run is pending, running or unknown; "
-        "SLURM is asked every 10 to 60 s",
-    )
-    parser.add_argument("--state", metavar="STATES", help=f"show only runs in these states: {','.join(State)}")
-    parser.add_argument("--arm", action="append", metavar="ARM", help="show only runs of this arm; may be repeated")
-    parser.add_argument("--sort", choices=SORT_KEYS, default="name", help="the order of the runs")
-    parser.add_argument("--all", action="store_true", help="list every run, however many there are")
-    parser.add_argument(
-        "--format", choices=("text", "json"), default="text", help="json with --watch: a line for each run that changed"
-    )
+    add_status(parser)
     options = parser.parse_args(arguments)
     shown = Shown(states_of(options.state), tuple(options.arm or ()), options.sort)
     if options.watch is not None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import pkgutil
 import sys
 
+from adabatch.verb_help import parsed_by
 
+
+@parsed_by("launch.arguments:parser_of")
 def plan() -> int:
     """Show the runs of a sweep, stage by stage, and what lint finds; start nothing.
 
@@ -18,6 +21,7 @@ def plan() -> int:
     return _run("plan")
 
 
+@parsed_by("launch.arguments:parser_of")
 def submit() -> int:
     """Submit the runs of a sweep that are missing or failed, never one that is done or queued.
 
@@ -31,6 +35,7 @@ def submit() -> int:
     return _run("submit")
 
 
+@parsed_by("launch.arguments:parser_of")
 def status() -> int:
     """Show state, cause and progress of every run at or below a folder.
 
@@ -42,6 +47,7 @@ def status() -> int:
     return _run("status")
 
 
+@parsed_by("launch.arguments:parser_of")
 def wait() -> int:
     """Return when no run at or below a folder waits or trains any more.
 
@@ -52,6 +58,7 @@ def wait() -> int:
     return _run("wait")
 
 
+@parsed_by("launch.arguments:parser_of")
 def logs() -> int:
     """Print the log of a run; with -f also what it prints from now on.
 
@@ -60,6 +67,7 @@ def logs() -> int:
     return _run("logs")
 
 
+@parsed_by("launch.arguments:parser_of")
 def cancel() -> int:
     """Stop what is queued or running in a sweep or a part of it; repeating the submission resumes it.
 
@@ -69,6 +77,7 @@ def cancel() -> int:
     return _run("cancel")
 
 
+@parsed_by("launch.arguments:parser_of")
 def rerun() -> int:
     """Train runs of a sweep once more from the start, and keep what they left.
 

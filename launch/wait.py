@@ -10,9 +10,9 @@ from pathlib import Path
 
 from rich.console import Group
 
-from adabatch.files import user_path
 from adabatch.rundir.states import State, exit_status
 from adabatch.terminal import complain, print_renderable
+from launch.arguments import add_wait
 from launch.status import RunStatus
 from launch.status_text import counts_text, status_text
 from launch.watching import watch
@@ -20,10 +20,7 @@ from launch.watching import watch
 
 def wait(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     """Run ``wait`` and return the exit status."""
-    parser.add_argument(
-        "folders", type=user_path, nargs="+", metavar="DIR", help="sweeps' folders, parts of them, or run directories"
-    )
-    parser.add_argument("--timeout", type=float, metavar="SECONDS", help="stop waiting after this long")
+    add_wait(parser)
     options = parser.parse_args(arguments)
     return wait_for(options.folders, options.timeout)
 

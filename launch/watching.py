@@ -7,11 +7,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from launch.arguments import EVERY_SECONDS
 from launch.slurm import ASK_EVERY_SECONDS, Slurm
 from launch.status import RunStatus, ignore, read_all
 
-#: How often files are read; SLURM is asked less often.
-EVERY_SECONDS = 2.0
 #: SLURM is asked after twice as long each time that nothing has changed, or that it is silent, up to this long.
 _SLURM_MOST_SECONDS = 60.0
 

@@ -40,6 +40,10 @@ class State(StrEnum):
         return self in (State.FAILED, State.TIMEOUT, State.NODE_FAILURE, State.OUT_OF_MEMORY, State.LOST)
 
 
+#: The states whose runs a submission may start, as given to ``--retry``. A run in state unknown may be running.
+RETRY_STATES = tuple(state for state in State if state not in (State.DONE, State.PENDING, State.RUNNING, State.UNKNOWN))
+
+
 def exit_status(states: Iterable[State]) -> int:
     """Return the exit status of a command that tells how runs stand: all done, some failed, or incomplete."""
     found = set(states)

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from adabatch.arguments import add_verify_resume
 from adabatch.config import TrainConfig, save_config
 from adabatch.config.compose import compose
 from adabatch.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, ConfigError
@@ -154,10 +155,7 @@ def main(arguments: list[str] | None = None, program: str = "python -m adabatch.
         description=__doc__,
         formatter_class=argparse.RawTextHelpFormatter,
     )
-    parser.add_argument("--kills", type=int, default=5, help="how many times the second run is killed (default 5)")
-    parser.add_argument("--seed", type=int, default=0, help="seed for the moments of the kills (default 0)")
-    parser.add_argument("--config-dir", type=Path, help="a folder with your own options")
-    parser.add_argument("overrides", nargs="*", help="key=value, as for adabatch train; choose a short run")
+    add_verify_resume(parser)
     options = parser.parse_args(arguments)
     if not options.overrides:
         parser.print_help(sys.stderr)
