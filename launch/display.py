@@ -58,11 +58,10 @@ class Display(ABC):
         """A run has ended; only one that is done counts as progress."""
         self._num_done += status.state is State.DONE
         took = duration(round(time.monotonic() - self._started_at.get(status.run_dir, time.monotonic())))
-        width = len(str(self._total))
+        count = f"{self._num_done:{len(str(self._total))}}/{self._total}"
+        where = count if status.state is State.DONE else f"{count} done"
         cause = f": {status.cause}" if status.cause else ""
-        self._say(
-            f"[{self._num_done:{width}}/{self._total} done] {status.state} {status.name} ({took}){cause}", status.state
-        )
+        self._say(f"[{where}] {status.state} {status.name} ({took}){cause}", status.state)
 
     def refresh(self) -> None:
         """Update from the heartbeats of running runs."""

@@ -18,9 +18,11 @@ import analysis
 from adabatch.rundir.journal import LAUNCH_FOLDER
 from adabatch.rundir.preregistration import read_registrations, register
 from analysis.cli import main
-from analysis.formats import to_html, to_latex
+from analysis.curves import CURVES, colours, curve_frame, time_by_span
+from analysis.formats import to_html, to_latex, to_markdown
 from analysis.tables import Table, batch_ranges, make_tables
 from tests.analysis.runs import write_run
+from tests.analysis.test_latex import grid_sweep
 
 
 @pytest.fixture
@@ -60,16 +62,67 @@ def test_text_for_people(sweep: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert any("4 runs (4 done); code aaaaaaaa; a processor; torch 2.14.1" in line for line in lines)
 
 
+def on_a_terminal(folder: Path, width: int) -> list[str]:
+    environment = {**os.environ, "COLUMNS": str(width), "FORCE_COLOR": "1", "TTY_COMPATIBLE": "1"}
+    command = [sys.executable, "-m", "analysis", "tables", str(folder)]
+    text = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    assert "\x1b[" in text
+    return re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines()
+
+
 @pytest.mark.slow
 def test_a_table_fits_eighty_columns(sweep: Path) -> None:
-    environment = {**os.environ, "COLUMNS": "80", "FORCE_COLOR": "1", "TTY_COMPATIBLE": "1"}
-    command = [sys.executable, "-m", "analysis", "tables", str(sweep)]
-    text = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
-    plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
-    assert "\x1b[" in text
-    assert max(map(len, plain.splitlines())) <= 80
-    assert "adaptive_100%" in plain
-    assert "…" not in plain
+    lines = on_a_terminal(sweep, 80)
+    assert max(map(len, lines)) <= 80
+    assert "adaptive_100%" in "\n".join(lines)
+    assert "…" not in "\n".join(lines)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [80, 160])
+def test_a_grid_over_other_keys_is_named_once(tmp_path: Path, width: int) -> None:
+    lines = on_a_terminal(grid_sweep(tmp_path / "sweep"), width)
+    assert max(map(len, lines)) <= width
+    start = lines.index("Verdicts: fashion_mnist-resnet20, against fixed_small")
+    assert lines[start + 1].split()[:3] == ["momentum", "weight_decay", "arm"]
+    arm = "fixed_large_by_the_rule"
+    points = [line.partition(arm)[0].split() for line in lines[start:] if arm in line][:6]
+    assert points == [["0.9", "0"], ["0.0005"], ["0.001"], ["0.95", "0"], ["0.0005"], ["0.001"]]
+    assert not any("optimizer" in line for line in lines)
+    heads = [line.split() for line in lines[start : lines.index("Time to the target: fashion_mnist-resnet20, against fixed_small")]]
+    # in 80 columns further ones come below, with the names of the rows
+    assert sum(words[:3] == ["momentum", "weight_decay", "arm"] for words in heads) == (1 if width == 160 else 3)
+
+
+def test_a_level_that_all_rows_share_is_in_the_title(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    launch = {"swept": {"optimizer.momentum": 0.9}}
+    for arm in ("fixed", "growing"):
+        write_run(tmp_path, f"{arm},optimizer.momentum=0.9", baseline="fixed,optimizer.momentum=0.9", launch=launch)
+    text = run(capsys, "tables", tmp_path)
+    assert "Verdicts: digits-tiny_cnn, optimizer.momentum=0.9, against fixed\n" in text
+    assert re.search(r"^growing +", text, flags=re.MULTILINE)
+    assert "growing,optimizer" not in text
+
+
+def test_keys_that_end_alike_keep_what_tells_them_apart(tmp_path: Path) -> None:
+    for value in (1, 2):
+        swept = {"dataset.num_workers": value, "hardware.num_workers": value}
+        level = "".join(f",{key}={value}" for key in swept)
+        for arm in ("fixed", "growing"):
+            launch = {"swept": swept}
+            write_run(
+                tmp_path, arm + level, baseline=f"fixed{level}", launch=launch, accuracies=(0.5, 0.8 + value / 10)
+            )
+    table = make_tables(analysis.compare(analysis.load(tmp_path)))[0]
+    assert table.columns[:3] == ["dataset.num_workers", "hardware.num_workers", "arm"]
+    assert [row[:3] for row in table.rows] == [["1", "1", "growing"], ["2", "2", "growing"]]
+
+
+def test_tables_hold_no_absolute_path() -> None:
+    cause = "DataError: /home/somebody/data/train-images is truncated, see https://example.org/a/b and and/or x/y"
+    table = Table("t", "/a/b/c", ["arm", "cause"], [["x", cause]], ["read from '/a b/c/d'"])
+    assert table.rows == [["x", "DataError: .../train-images is truncated, see https://example.org/a/b and and/or x/y"]]
+    assert table.title == ".../c"
 
 
 def test_markdown_is_a_table_of_equal_columns(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -79,6 +132,18 @@ def test_markdown_is_a_table_of_equal_columns(sweep: Path, capsys: pytest.Captur
     assert all(len({line.count("|") for line in block.splitlines()}) == 1 for block in blocks)
     assert re.search(r"\| adaptive_100% +\| +10 to 20 \|", text)
     assert "### Speedup: digits-tiny_cnn, against fixed" in text
+
+
+def test_markdown_escapes_what_would_be_markup() -> None:
+    nasty = "a|b `c` *d* _e_ f_g <b>h</b> [i](j) \\ ~k~ $l$ &amp; # m"
+    text = to_markdown([Table("t", nasty, ["arm", nasty], [[nasty, "1"]], [nasty])], [nasty])
+    shown = r"a\|b \`c\` \*d\* \_e\_ f_g \<b\>h\</b\> \[i\](j) \\ \~k\~ \$l\$ &amp;amp; \# m"
+    assert text.startswith(f"### {shown}\n")
+    assert f"- {shown}\n" in text
+    assert text.endswith(f"{shown}\n")
+    row = next(line for line in text.splitlines() if line.startswith("| a"))
+    assert row.count(shown) == 1
+    assert len(re.findall(r"(?<!\\)\|", row)) == 3
 
 
 def test_latex_escapes_what_would_break_a_document() -> None:
@@ -262,7 +327,9 @@ def test_a_report_lies_in_the_sweeps_folder_unless_told_otherwise(
 
 
 def test_html_escapes_cells() -> None:
-    assert "<script>" not in to_html([Table("t", "<script>", ["<script>"], [["<script>"]], ["<script>"])])
+    text = to_html([Table("t", "<script>", ["<script>"], [["<script>"]], ["<script> & <b>"])])
+    assert "<script>" not in text
+    assert "&lt;script&gt; &amp; &lt;b&gt;" in text
 
 
 def test_the_batch_of_an_arm_is_that_of_its_finished_runs(tmp_path: Path) -> None:

@@ -1,0 +1,87 @@
+"""Tables and sentences in terminals of any width."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from rich.console import Console, RenderableType
+
+from adabatch.text_table import Sentence, TextTable, wrapped
+
+
+def shown(content: RenderableType, width: int) -> list[str]:
+    console = Console(width=width, file=io.StringIO(), record=True)
+    console.print(content)
+    return [line.rstrip() for line in console.export_text().splitlines()]
+
+
+def test_a_table_that_fits_is_one_table() -> None:
+    table = TextTable(["arm", "speedup"], [["fixed", "1.00x"], ["growing", "12.50x"]], right=["speedup"])
+    assert shown(table, 80) == ["arm      speedup", "────────────────", "fixed      1.00x", "growing   12.50x"]
+
+
+def test_columns_without_room_come_below_with_the_names_of_the_rows() -> None:
+    table = TextTable(["arm", "one", "two", "three"], [["fixed", "1" * 10, "2" * 10, "3" * 10]])
+    # 5 + 2 + 10 + 2 + 10 = 29 columns
+    assert shown(table, 30) == [
+        "arm    one         two",
+        "─────────────────────────────",
+        "fixed  1111111111  2222222222",
+        "",
+        "arm    three",
+        "─────────────────",
+        "fixed  3333333333",
+    ]
+
+
+def test_several_names_are_repeated() -> None:
+    table = TextTable(["decay", "arm", "one", "two"], [["0", "fixed", "1" * 10, "2" * 10]], num_names=2)
+    assert [line for line in shown(table, 30) if "fixed" in line] == [
+        "0      fixed  1111111111",
+        "0      fixed  2222222222",
+    ]
+
+
+def test_long_names_are_cut_between_their_parts() -> None:
+    name = "growing,optimizer.weight_decay=0.0005,optimizer.momentum=0.9"
+    assert wrapped(name, 26) == ["growing,", "optimizer.weight_decay=", "0.0005,optimizer.momentum=", "0.9"]
+    assert wrapped("a-b c-d/seed_0", 6) == ["a-b c-", "d/", "seed_0"]
+    assert wrapped("equivalent within 1 point (-0.20)", 12) == ["equivalent", "within 1", "point", "(-0.20)"]
+    assert wrapped("over_the_top", 6) == ["over_", "the_", "top"]
+    assert wrapped("x" * 7, 3) == ["xxx", "xxx", "x"]
+
+
+def test_names_without_room_get_numbers_that_are_explained() -> None:
+    table = TextTable(["arm", "verdict"], [["n" * 30, "not reached"], ["m" * 30, "faster"]])
+    lines = shown(table, 36)
+    assert lines[2:4] == ["1    not reached", "2    faster"]
+    assert [line.strip() for line in lines[4:]] == ["1: " + "n" * 30, "2: " + "m" * 30]
+
+
+def test_sentences_are_indented_below_their_first_line() -> None:
+    assert shown(Sentence("  error: one two three", indent=4), 14) == ["  error: one", "  two three"]
+    assert shown(Sentence("one two three", indent=4), 11) == ["one two", "    three"]
+    assert shown(Sentence("one two three", indent=4), 13) == ["one two three"]
+
+
+WORDS = st.text(alphabet="ab_-=,/. 0中é", max_size=40)
+
+
+@given(st.lists(st.lists(WORDS, min_size=5, max_size=5), min_size=1, max_size=4), st.integers(30, 120))
+def test_nothing_is_lost_and_nothing_sticks_out(rows: list[list[str]], width: int) -> None:
+    lines = shown(TextTable(["arm", "one", "two", "three", "four"], rows), width)
+    assert max(map(cell_len, lines)) <= width
+    text = "".join("".join(lines).split())
+    for row in rows:
+        for cell in row:
+            assert all(char in text for char in cell if not char.isspace())
+
+
+@pytest.mark.parametrize("width", [1, 3, 12])
+def test_the_narrowest_terminals_do_not_fail(width: int) -> None:
+    assert shown(TextTable(["arm", "speedup"], [["growing", "1.00x"]]), width)
+    assert shown(Sentence("one two three"), width)

@@ -1,0 +1,191 @@
+"""How far a sweep is and how long it will take, by hand, and how that is shown in 80 and in 160 columns."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from adabatch.rundir.files import RunDir
+from adabatch.rundir.outcome import Failure, mark_done, mark_failed
+from adabatch.rundir.states import State
+from launch.display import PlainDisplay
+from launch.progress import sweep_progress, wall_seconds
+from launch.run_names import run_names
+from launch.status import RunStatus, read_status
+
+CELL = "fashion_mnist-resnet20"
+LEVEL = "optimizer.weight_decay=0.0005"
+
+
+def write(root: Path, arm: str, seed: int, *, done: float | None = None, forecast: float | None = None) -> Path:
+    """Write a run that took ``done`` wall-clock seconds, or has not started; 20 s of a forecast are tests."""
+    run = RunDir(root / CELL / f"{arm},{LEVEL}" / f"seed_{seed}")
+    run.path.mkdir(parents=True)
+    run.config.write_text("num_epochs: 20\n")
+    launch: dict[str, object] = {"concurrent_runs": 2}
+    if forecast is not None:
+        launch["forecast"] = {"train_seconds": forecast - 30, "growth_seconds": 10, "test_seconds": 20}
+    run.meta.write_text(json.dumps({"launch": launch}))
+    if done is not None:
+        run.summary.write_text(json.dumps({"state": "done", "epochs": 20, "num_epochs": 20, "wall_seconds": done}))
+        mark_done(run, "done")
+    return run.path
+
+
+def beat(run: Path, epoch: int, wall: float, **values: object) -> None:
+    """Let a run train on another machine: half of an epoch is done."""
+    beats: dict[str, object] = {"time": time.time(), "host": "elsewhere", "pid": 1, "epoch": epoch, "num_epochs": 20}
+    beats |= {"updates": 1234, "samples_in_epoch": 500, "epoch_samples": 1000, "wall_seconds": wall}
+    RunDir(run).progress.write_text(json.dumps(beats | values))
+
+
+def waiting(statuses: list[RunStatus]) -> list[RunStatus]:
+    """As a queue would see it: what has not started waits."""
+    return [dataclasses.replace(one, state=State.PENDING) if one.state is State.MISSING else one for one in statuses]
+
+
+def test_jobs_start_as_slots_become_free() -> None:
+    # two slots, busy for 5 and 20 s: 10 s end at 15, 10 more at 25, 30 start at 20 and end at 50
+    assert wall_seconds([10, 10, 30], 2, [5, 20]) == 50
+    assert wall_seconds([10, 10, 10], 1) == 30
+    assert wall_seconds([10, 10, 10], 5) == 10
+    assert wall_seconds([], 2) == 0
+
+
+def test_before_any_run_has_ended_the_forecast_tells(tmp_path: Path) -> None:
+    for seed in range(2):
+        write(tmp_path, "fixed", seed, forecast=600)
+        write(tmp_path, "growing", seed, forecast=300)
+    nothing_runs = sweep_progress(waiting(read_status(tmp_path)))
+    # two at a time, as recorded: 600 and 600 s, then 300 and 300 s
+    assert (nothing_runs.left_seconds, nothing_runs.basis, nothing_runs.fraction) == (900, "forecast", 0)
+    assert nothing_runs.text == "0 of 4 done, 4 waiting; about 15 min 00 s left (by the forecast)"
+    beat(tmp_path / CELL / f"fixed,{LEVEL}" / "seed_0", epoch=1, wall=60, samples_in_epoch=10)
+    progress = sweep_progress(waiting(read_status(tmp_path)))
+    # 10 of 20,000 samples are no pace: 0.0005 of 600 s are done, then 600, 300 and 300 s, one at a time
+    assert progress.left_seconds == pytest.approx(600 * (1 - 0.0005) + 1200)
+    assert (progress.num_running, progress.num_waiting, progress.basis) == (1, 3, "forecast")
+
+
+def test_from_the_first_run_on_the_pace_tells(tmp_path: Path) -> None:
+    write(tmp_path, "fixed", 0, done=1000, forecast=600)
+    running = write(tmp_path, "growing", 0, forecast=300)
+    write(tmp_path, "fixed", 1, forecast=600)
+    write(tmp_path, "growing", 1, forecast=300)
+    beat(running, epoch=11, wall=210)
+    progress = sweep_progress(waiting(read_status(tmp_path)))
+    # 10.5 of 20 epochs took 210 s: 190 s are left, 400 s in all; then 1,000 s and 400 s as their arms took
+    assert progress.left_seconds == pytest.approx(190 + 1000 + 400)
+    assert progress.fraction == pytest.approx((1 + 10.5 / 20) / 4)
+    assert progress.text == "1 of 4 done, 1 running, 2 waiting; about 26 min 30 s left (by the pace so far)"
+
+
+def test_a_run_that_ended_otherwise_is_no_progress(tmp_path: Path) -> None:
+    write(tmp_path, "fixed", 0, done=100)
+    failed = write(tmp_path, "fixed", 1)
+    mark_failed(RunDir(failed), Failure("DiskFull", "no space", ""))
+    write(tmp_path, "fixed", 2)
+    progress = sweep_progress(waiting(read_status(tmp_path)))
+    assert progress.text == (
+        "1 of 3 done, 1 waiting, 1 neither queued nor done; about 1 min 40 s left (by the pace so far)"
+    )
+    assert progress.fraction == 0.5  # of the two that are done or will be
+
+
+def test_nothing_is_promised_without_pace_or_forecast(tmp_path: Path) -> None:
+    write(tmp_path, "fixed", 0)
+    assert sweep_progress(waiting(read_status(tmp_path))).text == "0 of 1 done, 1 waiting"
+    assert sweep_progress(read_status(tmp_path)).text == "0 of 1 done, 1 neither queued nor done"
+
+
+def test_only_done_runs_count_in_the_lines_of_a_queue(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = (write(tmp_path, "fixed", seed, done=5) for seed in range(2))
+    display = PlainDisplay(tmp_path, 2)
+    stopped, done = read_status(tmp_path)
+    display.started(first)
+    display.ended(dataclasses.replace(stopped, state=State.PREEMPTED, cause="stopped by SIGTERM"))
+    display.started(second)
+    display.ended(done)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == f"[0/2 done] preempted {CELL}/fixed,{LEVEL}/seed_0 (0 s): stopped by SIGTERM"
+    assert lines[3] == f"[1/2] done {CELL}/fixed,{LEVEL}/seed_1 (0 s)"
+
+
+def test_runs_are_named_once_by_what_they_differ_in() -> None:
+    names = run_names([Path(f"s/a-b/{arm},x.y=1,x.z=[{z},1]/seed_{z}") for arm in ("p", "q") for z in (0, 10)])
+    assert names is not None
+    assert names.headers == ["z", "arm", "seed"]
+    assert names.cells == [["[0,1]", "p", "0"], ["[10,1]", "p", "10"], ["[0,1]", "q", "0"], ["[10,1]", "q", "10"]]
+    assert names.shared == "a-b, x.y=1"
+    assert run_names([Path("s/a-b/p/seed_0"), Path("s/other")]) is None
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    """A run that is done, one in its first update, one that starts, and one that was never started."""
+    folder = tmp_path / "sweep"
+    write(folder, "fixed_large_by_the_rule", 0, done=1000)
+    beat(write(folder, "growing", 0), epoch=1, wall=75, updates=0, samples_in_epoch=0, span="growth")
+    beat(write(folder, "growing", 1), epoch=11, wall=210)
+    write(folder, "fixed_large_by_the_rule", 1, forecast=600)
+    return folder
+
+
+def status(folder: Path, width: int, *words: str) -> list[str]:
+    environment = {**os.environ, "COLUMNS": str(width), "FORCE_COLOR": "1", "TTY_COMPATIBLE": "1"}
+    command = [sys.executable, "-m", "launch", "status", str(folder), *words]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", done.stdout).splitlines()
+
+
+@pytest.mark.slow
+def test_a_narrow_status_names_arm_and_seed_in_columns(sweep: Path) -> None:
+    lines = status(sweep, 80)
+    assert max(map(len, lines)) <= 80
+    assert f"in {CELL}, {LEVEL}" in lines
+    rows = [re.split(r"\s{2,}", line.strip()) for line in lines]
+    assert ["arm", "seed", "state", "epoch", "now", "left"] in rows
+    assert ["growing", "0", "running", "1/20", "compiling"] in rows
+    assert ["growing", "1", "running", "11/20", "update 1,234", "3 min 10 s"] in rows
+    # two run: 190 s at the pace of one, and 400 s of the other, which has none of its own
+    end = "1 of 4 done, 2 running, 1 neither queued nor done; about 6 min 40 s left (by the pace so far)"
+    assert end in " ".join(" ".join(lines).split())
+
+
+@pytest.mark.slow
+def test_a_wide_status_names_each_run(sweep: Path) -> None:
+    lines = status(sweep, 160)
+    assert max(map(len, lines)) <= 160
+    assert any(line.startswith(f"{CELL}/fixed_large_by_the_rule,{LEVEL}/seed_0  done ") for line in lines)
+
+
+@pytest.mark.slow
+def test_who_stops_watching_is_told_how_to_come_back(sweep: Path) -> None:
+    pid, terminal = pty.fork()
+    if pid == 0:
+        command = [sys.executable, "-m", "launch", "status", str(sweep), "--watch", "0.2"]
+        os.execve(command[0], command, {**os.environ, "COLUMNS": "80"})
+    printed = b""
+    while b"left" not in printed or b" %" not in printed:
+        printed += os.read(terminal, 65536)
+    os.kill(pid, signal.SIGINT)
+    try:
+        while part := os.read(terminal, 65536):
+            printed += part
+    except OSError:  # the other side is closed
+        pass
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 130
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", printed.decode())
+    assert "51 %" in text  # one run and 10.5 of 20 epochs, of the three that are done or run
+    assert f"The runs go on. To watch again: adabatch status {sweep} --watch" in text
+    assert "Traceback" not in text
