@@ -12,9 +12,9 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint, entry_points
 
-from adabatch.completion import complete, is_asked
 from adabatch.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE, ConfigError
 from adabatch.files import SOURCE_DIR
+from adabatch.shell.completion import complete, is_asked
 from adabatch.terminal import complain, prepare_streams
 from adabatch.verb_help import VERSION, Verb, list_verbs, summary
 

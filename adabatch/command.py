@@ -14,7 +14,6 @@ from pathlib import Path
 
 import hydra
 
-from adabatch.arguments import train_parser
 from adabatch.call_words import CallRules, check_words, config_dir_of, options_of
 from adabatch.config import CONF_DIR
 from adabatch.config.compose import compose, composed_text, composer, each_run, option_names, register_schemas
@@ -23,6 +22,7 @@ from adabatch.config.schema import GROUPS
 from adabatch.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE, ConfigError
 from adabatch.fields import Changes
 from adabatch.run import run_config
+from adabatch.shell.arguments import train_parser
 from adabatch.terminal import complain, prepare_streams
 from adabatch.verb_help import VERSION
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from adabatch.verb_help import parsed_by
 
 
-@parsed_by("adabatch.arguments:parser_of")
+@parsed_by("adabatch.shell.arguments:parser_of")
 def train() -> int:
     """Train one run, or resume it.
 
@@ -16,7 +16,7 @@ def train() -> int:
     return main("adabatch train")
 
 
-@parsed_by("adabatch.arguments:parser_of")
+@parsed_by("adabatch.shell.arguments:parser_of")
 def verify_resume() -> int:
     """Kill and resume a short run at random moments, and compare its end with an undisturbed one.
 
@@ -27,7 +27,7 @@ def verify_resume() -> int:
     return main(program="adabatch verify-resume")
 
 
-@parsed_by("adabatch.arguments:parser_of")
+@parsed_by("adabatch.shell.arguments:parser_of")
 def completion() -> int:
     """Print what bash, zsh or fish must read to complete the words of a call.
 
@@ -38,8 +38,8 @@ def completion() -> int:
     import argparse
     import sys
 
-    from adabatch.arguments import add_completion
-    from adabatch.completion import script
+    from adabatch.shell.arguments import add_completion
+    from adabatch.shell.completion import script
     from adabatch.verb_help import help_of
 
     parser = argparse.ArgumentParser(prog="adabatch completion", **help_of(completion))

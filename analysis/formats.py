@@ -14,7 +14,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from adabatch.reading import printable
-from adabatch.text_table import Sentence, TextTable
+from adabatch.shell.text_table import Sentence, TextTable
 from analysis.comparison import Comparison
 from analysis.embedded import for_spreadsheets
 from analysis.frames import Data, records

@@ -18,8 +18,8 @@ from rich.text import Text
 
 from adabatch.reading import printable
 from adabatch.rundir.states import State
+from adabatch.shell.text_table import Sentence
 from adabatch.terminal import duration
-from adabatch.text_table import Sentence
 from launch.progress import SweepProgress, sweep_progress
 from launch.status import RunStatus, status_of
 from launch.status_text import RunTable

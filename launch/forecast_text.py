@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from adabatch.shell.text_table import Sentence, TextTable
 from adabatch.terminal import duration
-from adabatch.text_table import Sentence, TextTable
 from launch.forecast import ArmForecast, CellForecast
 from launch.run_names import arm_and_levels
 

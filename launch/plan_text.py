@@ -11,8 +11,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from adabatch.shell.text_table import Sentence
 from adabatch.terminal import duration
-from adabatch.text_table import Sentence
 from launch.forecast_text import forecasts_text
 from launch.lint import ERROR, Finding
 from launch.plan import ArmPlan, Estimate, Plan, Stage

@@ -15,8 +15,8 @@ from rich.text import Text
 
 from adabatch.errors import EXIT_INTERRUPTED
 from adabatch.rundir.states import exit_status
+from adabatch.shell.text_table import Sentence
 from adabatch.terminal import complain, print_renderable
-from adabatch.text_table import Sentence
 from launch.arguments import add_status
 from launch.display import ProgressLine
 from launch.progress import sweep_progress

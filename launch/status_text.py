@@ -13,8 +13,8 @@ from rich.text import Text
 
 from adabatch.reading import printable
 from adabatch.rundir.states import State
+from adabatch.shell.text_table import Cell, Sentence, TextTable
 from adabatch.terminal import duration
-from adabatch.text_table import Cell, Sentence, TextTable
 from launch.run_names import arm_and_levels, run_names
 from launch.status import RunStatus
 

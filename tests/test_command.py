@@ -21,8 +21,8 @@ from tests.launch.support import TWO_ARMS, write_sweep
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("wheel")]
 
 VERBS = (
-    "train", "plan", "submit", "status", "wait", "logs", "cancel", "rerun", "tables", "report", "figure", "dashboard",
-    "scorecard", "fetch-wandb", "import-csv", "read-wandb", "verify-resume",
+    "train", "plan", "submit", "rerun", "cancel", "status", "wait", "logs", "dashboard", "tables", "report", "figure",
+    "scorecard", "import-csv", "read-wandb", "fetch-wandb", "verify-resume", "completion",
 )  # fmt: skip
 SOURCES = ("adabatch", "analysis", "conf", "launch", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
 

@@ -15,8 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from adabatch.arguments import SHELLS
-from tests.analysis.runs import write_run
+from adabatch.shell.arguments import SHELLS
 
 pytestmark = pytest.mark.slow
 #: Typed at a prompt in a folder with the sweep ``runs/mine``, and what Tab makes of it.
@@ -39,8 +38,8 @@ LINES = {
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the command, a sweep of two arms, and an own option."""
     folder = tmp_path_factory.mktemp("place")
-    write_run(folder / "runs" / "mine", "fixed,optimizer.momentum=0.9")
-    write_run(folder / "runs" / "mine", "growing,optimizer.momentum=0.9")
+    for arm in ("fixed", "growing"):
+        (folder / "runs" / "mine" / "digits-tiny_cnn" / f"{arm},optimizer.momentum=0.9" / "seed_0").mkdir(parents=True)
     (folder / "my" / "network").mkdir(parents=True)
     (folder / "my" / "network" / "own_wide.yaml").write_text("defaults: [tiny_cnn]\n")
     command = folder / "bin" / "adabatch"

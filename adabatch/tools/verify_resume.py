@@ -21,13 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adabatch.arguments import add_verify_resume
 from adabatch.config import TrainConfig, save_config
 from adabatch.config.compose import compose
 from adabatch.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, ConfigError
 from adabatch.processes.children import child_environment, module_command
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.outcome import read_summary
+from adabatch.shell.arguments import add_verify_resume
 
 #: A run killed before its first checkpoint starts over; so kills come later each time, until a checkpoint exists.
 _PATIENCE_GROWTH = 1.15

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
-from adabatch.text_table import Sentence, TextTable, wrapped
+from adabatch.shell.text_table import Sentence, TextTable, wrapped
 
 
 def shown(content: RenderableType, width: int) -> list[str]:
