@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from adabatch.config import TrainConfig
 from adabatch.errors import EXIT_DONE, ConfigError
 from adabatch.rundir.journal import Journal
 from adabatch.rundir.meta import LaunchFacts
@@ -43,6 +45,7 @@ from launch.status import RunStatus, status_of
 #: How long --wait-for-room waits before it asks again, doubled while nothing changes.
 _SHORTEST_PAUSE_SECONDS = 5.0
 _LONGEST_PAUSE_SECONDS = 120.0
+_NUM_WRITERS = 16
 
 
 @dataclass(frozen=True)
@@ -211,9 +214,14 @@ def _write(request: Request, chosen: Sequence[Run], journal: Journal, num_done: 
         code=snapshot_code(journal),
     )
     write_sweep(request.expansion, request.overrides)
-    for run, config in zip(chosen, configs, strict=True):
+
+    def write(run: Run, config: TrainConfig) -> None:
         predicted = forecasts.get(run.run_dir)
         forecast = dataclasses.asdict(predicted) if predicted else None
-        own = dataclasses.replace(facts, forecast=forecast, place_in_block=places[run.run_dir])
-        write_run(run, config, own)
+        write_run(run, config, dataclasses.replace(facts, forecast=forecast, place_in_block=places[run.run_dir]))
+
+    # Making files durable is waiting, for the disk or for a server: several wait at the same time.
+    with ThreadPoolExecutor(_NUM_WRITERS) as pool:
+        for _ in pool.map(write, chosen, configs):
+            pass
     return groups_of(cluster, starting_order(chosen, places))

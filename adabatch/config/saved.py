@@ -15,6 +15,9 @@ from adabatch.files import write_text_atomic
 from adabatch.reading import Unreadable, read_yaml, reason
 from adabatch.schedules import SCHEDULE_KINDS, Schedule, ScheduleConfig
 
+#: Several times as fast as the one in Python.
+_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
 
 def to_dict(config: TrainConfig) -> dict[str, Any]:
     """Return the config as nested plain values, in the order of its fields."""
@@ -63,7 +66,7 @@ def _is_newer(entry: dataclasses.Field[Any]) -> bool:
 
 def save_config(config: TrainConfig, path: Path) -> None:
     """Write the resolved config as YAML, atomically."""
-    write_text_atomic(path, yaml.safe_dump(to_dict(config), sort_keys=False))
+    write_text_atomic(path, yaml.dump(to_dict(config), Dumper=_DUMPER, sort_keys=False))
 
 
 def load_config(path: Path) -> TrainConfig:
