@@ -184,6 +184,9 @@ class RunChecker:
             yield "the code had changes that were not committed"
         if run.values.get("lint_allowed"):
             yield f"submitted in spite of lint's {run.values['lint_allowed']}"
+        reruns = [one.values.get("reruns") for one in (run, base)]
+        if any(not is_missing(count) and float(count or 0) > 0 for count in reruns):
+            yield "some runs were trained anew by rerun: their results may have been chosen among several"
         for name, words in (("runs_per_job", "runs shared a job"), ("concurrent_runs", "runs went side by side")):
             count = run.values.get(name)
             if isinstance(count, str) or (not is_missing(count) and float(count or 1) > 1):

@@ -13,6 +13,7 @@ from adabatch.rundir.files import find_runs
 from adabatch.rundir.journal import LAUNCH_FOLDER, Journal, Submission, sweep_folder_of
 from adabatch.rundir.process_identity import ProcessIdentity
 from launch.slurm import Queue, SlurmError, call, compact_ids
+from launch.slurm_throttle import share_what_ended
 from launch.status import RunStatus, open_local_jobs, status_of
 
 _IDS_PER_CALL = 200
@@ -57,6 +58,8 @@ def _cancel_jobs(journal: Journal, names: Collection[str] | None) -> int:
     stopped = [name for name, one in chosen.items() if one.job_id in live]
     if stopped:
         journal.record_cancellation(stopped)
+    if live and names is not None and journal.cap is not None:
+        share_what_ended(journal, Queue.ask(one.job_id for one in submissions.values() if one.job_id))
     return len(live)
 
 

@@ -63,6 +63,7 @@ def jobs_of(
 
 def share_anew(journal: Journal, cluster: ClusterConfig, slurm: Slurm) -> None:
     """Let a cap that was changed reach what is queued; print what changed."""
+    journal.record_cap(cluster.max_concurrent_jobs)
     for line in rebalance(_earlier_arrays(journal, slurm), cluster.max_concurrent_jobs):
         print(line, flush=True)
 
@@ -85,6 +86,7 @@ def hand_over(
     """
     journal, logs = submission.journal, submission.logs
     if submission.cluster.kind == "slurm":
+        journal.record_cap(submission.cluster.max_concurrent_jobs)
         without_room = submit_to_slurm(submission, jobs, _earlier_arrays(journal, slurm))
         left = [run for job in without_room for run in job.runs]
         with contextlib.suppress(OSError):

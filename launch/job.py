@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -112,8 +112,8 @@ class TrainJob:
         return statuses
 
     def _was_cancelled(self, run_dir: str) -> bool:
-        """Return whether somebody cancelled one of the runs that have their turn; on SLURM the whole job is."""
-        if not self._in_turn or _on_slurm():
+        """Return whether somebody cancelled one of the job's runs; on SLURM the whole job is."""
+        if len(self._places) == 1 or _on_slurm():
             return False
         (evidence,) = collect_evidence([Path(run_dir)])
         return evidence.was_cancelled
@@ -139,7 +139,7 @@ class TrainJob:
         while any(_exit_status(child) is None for child in self._children.values()):
             if time.monotonic() - sent_at >= _SIGNAL_AGAIN_SECONDS:
                 sent_at = time.monotonic()
-                self._send(signal.SIGUSR2)
+                self._send(signal.SIGUSR2, self._children)
             time.sleep(_POLL_SECONDS)
         statuses = {run_dir: _exit_status(child) for run_dir, child in self._children.items()}
         # Including runs not yet started when the stop came.
@@ -195,11 +195,14 @@ class TrainJob:
             record_end(Path(run_dir), AttemptEnd(status, cause, gave_up))
 
     def _forward_stop(self, number: int, frame: FrameType | None) -> None:
-        self._is_stopping = True
-        self._send(signal.SIGTERM)
+        """Stop the runs that were cancelled, or all where none was: then the job itself is to stop."""
+        live = [run_dir for run_dir, child in self._children.items() if _exit_status(child) is None]
+        cancelled = list(filter(self._was_cancelled, live))
+        self._is_stopping = not cancelled or len(cancelled) == len(live)
+        self._send(signal.SIGTERM, cancelled or live)
 
-    def _send(self, number: signal.Signals) -> None:
-        for child in self._children.values():
+    def _send(self, number: signal.Signals, run_dirs: Iterable[str]) -> None:
+        for child in (self._children[run_dir] for run_dir in run_dirs):
             if _exit_status(child) is None:
                 os.kill(child.pid, number)
 

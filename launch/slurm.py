@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
 import subprocess
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from adabatch.errors import ConfigError
@@ -19,8 +20,17 @@ ASK_EVERY_SECONDS = 10.0
 #: Array indices from here on mean "none".
 _NO_INDEX = 0xFFFFFFF0
 _JOB_ID = re.compile(r"[1-9]\d{0,9}(_\d{1,9})?", re.ASCII)
-_WAITING = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD", "SPECIAL_EXIT")
 _WORKING = ("RUNNING", "COMPLETING", "STAGE_OUT", "SIGNALING", "RESIZING", "STOPPED", "SUSPENDED")
+#: Any other state is one in which a job still waits, so that a newer SLURM's word never makes a run start twice.
+_ENDED = (
+    "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "LAUNCH_FAILED", "NODE_FAIL", "OUT_OF_MEMORY",
+    "PREEMPTED", "RECONFIG_FAIL", "TIMEOUT",
+)  # fmt: skip
+#: States that need no further word.
+_USUAL = ("PENDING", "RUNNING", "COMPLETING")
+#: Our own words: SLURM did not say, and SLURM answered that it does not know the job (any more).
+_UNKNOWN, _FORGOTTEN = "UNKNOWN", "FORGOTTEN"
+_NO_ACCOUNTING = "accounting storage is disabled"
 
 
 @dataclass(frozen=True)
@@ -34,7 +44,7 @@ class JobState:
     @property
     def waits(self) -> bool:
         """Whether the job is in the queue."""
-        return self.state in _WAITING
+        return not (self.works or self.has_ended or self.state == _UNKNOWN)
 
     @property
     def works(self) -> bool:
@@ -43,8 +53,13 @@ class JobState:
 
     @property
     def has_ended(self) -> bool:
-        """Whether SLURM knows the job and it has ended."""
-        return not (self.waits or self.works or self.state == "UNKNOWN")
+        """Whether the job has ended, or SLURM has forgotten it."""
+        return self.state in _ENDED or self.is_forgotten
+
+    @property
+    def is_forgotten(self) -> bool:
+        """Whether SLURM answered, and does not know the job."""
+        return self.state == _FORGOTTEN
 
 
 class SlurmError(ConfigError):
@@ -104,13 +119,14 @@ class Queue:
             queue.reached = False
             return queue
         try:
-            queue.states.update({job: state for job, state in _squeue(wanted).items() if job in wanted})
+            listed = _squeue(wanted)
         except SlurmError:
             queue.reached = False
             return queue
+        queue.states.update({job: listed[job] for job in wanted & listed.keys() if not listed[job].has_ended})
         gone = wanted - queue.states.keys() - set(settled)
         if gone:
-            queue.states.update({job: state for job, state in _ended(gone).items() if job in gone})
+            queue.states.update({job: state for job, state in _ended(gone, listed).items() if job in gone})
         return queue
 
     def is_live(self, job_id: str) -> bool:
@@ -119,8 +135,8 @@ class Queue:
         return state.waits or state.works
 
     def state(self, job_id: str) -> JobState:
-        """Return a job's state, ``UNKNOWN`` if SLURM has forgotten it or does not respond."""
-        return self.states.get(job_id, JobState("UNKNOWN"))
+        """Return a job's state, ``UNKNOWN`` if SLURM does not say."""
+        return self.states.get(job_id, JobState(_UNKNOWN))
 
 
 class Slurm:
@@ -140,6 +156,11 @@ class Slurm:
         self._ends: dict[str, JobState] = {}
         self.asked_at = 0.0
         self._silent_since = 0.0
+
+    @property
+    def last_answer(self) -> Queue:
+        """What SLURM said when it was last asked; not reached if it did not answer, or was not asked."""
+        return self._answer or Queue(reached=False)
 
     @property
     def is_silent(self) -> bool:
@@ -178,19 +199,20 @@ class Slurm:
 
 def _main_ids(job_ids: Iterable[str]) -> list[str]:
     """Return the ids without array indices, of those that can be SLURM's: for one other word it refuses them all."""
-    return sorted({job_id.split("_")[0] for job_id in job_ids if _JOB_ID.fullmatch(job_id)})
+    return sorted({_array_of(job_id) for job_id in job_ids if _JOB_ID.fullmatch(job_id)})
 
 
 def _squeue(job_ids: set[str]) -> dict[str, JobState]:
+    """Return what squeue lists of jobs, and of the other elements of their arrays; some that just ended, too."""
     states = {}
     main_ids = _main_ids(job_ids)
     for start in range(0, len(main_ids), _IDS_PER_CALL):
         ids = ",".join(main_ids[start : start + _IDS_PER_CALL])
         for line in _listed(["--array", f"--jobs={ids}", "--format=%i|%T|%r"]):
             job_id, state, reason = line.split("|", 2)
-            states[job_id.strip()] = JobState(state, None if reason in ("None", "") else reason)
-    # Jobs that just ended are listed, too; sacct is more precise about them.
-    return {job: state for job, state in states.items() if state.waits or state.works}
+            told = None if state in _USUAL or state in _ENDED else state
+            states[job_id.strip()] = JobState(state, told if reason in ("None", "") else reason)
+    return states
 
 
 def _listed(options: Sequence[str]) -> list[str]:
@@ -254,8 +276,30 @@ def compact_ids(job_ids: Iterable[str]) -> list[str]:
     return words
 
 
-def _ended(job_ids: set[str]) -> dict[str, JobState]:
-    """Return how jobs ended, from accounting or from what the controller still remembers."""
+def _ended(job_ids: set[str], listed: Mapping[str, JobState]) -> dict[str, JobState]:
+    """Return how jobs ended: from accounting, or from what the controller still remembers.
+
+    An answer that is late, or of a job whose end was lost, says nothing: the controller no longer has it.
+
+    Args:
+        listed: what squeue lists of these jobs' arrays.
+    """
+    accounted, is_answer, keeps_accounts = _accounted(job_ids)
+    states = {job: state for job, state in accounted.items() if state.has_ended}
+    remembered = _remembered(job_ids - states.keys()) if job_ids - states.keys() else {}
+    for known in (remembered, listed):
+        states = {**{job: state for job, state in known.items() if state.has_ended}, **states}
+    if is_answer:
+        arrays = set(map(_array_of, itertools.chain(listed, accounted, remembered)))
+        for job_id in job_ids - states.keys() - accounted.keys():
+            # An element that leaves the queue without ever becoming a job of its own is on nobody's record.
+            was_element = keeps_accounts and "_" in job_id and _array_of(job_id) in arrays
+            states[job_id] = JobState("CANCELLED", "in the queue") if was_element else JobState(_FORGOTTEN)
+    return states
+
+
+def _accounted(job_ids: set[str]) -> tuple[dict[str, JobState], bool, bool]:
+    """Return what sacct says about jobs, whether that is all it can say, and whether there is accounting."""
     main_ids = _main_ids(job_ids)
     states: dict[str, JobState] = {}
     try:
@@ -265,11 +309,13 @@ def _ended(job_ids: set[str]) -> dict[str, JobState]:
             for listed, state, exit_code in (line.split("|") for line in lines if line.count("|") == 2):
                 for job_id in expand_job_id(listed):
                     states[job_id] = JobState(state.split()[0], exit_code=exit_code)
-    except SlurmError:
-        states = {}
-    if job_ids - states.keys():
-        states = {**_remembered(job_ids - states.keys()), **states}
-    return states
+    except SlurmError as error:
+        return {}, _NO_ACCOUNTING in str(error), False
+    return states, True, True
+
+
+def _array_of(job_id: str) -> str:
+    return job_id.split("_")[0]
 
 
 def _remembered(job_ids: set[str]) -> dict[str, JobState]:

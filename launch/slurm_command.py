@@ -17,9 +17,12 @@ from adabatch.config import TrainConfig
 from launch.cluster_config import ClusterConfig
 from launch.job_environment import own_environment
 from launch.slurm import Queue, SlurmError, call, require_programs
+from launch.slurm_options import option_name
 from launch.slurm_script import executor_of
 
 _POLL_SECONDS = 2.0
+#: Options of ``cluster.sbatch`` for the runs' jobs; a measurement that somebody waits for would wait with them.
+_DELAYING = ("hold", "begin", "dependency", "deadline")
 #: In a log, the start of the messages of submitit and srun after the command's own output.
 _AFTER_OWN_OUTPUT = "submitit ERROR"
 
@@ -34,7 +37,8 @@ def run_command_on_slurm(arguments: Sequence[str], config: TrainConfig, cluster:
     """
     require_programs()
     alone = dataclasses.replace(config, hardware=dataclasses.replace(config.hardware, num_nodes=1, num_devices=1))
-    executor = executor_of(cluster, alone, logs, "adabatch-measure")
+    at_once = {key: value for key, value in cluster.sbatch.items() if option_name(key) not in _DELAYING}
+    executor = executor_of(dataclasses.replace(cluster, sbatch=at_once), alone, logs, "adabatch-measure")
     try:
         with contextlib.redirect_stderr(io.StringIO()), own_environment():
             job = executor.submit(CommandFunction([cluster.python or sys.executable, *arguments]))

@@ -93,7 +93,7 @@ def sbatch_options(given: Mapping[str, object], memory_is_set: bool, gpus_are_se
     """
     options: dict[str, OptionValue] = {}
     for key, value in given.items():
-        name = str(key).removeprefix("--").replace("_", "-")
+        name = option_name(str(key))
         full_key = f"cluster.sbatch.{key}"
         require(_OPTION_NAME.fullmatch(name) is not None and len(name) > 1, full_key, value, "a long option of sbatch")
         require(name not in options, full_key, value, f"given once; {name} is there already")
@@ -107,6 +107,22 @@ def sbatch_options(given: Mapping[str, object], memory_is_set: bool, gpus_are_se
     if gpus_are_set and asks_for_gpus(options):
         raise ConfigError("cluster.sbatch asks for GPUs and cluster.gpus_per_node is given; give one of the two.")
     return options
+
+
+def option_name(key: str) -> str:
+    """Return sbatch's name of a key of ``cluster.sbatch``: ``mem-per-cpu`` of ``mem_per_cpu``."""
+    return key.removeprefix("--").replace("_", "-")
+
+
+def gpus_of_node(options: Mapping[str, object]) -> int | None:
+    """Return how many GPUs of one node options of sbatch ask for in ``gres``; None if they do not say."""
+    count = None
+    for part in str(options.get("gres", "")).split(","):
+        name, *rest = part.strip().split(":")
+        if name == "gpu":
+            number = rest[-1] if rest and rest[-1].isdecimal() else "1"
+            count = (count or 0) + int(number)
+    return count
 
 
 def asks_for_gpus(options: Mapping[str, object]) -> bool:

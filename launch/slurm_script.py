@@ -15,7 +15,7 @@ from adabatch.files import SOURCE_DIR
 from adabatch.processes.children import safe_python
 from launch.cluster_config import ClusterConfig
 from launch.setup_guard import guarded
-from launch.slurm_options import asks_for_gpus
+from launch.slurm_options import asks_for_gpus, gpus_of_node
 
 _UNLIMITED = 100_000
 
@@ -48,11 +48,11 @@ def check_shape(cluster: ClusterConfig, config: TrainConfig) -> None:
             f"cluster.runs_per_job is {cluster.runs_per_job}; it must be 1 or a multiple of "
             f"cluster.gpus_per_node={cluster.gpus_per_node}, so that all runs share the GPUs evenly."
         )
+    asked = f"gpus_per_node is {cluster.gpus_per_node}"
+    if gpus is None:
+        gpus, asked = gpus_of_node(cluster.sbatch_options), f"sbatch.gres is {cluster.sbatch_options.get('gres')}"
     if config.hardware.device == "cuda" and gpus is not None and gpus < config.hardware.num_devices:
-        raise ConfigError(
-            f"cluster.gpus_per_node is {cluster.gpus_per_node}; "
-            f"it must be at least hardware.num_devices={config.hardware.num_devices}."
-        )
+        raise ConfigError(f"cluster.{asked}; it must be at least hardware.num_devices={config.hardware.num_devices}.")
 
 
 def executor_of(

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from adabatch.rundir.journal import Journal
 from launch.slurm import Queue, SlurmError, call
 
 
@@ -55,6 +56,20 @@ def _fill(sizes: Sequence[int], cap: int) -> list[int]:
 def live_arrays(job_ids: Sequence[str], queue: Queue) -> dict[str, int]:
     """Return the arrays that are queued or running, oldest first, and how many of their jobs have not ended."""
     return dict(Counter(job_id.split("_")[0] for job_id in job_ids if queue.is_live(job_id)))
+
+
+def share_what_ended(journal: Journal, queue: Queue) -> list[str]:
+    """Give the arrays of a sweep what ended ones leave of the cap on record; return a line for each change.
+
+    A submission under way shares by itself.
+
+    Args:
+        queue: the states of all jobs of the sweep that may be live.
+    """
+    cap = journal.cap
+    if cap is None or not queue.reached or journal.unanswered_intents():
+        return []
+    return rebalance(live_arrays(journal.accepted_job_ids(), queue), cap)
 
 
 def rebalance(arrays: Mapping[str, int], cap: int | None, coming: Sequence[int] = ()) -> list[str]:

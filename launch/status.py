@@ -27,6 +27,8 @@ _JOB_ENDS = {
     "CANCELLED": State.CANCELLED,
     "NODE_FAIL": State.NODE_FAILURE,
     "BOOT_FAIL": State.NODE_FAILURE,
+    "LAUNCH_FAILED": State.NODE_FAILURE,
+    "RECONFIG_FAIL": State.NODE_FAILURE,
     "OUT_OF_MEMORY": State.OUT_OF_MEMORY,
     "PREEMPTED": State.PREEMPTED,
 }
@@ -199,6 +201,8 @@ def _state_with_job(item: Evidence, job: JobState) -> tuple[State, str | None]:
     """Return state and cause of a run that was submitted as a SLURM job."""
     if job.waits or job.works:
         return (State.PENDING if job.waits else State.RUNNING), job.reason
+    if job.is_forgotten and item.is_running:  # asked of another cluster
+        return State.RUNNING, None
     if job.has_ended:
         item.ended_job_id = item.job_id
     elif item.job_end is not None:
@@ -233,7 +237,7 @@ def _job_end(item: Evidence, job: JobState) -> tuple[State, str | None]:
     memory_line = last_line(log, _MEMORY_MESSAGES) if log is not None else None
     if memory_line is not None:
         return State.OUT_OF_MEMORY, memory_line
-    if job.state == "UNKNOWN":
+    if job.is_forgotten or not job.has_ended:
         state, cause = state_of_ended(item)
         if item.waits_in_batch_system and state is State.MISSING:
             return state, f"SLURM no longer knows job {item.job_id}, which never started"

@@ -20,10 +20,11 @@ from adabatch.terminal import complain, print_renderable
 from launch.arguments import add_status
 from launch.display import ProgressLine
 from launch.progress import sweep_progress
-from launch.selecting import Shown, states_of
+from launch.selecting import SORT_KEYS, Shown, states_of
+from launch.slurm import Slurm
 from launch.status import RunStatus, read_all
 from launch.status_text import status_text
-from launch.watching import watch
+from launch.watching import EVERY_SECONDS, keep_to_caps, watch
 
 _ByFolder = dict[Path, list[RunStatus]]
 
@@ -36,7 +37,9 @@ def status(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     if options.watch is not None:
         show = _stream if options.format == "json" else _refresh
         return show(options.folders, options.watch, shown, options.all)
-    found = read_all(options.folders, on_problem=complain)
+    slurm = Slurm()
+    found = read_all(options.folders, slurm, complain)
+    keep_to_caps(options.folders, slurm)
     if options.format == "json":
         print(json.dumps([one.as_dict() for one in itertools.chain(*shown.of(found).values())], indent=2))
     else:

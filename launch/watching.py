@@ -7,8 +7,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from adabatch.rundir.journal import LAUNCH_FOLDER, Journal
 from launch.arguments import EVERY_SECONDS
 from launch.slurm import ASK_EVERY_SECONDS, Slurm
+from launch.slurm_throttle import share_what_ended
 from launch.status import RunStatus, ignore, read_all
 
 #: SLURM is asked after twice as long each time that nothing has changed, or that it is silent, up to this long.
@@ -39,10 +41,23 @@ def watch(
         if not any(status.state.may_change for status in statuses):
             return
         if slurm.asked_at != asked_at:
+            if _states(statuses) != _states(before):
+                keep_to_caps(folders, slurm)
             longer = min(_SLURM_MOST_SECONDS, 2 * slurm.every_seconds)
             slurm.every_seconds = longer if slurm.is_silent or _states(statuses) == _states(before) else least
             before = statuses
         time.sleep(max(0.2, seconds))
+
+
+def keep_to_caps(folders: Sequence[Path], slurm: Slurm) -> None:
+    """Give the arrays of each whole sweep among some folders what ended ones leave of ``cluster.max_concurrent_jobs``.
+
+    Args:
+        slurm: it was asked about these folders.
+    """
+    for folder in folders:
+        if (folder / LAUNCH_FOLDER).is_dir():
+            share_what_ended(Journal(folder), slurm.last_answer)
 
 
 def _states(statuses: list[RunStatus]) -> list[tuple[str, str]]:

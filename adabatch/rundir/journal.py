@@ -39,6 +39,8 @@ class Event(StrEnum):
     CANCELLED = "cancelled"
     #: What runs had left was set aside: earlier submissions say nothing about them any more.
     SET_ASIDE = "set_aside"
+    #: How many of the sweep's jobs may run at once, from now on.
+    CAP = "cap"
 
 
 #: A log folder, and a job's id, are single names: a path would lead elsewhere, a dash make an option of it.
@@ -75,6 +77,10 @@ def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MOST_MINUTES
 
 
+def _is_cap(value: object) -> bool:
+    return value is None or _is_count(value)
+
+
 def _is_amount(value: object) -> bool:
     number = plain_number(value)
     return number is not None and number > 0
@@ -89,6 +95,7 @@ _FIELDS: dict[Event, dict[str, Callable[[object], bool]]] = {
     Event.LOCAL_END: {"logs": _is_name},
     Event.CANCELLED: {"runs": _is_texts},
     Event.SET_ASIDE: {"runs": _is_texts},
+    Event.CAP: {"jobs": _is_cap},
 }
 
 
@@ -216,6 +223,11 @@ class Journal:
         """Record that runs begin anew."""
         self._append(Event.SET_ASIDE, {"runs": list(runs)})
 
+    def record_cap(self, jobs: int | None) -> None:
+        """Record how many jobs of the batch system may run at once; None: any number."""
+        if jobs != self.cap:
+            self._append(Event.CAP, {"jobs": jobs})
+
     def _append(self, event: Event, values: Mapping[str, object]) -> None:
         append_record(self._file, {"event": event.value, **values})
 
@@ -239,6 +251,12 @@ class Journal:
         """Return the ids of accepted jobs, of one request or of all, oldest first."""
         accepted = [record for _, record in self._of(Event.ACCEPTED) if token is None or record["token"] == token]
         return list(dict.fromkeys(job_id for record in accepted for job_id in record["jobs"]))
+
+    @property
+    def cap(self) -> int | None:
+        """How many jobs of the batch system may run at once; None: any number."""
+        caps = [record["jobs"] for _, record in self._of(Event.CAP)]
+        return caps[-1] if caps else None
 
     def latest_facts(self) -> dict[str, dict[str, Any]]:
         """Return what the last accepted request for a run asked for, by run."""

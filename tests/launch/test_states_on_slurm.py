@@ -127,6 +127,64 @@ def test_what_only_slurm_knows_is_written_down_for_everybody(sweep, slurm, accou
     assert sweep.states() == [State.PENDING, State.DONE]
 
 
+def from_files(sweep: Sweep) -> list[State]:
+    """Return the states that tables show."""
+    return [read_state(evidence).state for evidence in collect_evidence([run.path for run in sweep.runs])]
+
+
+def test_a_waiting_element_that_left_its_array_was_cancelled(sweep, slurm):
+    """scancel of an element that never became a job of its own: no program of SLURM knows it any more."""
+    slurm.queue("7_0|PENDING|Priority")
+    slurm.accounting("7_[0]|PENDING|0:0")
+    assert sweep.states() == [State.PENDING, State.CANCELLED]
+    assert from_files(sweep) == [State.PENDING, State.CANCELLED]
+
+
+def test_a_job_that_slurm_forgot_no_longer_waits_for_anybody(sweep, slurm):
+    assert sweep.first() == (State.MISSING, "SLURM no longer knows job 7_0, which never started")
+    assert from_files(sweep) == [State.MISSING, State.MISSING]
+    start(sweep.runs[0])
+    end(sweep.runs[0], exit_status=75, stopped_by="preemption", gave_up=False)
+    assert sweep.first()[0] is State.PREEMPTED
+    assert from_files(sweep)[0] is State.PREEMPTED
+
+
+def test_a_running_run_whose_job_another_cluster_has_is_running(sweep, slurm):
+    start(sweep.runs[0])
+    assert sweep.states() == [State.RUNNING, State.MISSING]
+    assert from_files(sweep)[0] is State.RUNNING
+
+
+def test_what_accounting_says_late_is_no_state(sweep, slurm):
+    """squeue no longer has the job; sacct, which did not hear of its end, still calls it running."""
+    slurm.accounting("7_0|RUNNING|0:0", "7_1|PENDING|0:0")
+    start(sweep.runs[0], time=time.time() - 3600)
+    assert sweep.states() == [State.LOST, State.MISSING]
+    slurm.queue("7_0|NODE_FAIL|None")
+    assert sweep.states() == [State.NODE_FAILURE, State.MISSING]
+
+
+@pytest.mark.parametrize(
+    ("word", "state"),
+    [
+        ("REQUEUE_HOLD", State.PENDING),
+        ("SPECIAL_EXIT", State.PENDING),
+        ("RESV_DEL_HOLD", State.PENDING),
+        ("REVOKED", State.PENDING),
+        ("POWER_UP_NODE", State.PENDING),
+        ("A_WORD_OF_A_LATER_SLURM", State.PENDING),
+        ("STAGE_OUT", State.RUNNING),
+        ("SUSPENDED", State.RUNNING),
+        ("LAUNCH_FAILED", State.NODE_FAILURE),
+    ],
+)
+def test_a_state_that_is_seldom_seen_starts_no_run_twice(sweep, slurm, word, state):
+    slurm.queue(f"7_0|{word}|None")
+    found, cause = sweep.first()
+    assert found is state
+    assert word in cause
+
+
 def test_finished_runs_ask_nobody(sweep, slurm):
     for run in sweep.runs:
         mark_done(run, "20 epochs")

@@ -125,6 +125,25 @@ def test_a_run_that_shares_a_job_in_turn_is_cancelled_alone(launch: Launch) -> N
     assert [name for name, run in states.items() if run["cause"] == "before it started"] == [waiting]
 
 
+@pytest.mark.slow
+def test_a_run_that_shares_a_device_is_cancelled_alone(launch: Launch) -> None:
+    words = ("submit", "sweep=two", "sweep.seeds=[0]", LOCAL, "cluster.runs_per_job=2", *NEVER_ENDING, "--detach")
+    assert launch(*words).status == 0
+    folder = launch.runs_dir / "two"
+
+    def states() -> dict[str, str]:
+        return {run["arm"]: run["state"] for run in launch.states("two").values()}
+
+    wait_until(lambda: set(states().values()) == {"running"} and all(r["epoch"] for r in launch.states("two").values()))
+    launch("cancel", str(folder / CELL / "fixed" / "seed_0"))
+    wait_until(lambda: states()["fixed"] == "cancelled")
+    epoch = launch.states("two")[f"{CELL}/adaptive/seed_0"]["epoch"]
+    wait_until(lambda: launch.states("two")[f"{CELL}/adaptive/seed_0"]["epoch"] > epoch)
+    launch("cancel", str(folder))
+    assert launch("wait", str(folder)).status == 3
+    assert states() == {"fixed": "cancelled", "adaptive": "cancelled"}
+
+
 @pytest.fixture
 def many(tmp_path: Path) -> Path:
     """A sweep's folder with 120 runs of two arms: of the adaptive one, each third failed, in different epochs."""
