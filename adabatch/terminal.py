@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import io
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from adabatch.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE, ConfigError
-from adabatch.reading import printable
+from adabatch.reading import printable, reason
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+#: What a disk says that is full, over its quota, or read-only.
+_DISK_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 #: How characters of our own tables and sentences are written where they cannot be encoded.
 _PLAIN = {"–": "-", "—": "-", "±": "+-", "×": "x", "·": "-", "…": "...", "−": "-", "µ": "u", "─": "-", "│": "|"}
 #: The name under which Python knows that.
@@ -21,7 +24,10 @@ _PLAINLY = "adabatch-plainly"
 
 
 def run_command(command: Callable[[], int]) -> int:
-    """Run a command and return its exit status; print a ConfigError as one sentence, ignore a closed pipe."""
+    """Run a command and return its exit status; a ConfigError, and a disk that refuses, is one sentence.
+
+    A closed pipe is ignored.
+    """
     prepare_streams()
     try:
         return command()
@@ -33,6 +39,11 @@ def run_command(command: Callable[[], int]) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return EXIT_DONE
+    except OSError as error:
+        if error.errno not in _DISK_REFUSES:
+            raise
+        complain(f"{error.filename or 'a file'} cannot be written ({reason(error)}); make room, and repeat the command.")
+        return EXIT_USAGE
 
 
 def complain(sentence: object) -> None:

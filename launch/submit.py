@@ -11,6 +11,7 @@ from pathlib import Path
 
 from adabatch.config import TrainConfig
 from adabatch.errors import EXIT_DONE, ConfigError
+from adabatch.fields import require
 from adabatch.rundir.journal import Journal
 from adabatch.rundir.meta import LaunchFacts
 from adabatch.rundir.preregistration import register
@@ -172,6 +173,8 @@ def _selected(request: Request, candidates: Sequence[Run], slurm: Slurm) -> tupl
     """Choose the runs to start; return them, and the states of all runs of the sweep."""
     expansion = request.expansion
     if request.cluster.kind == "slurm":
+        where = str(expansion.folder.resolve())
+        require(where.isprintable(), "--runs-dir", repr(where), "a path in one line, which a batch script can name")
         for run in expansion.runs:
             check_shape(request.cluster, run.config)
     statuses = status_of([run.run_dir for run in expansion.runs], expansion.folder, slurm)

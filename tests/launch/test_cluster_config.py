@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from adabatch.config.compose import compose
 from adabatch.errors import ConfigError
 from adabatch.files import CONF_DIR
 from launch.config import load_cluster
+from launch.slurm_script import check_shape
 
 
 def write_cluster(folder: Path, *lines: str) -> Path:
@@ -103,6 +105,22 @@ def test_options_of_sbatch_are_given_by_file_and_call(tmp_path):
 def test_options_that_clash_cost_a_sentence(words, sentence):
     with pytest.raises(ConfigError, match=sentence):
         load_cluster("slurm", words)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ({"gpus_per_node": "a100:1"}, "cluster.gpus_per_node is a100:1; it must be at least hardware.num_devices=2"),
+        ({"sbatch.gres": "gpu:a100:1"}, "cluster.sbatch.gres is gpu:a100:1; it must be at least hardware.num_devices=2"),
+        ({"sbatch.gres": "tmp:20G,gpu"}, "cluster.sbatch.gres is tmp:20G,gpu; it must be at least"),
+    ],
+)
+def test_too_few_gpus_for_the_ranks_of_a_node_cost_a_sentence(words, sentence):
+    config = compose(["hardware=gpu", "hardware.num_devices=2"])
+    with pytest.raises(ConfigError, match=sentence):
+        check_shape(load_cluster("slurm", words), config)
+    for enough in ({"sbatch.gres": "gpu:a100:2"}, {"sbatch.gres": "gpu:a100:1,gpu:1"}, {"sbatch.gpus-per-task": "1"}):
+        check_shape(load_cluster("slurm", enough), config)
 
 
 def test_options_of_slurm_are_refused_on_this_machine():

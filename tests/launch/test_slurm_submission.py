@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import shutil
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -14,6 +15,9 @@ import pytest
 
 from adabatch.config import CONF_DIR
 from adabatch.rundir.files import RunDir
+from adabatch.rundir.state import collect_evidence, read_state
+from adabatch.rundir.states import State
+from launch.cli import main
 from tests.adabatch.support import read_rows
 from tests.launch.support import Launch
 from tests.launch.test_slurm import QUICK, held, job_ids, submit_one, wait_for_state, write_script
@@ -149,6 +153,53 @@ def test_a_cap_that_is_changed_reaches_what_is_queued(cluster, launch, held):
     assert launch(*smaller).status == 0
     arrays = list(dict.fromkeys(job.split("_")[0] for job in job_ids(launch, "two")))
     assert [cluster.shown(array)["ArrayTaskThrottle"] for array in arrays] == ["2", "1", "1", "1"]
+    cluster.run("scancel", arrays[0])  # the others take over its share: 2, 2 and 1
+    assert launch("status", str(launch.runs_dir / "two")).status == 3
+    assert [cluster.shown(array)["ArrayTaskThrottle"] for array in arrays[1:]] == ["2", "2", "1"]
+
+
+def test_a_waiting_run_that_was_cancelled_from_outside_is_cancelled_for_everybody(cluster, launch, held):
+    """An element of an array that never became a job of its own is on no record of SLURM afterwards."""
+    assert launch(*EIGHT, held).status == 0
+    job = job_ids(launch, "two")[1]
+    cluster.run("scancel", job)
+    by_job = {run["job_id"]: run for run in launch.states("two").values()}
+    assert (by_job[job]["state"], by_job[job]["cause"]) == ("cancelled", "SLURM: CANCELLED (in the queue)")
+    assert [run["state"] for run in by_job.values()].count("pending") == 7
+    (evidence,) = collect_evidence([Path(by_job[job]["run_dir"])])
+    assert read_state(evidence).state is State.CANCELLED  # as tables have it
+    assert "submitting 1 runs (7 running or queued)" in launch(*EIGHT, held).out
+
+
+def test_odd_characters_in_a_path_do_no_harm_and_a_line_break_is_refused(cluster, launch, held):
+    odd = ("--runs-dir", str(launch.runs_dir / "100%j # ü quo'te"))
+    words = ("submit", "sweep=one", *QUICK, "--config-dir", str(launch.config_dir))
+    assert main([*words, *odd]) == 0
+    assert main(["wait", f"{odd[1]}/one", "--timeout", "120"]) == 0
+    assert main([*words, "sweep.name=other", held, *odd]) == 0
+    assert main(["cancel", f"{odd[1]}/other"]) == 0
+    assert main(["wait", f"{odd[1]}/other", "--timeout", "60"]) == 3
+    broken = launch.runs_dir / "two\nlines"
+    assert main([*words, "--runs-dir", str(broken)]) == 2
+    assert not list(broken.glob("*/*/*/*/config.yaml"))
+
+
+def test_a_full_disk_costs_a_sentence(cluster, launch, held, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "none", str(disk)], check=True)
+    try:
+        words = ("submit", "sweep=one", *QUICK, held, "--config-dir", str(launch.config_dir), "--runs-dir", str(disk))
+        assert main([*words]) == 2
+        assert main(["cancel", str(disk / "one")]) == 0
+        subprocess.run(["mount", "-o", "remount,size=20m", str(disk)], check=True)
+        assert main([*words]) == 0
+        assert len(queued(cluster)) == 1
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        assert main([*words]) == main(["cancel", str(disk / "one")]) == 2
+    finally:
+        cluster.cancel_all()
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 def test_the_arms_of_a_seed_share_a_job_in_their_recorded_order(cluster, launch):
