@@ -42,7 +42,8 @@ def run_command(command: Callable[[], int]) -> int:
     except OSError as error:
         if error.errno not in _DISK_REFUSES:
             raise
-        complain(f"{error.filename or 'a file'} cannot be written ({reason(error)}); make room, and repeat the command.")
+        what = error.filename or "a file"
+        complain(f"{what} cannot be written ({reason(error)}); make room, and repeat the command.")
         return EXIT_USAGE
 
 

@@ -13,7 +13,17 @@ from typing import Any
 
 from adabatch.errors import EXIT_DONE, EXIT_FAILED
 from adabatch.terminal import print_renderable
-from benchmarks import coverage, dashboard, gpu_speed, jpeg_loading, loading, packing, small_costs, training_speed
+from benchmarks import (
+    coverage,
+    dashboard,
+    gpu_speed,
+    jpeg_loading,
+    loading,
+    packing,
+    small_costs,
+    submission,
+    training_speed,
+)
 from benchmarks.machine import OthersLoad, machine_facts, wait_until_quiet
 from benchmarks.measure import BenchmarkFailed
 from benchmarks.tables import Table
@@ -23,6 +33,7 @@ BENCHMARKS: dict[str, ModuleType] = {
     "training_speed": training_speed,
     "jpeg_loading": jpeg_loading,
     "small_costs": small_costs,
+    "submission": submission,
     "loading": loading,
     "packing": packing,
     "dashboard": dashboard,

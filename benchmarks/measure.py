@@ -42,11 +42,16 @@ class ChildCost:
     output: str
 
 
-def run_child(words: Sequence[str], environment: Mapping[str, str] | None = None) -> ChildCost:
+def run_child(
+    words: Sequence[str], environment: Mapping[str, str] | None = None, allowed: Sequence[int] = (0,)
+) -> ChildCost:
     """Run ``python WORDS`` in the project's folder and return what it cost.
 
+    Args:
+        allowed: the exit statuses that are no failure.
+
     Raises:
-        BenchmarkFailed: if its exit status is not 0.
+        BenchmarkFailed: if its exit status is another one.
     """
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         started_at = time.monotonic()
@@ -66,7 +71,7 @@ def run_child(words: Sequence[str], environment: Mapping[str, str] | None = None
         for file in (output, errors):
             file.seek(0)
             texts.append(file.read().decode(errors="replace"))
-    if child.returncode != 0:
+    if child.returncode not in allowed:
         end = "\n".join((texts[1] or texts[0]).splitlines()[-_TAIL_LINES:])
         raise BenchmarkFailed(f"python {shlex.join(words)} ended with exit status {child.returncode}:\n{end}")
     return ChildCost(started_at, seconds, usage.ru_maxrss * _KIBIBYTE, texts[0])

