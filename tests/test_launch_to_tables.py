@@ -86,6 +86,18 @@ def test_a_run_that_goes_on_keeps_what_was_predicted_before_it_started(launch: L
 
 
 @pytest.mark.slow
+def test_tables_mark_what_was_trained_anew(launch: Launch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert launch("submit", "sweep=two", "sweep.seeds=[0]", LOCAL).status == 0
+    folder = launch.runs_dir / "two"
+    for arm, expected in ((None, False), ("fixed", True)):  # the baseline's run was, too
+        if arm is not None:
+            assert launch("rerun", str(next(folder.glob(f"*/{arm}/seed_0")))).status == 0
+        capsys.readouterr()
+        analysis_main(["tables", str(folder)])
+        assert ("some runs were trained anew by rerun" in capsys.readouterr().out) is expected
+
+
+@pytest.mark.slow
 def test_a_sweep_of_which_nothing_is_done_says_so(
     launch: Launch, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
