@@ -12,6 +12,8 @@ EXIT_USAGE = 2
 EXIT_INCOMPLETE = 3
 #: EX_TEMPFAIL of sysexits.h: the run saved its state; start it again.
 EXIT_PREEMPTED = 75
+#: The run saved its state at a boundary, after which another number of ranks trains it.
+EXIT_SEGMENT_END = 76
 #: The shell's convention for a process ended by SIGINT.
 EXIT_INTERRUPTED = 130
 
@@ -98,3 +100,10 @@ class Preempted(Exception):
     def __init__(self, signal_name: str) -> None:
         super().__init__(f"stopped by {signal_name} after saving a checkpoint")
         self.signal_name = signal_name
+
+
+class SegmentEnd(Exception):
+    """The next epoch is trained by another number of ranks than this process is one of; the state is saved."""
+
+    def __init__(self, epoch: int, num_ranks: int) -> None:
+        super().__init__(f"epoch {epoch} is trained by {num_ranks} rank{'s' if num_ranks > 1 else ''}")

@@ -14,9 +14,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m adabatch.resume", description=__doc__)
     parser.add_argument("run_dir", help="a folder with the config.yaml of a run")
+    parser.add_argument(
+        "--num-ranks", type=int, help="how many ranks a job has started: train only what so many train (exit status 76)"
+    )
     prepare_streams()
     try:
-        return resume_run(parser.parse_args(arguments).run_dir)
+        options = parser.parse_args(arguments)
+        return resume_run(options.run_dir, options.num_ranks)
     except ConfigError as error:
         complain(error)
         return EXIT_USAGE

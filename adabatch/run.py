@@ -18,6 +18,7 @@ from adabatch.config import (
     differences,
     load_config,
     matches_hash,
+    require_known_ranks,
     save_config,
     to_dict,
     with_measured,
@@ -28,17 +29,20 @@ from adabatch.errors import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
     EXIT_PREEMPTED,
+    EXIT_SEGMENT_END,
     EXIT_USAGE,
     ConfigError,
     Preempted,
+    SegmentEnd,
 )
 from adabatch.fields import Difference
 from adabatch.files import user_path
 from adabatch.measure.feasible import refuse_uncomputable
 from adabatch.plugins import Kind
 from adabatch.plugins.loading import OwnCodeError, one_line, own_frames, shown_frames
-from adabatch.processes.local_ranks import run_local_ranks
+from adabatch.processes.local_ranks import refuse_several_nodes, run_local_ranks
 from adabatch.processes.rank_place import RankPlace, rank_place
+from adabatch.processes.segments import run_segments
 from adabatch.processes.signals import StopRequest
 from adabatch.reading import Unreadable, open_to_append, printable, reason
 from adabatch.rundir.files import RunDir
@@ -89,11 +93,16 @@ def run_config(config: TrainConfig) -> int:
         return _run(saved or config, run_dir)
 
 
-def resume_run(path: Path | str) -> int:
-    """Train or resume the run of a directory that holds a ``config.yaml``; return the exit status."""
+def resume_run(path: Path | str, num_ranks: int | None = None) -> int:
+    """Train or resume the run of a directory that holds a ``config.yaml``; return the exit status.
+
+    Args:
+        num_ranks: how many ranks were started, of which this process is one: the run ends where another number trains
+            it. None: whatever is found; where nobody started ranks, this process does.
+    """
     run_dir = RunDir(path)
     with _file_errors(run_dir):
-        return _run(load_config(run_dir.config), run_dir)
+        return _run(load_config(run_dir.config), run_dir, num_ranks)
 
 
 @contextmanager
@@ -122,7 +131,7 @@ def _differences(asked: TrainConfig, saved: TrainConfig) -> list[Difference]:
     return list(differences(to_dict(with_measured(asked, saved)), to_dict(saved)))
 
 
-def _run(config: TrainConfig, run_dir: RunDir) -> int:
+def _run(config: TrainConfig, run_dir: RunDir, num_ranks: int | None = None) -> int:
     if run_dir.done.exists():
         print(printable(f"{run_dir.path} is already finished: {read_done(run_dir)}"))
         return EXIT_DONE
@@ -131,14 +140,17 @@ def _run(config: TrainConfig, run_dir: RunDir) -> int:
     _check_own_code(config, run_dir)
     warnings = refuse_uncomputable(config)
     place = rank_place(config.hardware, os.environ)
-    if place is None and config.hardware.world_size > 1:
+    if num_ranks is not None:
+        _require_started(config, num_ranks, place.world_size if place else 1)
+    elif place is None and config.hardware.world_size > 1:
+        refuse_several_nodes(config.hardware)
         if config.hardware.device == "cuda":
             from adabatch.training.device import require_gpus
 
             require_gpus(config.hardware)
         _prepare(config, run_dir)
         clear_outcome(run_dir)
-        return run_local_ranks(config.hardware, run_dir)
+        return run_segments(config, run_dir) if config.hardware.devices else run_local_ranks(config.hardware, run_dir)
     if place is not None and place.rank > 0:
         return _execute(config, run_dir, place, warnings)
     _prepare(config, run_dir)
@@ -147,6 +159,13 @@ def _run(config: TrainConfig, run_dir: RunDir) -> int:
             raise ConfigError(f"run_dir is {run_dir.path}; another process is training in it.")
         clear_outcome(run_dir)
         return _execute(config, run_dir, place, warnings)
+
+
+def _require_started(config: TrainConfig, num_ranks: int, started: int) -> None:
+    """Raise ConfigError unless as many ranks were started as a job was to start."""
+    require_known_ranks(config.hardware, num_ranks)
+    if started != num_ranks:
+        raise ConfigError(f"{started} ranks were started, and this part of the run is for {num_ranks}.")
 
 
 def _refuse_changed_config(config: TrainConfig, run_dir: RunDir) -> None:
@@ -196,11 +215,12 @@ def _execute(config: TrainConfig, run_dir: RunDir, place: RankPlace | None, warn
             _log.info("%s", stopped)
             interrupted = stopped.signal_name == "SIGINT"
             status = EXIT_INTERRUPTED if interrupted else EXIT_PREEMPTED
-            if worker:
-                worker.finish(State.PREEMPTED, str(stopped), status)
             if is_main and sys.stderr.isatty():
                 complain(f"{stopped} to {run_dir.path}. The same command goes on from there.")
-            return status
+            return worker.finish(State.PREEMPTED, str(stopped), status) if worker else status
+        except SegmentEnd as ended:
+            _log.info("%s", ended)
+            return worker.finish(State.SEGMENT_END, str(ended), EXIT_SEGMENT_END) if worker else EXIT_SEGMENT_END
         except Exception as error:
             return _record_failure(error, worker, run_dir, is_main)
 

@@ -25,6 +25,7 @@ from adabatch.rundir.columns import (
     Kind,
     column_default,
     columns_where,
+    device_seconds,
 )
 
 #: Place of each column in the rows of a run.
@@ -201,7 +202,12 @@ def _numbers(frame: pd.DataFrame) -> np.ndarray:
     for name in COLUMNS:
         if kinds[name] not in "iuf":
             raise Damage(f"epochs.csv holds a value of {name} that is no number")
-    return np.ascontiguousarray(frame[list(COLUMNS)].to_numpy(dtype=float).T)
+    numbers = np.ascontiguousarray(frame[list(COLUMNS)].to_numpy(dtype=float).T)
+    known = numbers[PLACE["device_seconds"]]
+    train, growth, ranks = (numbers[PLACE[name]] for name in ("train_seconds", "growth_seconds", "world_size"))
+    # Files from before the column, and those of other programs, say it by these.
+    numbers[PLACE["device_seconds"]] = np.where(np.isnan(known), device_seconds(train, growth, ranks), known)
+    return numbers
 
 
 def check_rows(rows: np.ndarray, starts: np.ndarray, is_results_only: bool = False) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 from submitit.helpers import DelayedSubmission
 
-from adabatch.errors import EXIT_DONE, ConfigError
+from adabatch.errors import EXIT_DONE, EXIT_SEGMENT_END, ConfigError
 from adabatch.files import SOURCE_DIR
 from adabatch.plugins.code import frozen_folder
 from adabatch.processes.children import child_environment, module_command, signal_on_parent_death
@@ -105,7 +105,7 @@ class TrainJob:
         failed = [
             f"{run_dir} ({status})"
             for run_dir, status in statuses.items()
-            if status not in (EXIT_DONE, *STOPPED_STATUSES)
+            if status not in (EXIT_DONE, EXIT_SEGMENT_END, *STOPPED_STATUSES)
         ]
         if failed:
             raise RunsFailed("failed, with exit status: " + ", ".join(failed))

@@ -51,6 +51,7 @@ CODES = {
     "rate-vanishes": (ERROR, "the learning rate per sample falls so fast that training stops: a typo in the decay"),
     "batch-exceeds-data": (ERROR, "the first batch is larger than the training set"),
     "ranks-do-not-divide": (ERROR, "a batch does not divide evenly over the ranks"),
+    "devices-not-planned": (ERROR, "hardware.devices does not say how many ranks train every batch"),
     "single-sample-batch": (ERROR, "a micro-batch has one sample, which the network's BatchNorm cannot normalize"),
     "warmup-too-long": (ERROR, "the warm-up is longer than the training"),
     "ghost-batch-too-large": (NOTE, "no micro-batch is larger than a ghost batch"),
@@ -205,7 +206,7 @@ def _lint_arm(config: TrainConfig, plan: _Plan) -> Iterator[_Found]:
         )
     world_size = config.hardware.world_size
     uneven = sorted({batch for batch in plan.batches if batch % world_size})
-    if uneven and plan.schedule.constant_within_epoch:
+    if uneven and config.hardware.devices is None and plan.schedule.constant_within_epoch:
         yield _Found(
             "ranks-do-not-divide",
             f"Batches of {', '.join(map(str, uneven))} do not divide evenly over {world_size} ranks.",
@@ -263,8 +264,11 @@ def _lint_growth(config: TrainConfig, plan: _Plan) -> Iterator[_Found]:
         )
     cap = config.max_micro_batch_size
     if plan.trajectory.grows and isinstance(cap, int):
-        sizes = [split_update(batch, config.hardware.world_size, cap).micro_batch_size for batch in plan.batches]
-        if max(sizes) <= sizes[0]:
+        ranks = [config.hardware.ranks_for(batch) for batch in plan.batches]
+        sizes = [
+            split_update(batch, some, cap).micro_batch_size for batch, some in zip(plan.batches, ranks, strict=True)
+        ]
+        if max(sizes) <= sizes[0] and max(ranks) <= ranks[0]:
             yield _Found(
                 "growth-not-physical",
                 f"The batch grows from {plan.batches[0]} to {max(plan.batches)}, but the micro-batch stays at "

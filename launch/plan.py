@@ -154,7 +154,7 @@ def _arm_plans(expansion: Expansion) -> list[ArmPlan]:
 
 def _schedule_key(config: TrainConfig) -> str:
     data = (config.dataset.num_train_samples, config.dataset.partial_batch)
-    split = (config.hardware.world_size, config.max_micro_batch_size)
+    split = (config.hardware.world_size, config.hardware.devices, config.max_micro_batch_size)
     return repr((config.schedule, config.optimizer.learning_rate, config.num_epochs, data, split))
 
 
@@ -201,7 +201,7 @@ def _stage(config: TrainConfig, rows: Sequence[EpochPlan]) -> Stage:
     first, last = rows[0], rows[-1]
     exponent = config.schedule.learning_rate_exponent
     cap = config.max_micro_batch_size
-    world_size = config.hardware.world_size
+    world_size = config.hardware.ranks_for(first.batch_size)
     splits = None if cap == "auto" else [split_update(row.batch_size, world_size, cap) for row in (first, last)]
     return Stage(
         first_epoch=first.epoch,

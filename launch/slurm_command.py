@@ -36,7 +36,7 @@ def run_command_on_slurm(arguments: Sequence[str], config: TrainConfig, cluster:
         SlurmError: if a program is missing, or the job is refused.
     """
     require_programs()
-    alone = dataclasses.replace(config, hardware=dataclasses.replace(config.hardware, num_nodes=1, num_devices=1))
+    alone = dataclasses.replace(config, hardware=config.hardware.with_ranks(1))
     at_once = {key: value for key, value in cluster.sbatch.items() if option_name(key) not in _DELAYING}
     executor = executor_of(dataclasses.replace(cluster, sbatch=at_once), alone, logs, "adabatch-measure")
     try:

@@ -40,6 +40,11 @@ class Limits:
 
 def check_shape(cluster: ClusterConfig, config: TrainConfig) -> None:
     """Raise ConfigError if a run's ranks do not fit the cluster's settings."""
+    if config.hardware.devices is not None:
+        raise ConfigError(
+            f"hardware.devices is {config.hardware.devices}; it must be null where cluster.kind is slurm: chains of"
+            " jobs are not supported yet."
+        )
     if cluster.runs_per_job > 1 and config.hardware.world_size > 1:
         raise ConfigError(f"cluster.runs_per_job is {cluster.runs_per_job}; it must be 1 for runs with several ranks.")
     gpus = cluster.num_gpus

@@ -1,5 +1,6 @@
 """Configs: the schema, what its keys affect, the hash, saved configs, and composing configs from ``conf/``."""
 
+from adabatch.config.allocations import Allocation, allocation_of, allocations, during, require_known_ranks
 from adabatch.config.hashing import HASH_RULE, config_hash, matches_hash
 from adabatch.config.keys import differences
 from adabatch.config.saved import from_dict, load_config, load_schedule, save_config, to_dict
@@ -20,6 +21,7 @@ from adabatch.schedules import RampScheduleConfig, ScheduleConfig, StepwiseSched
 __all__ = [
     "CONF_DIR",
     "HASH_RULE",
+    "Allocation",
     "CheckpointConfig",
     "DatasetConfig",
     "HardwareConfig",
@@ -30,13 +32,17 @@ __all__ = [
     "StepwiseScheduleConfig",
     "TrackerConfig",
     "TrainConfig",
+    "allocation_of",
+    "allocations",
     "config_hash",
     "differences",
+    "during",
     "from_dict",
     "is_auto",
     "load_config",
     "load_schedule",
     "matches_hash",
+    "require_known_ranks",
     "save_config",
     "to_dict",
     "with_measured",

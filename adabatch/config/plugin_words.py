@@ -2,7 +2,7 @@
 
 ``network=my_net:Net`` becomes ``network=by_path network.path=my_net:Net``; so does the registered name of a plug-in.
 ``network.args.width=32`` becomes ``++network.args.width=32``, since the arguments of a plug-in are not in the schema;
-so do names of metrics.
+so do names of metrics. A mapping such as ``hardware.devices`` is given as a whole.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ BY_PATH = "by_path"
 _CHOICE = re.compile(rf"({'|'.join(Kind)})=(.*)", re.DOTALL)
 #: Keys that the schema does not have: arguments of plug-ins, and metrics by name.
 _FREE = re.compile(rf"(({'|'.join(Kind)})\.args|metrics)\.")
+
+#: A key of a mapping whose entries the schema does not name.
+_MAPPING = re.compile(r"hardware\.devices\s*=\s*\{")
 
 
 def plugin_words(words: Sequence[str], is_option: Callable[[str, str], bool]) -> list[str]:
@@ -35,6 +38,8 @@ def _rewritten(word: str, is_option: Callable[[str, str], bool]) -> Iterator[str
     choice = _CHOICE.fullmatch(word)
     if _FREE.match(word):
         yield f"++{word}"
+    elif _MAPPING.match(word):  # it replaces what an option says; Hydra would put the two together
+        yield from (f"{word.partition('=')[0]}=null", word)
     elif choice is None:
         yield word
     else:

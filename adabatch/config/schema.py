@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from omegaconf import MISSING
 
+from adabatch.config.devices import DEVICES, check_devices, nodes_for, ranks_for
 from adabatch.data.config import DatasetConfig
 from adabatch.fields import (
     BELOW_ONE,
@@ -148,6 +149,13 @@ class HardwareConfig(KeyGroup):
     )
     num_nodes: int = key(1, doc="number of nodes", allowed=count(10_000))
     num_devices: int = key(1, doc="ranks per node, one GPU each", allowed=count(1_024))
+    devices: dict[int, int] | None = key(
+        None,
+        doc="how many of the ranks train, by the batch size from which on, such as {128: 1, 512: 4}; null: all of them",
+        allowed=DEVICES,
+        shapes_micro_batch=False,
+        hash_rule=3,
+    )
     profile: bool = key(
         False,
         doc="write a profiler trace of a few updates into the run directory",
@@ -172,11 +180,22 @@ class HardwareConfig(KeyGroup):
         most = _MOST_RANKS // self.num_devices
         allowed = f"at most {most:,} with hardware.num_devices={self.num_devices}: {_MOST_RANKS:,} ranks"
         require(self.num_nodes <= most, "hardware.num_nodes", self.num_nodes, allowed)
+        if self.devices is not None:
+            check_devices(self.devices, self.num_nodes, self.num_devices)
 
     @property
     def world_size(self) -> int:
-        """Ranks over all nodes."""
+        """Ranks over all nodes; the most that the run has, where ``devices`` lets their number grow with the batch."""
         return self.num_nodes * self.num_devices
+
+    def ranks_for(self, batch_size: int) -> int:
+        """Return how many ranks train a batch."""
+        return ranks_for(self.devices, batch_size) if self.devices else self.world_size
+
+    def with_ranks(self, num_ranks: int) -> HardwareConfig:
+        """Return the same hardware with another number of ranks, throughout."""
+        nodes, devices = nodes_for(num_ranks, self.num_devices)
+        return dataclasses.replace(self, num_nodes=nodes, num_devices=devices, devices=None)
 
 
 def _are_tags(tags: Sequence[object]) -> bool:

@@ -86,7 +86,8 @@ def described(declared: Any) -> str:
         (entry,) = get_args(declared)
         return f"a list of {_ENTRIES[entry]}" if entry in _ENTRIES else "a list"
     if origin is dict:
-        return "a mapping from names to values"
+        is_counted = get_args(declared)[0] is int
+        return f"a mapping from {'whole numbers to whole numbers' if is_counted else 'names to values'}"
     return _TEXTS.get(declared, _FREE)
 
 
@@ -119,7 +120,8 @@ def _convert(value: object, declared: Any, name: str) -> Any:
             raise _Unfit
         return [_convert(entry, get_args(declared)[0], name) for entry in value]
     if origin is dict:
-        return _mapping(value, get_args(declared)[1], name)
+        names, entries = get_args(declared)
+        return _counted(value, entries) if names is int else _mapping(value, entries, name)
     if declared in _CONVERT:
         return _CONVERT[declared](value)
     return _free(value, name) if declared is Any else value
@@ -135,6 +137,16 @@ def _mapping(value: object, declared: Any, name: str) -> dict[str, Any]:
                 " by a path, such as network=my_module:Name, and gets its arguments by args."
             )
     return {_text(key): _convert(entry, declared, f"{name}.{key}") for key, entry in value.items()}
+
+
+def _counted(value: object, declared: Any) -> dict[int, Any]:
+    """Return a mapping from whole numbers, sorted by them."""
+    if not isinstance(value, dict):
+        raise _Unfit
+    counted = {_whole(key): _CONVERT[declared](entry) for key, entry in value.items()}
+    if len(counted) < len(value):  # 128 and '128'
+        raise _Unfit
+    return dict(sorted(counted.items()))
 
 
 def _truth_value(value: object) -> bool:

@@ -185,5 +185,5 @@ def _add_gradient(engine: Engine, samples: torch.Tensor, labels: torch.Tensor, u
 
 def _by(variant: _Variant, config: TrainConfig) -> TrainConfig:
     """Return the config with a way to compute, for one process."""
-    hardware: Any = dataclasses.replace(config.hardware, **variant._asdict(), num_nodes=1, num_devices=1)
+    hardware: Any = dataclasses.replace(config.hardware.with_ranks(1), **variant._asdict())
     return dataclasses.replace(config, hardware=hardware)

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 from adabatch.config import TrainConfig
 from adabatch.errors import ConfigError
+from adabatch.measure.doubt import Doubt
+from adabatch.measure.feasible_devices import device_doubts
 from adabatch.schedules import Progress, Schedule, plan_updates
 from adabatch.schedules.batching import split_update
 from adabatch.schedules.coupled import CoupledSchedule
@@ -20,29 +22,13 @@ from adabatch.schedules.coupled import CoupledSchedule
 _ONE_VALUE = "more than 1 value per channel"
 
 
-@dataclass(frozen=True)
-class Doubt:
-    """Something that speaks against starting a run.
-
-    Attributes:
-        code: that of lint.
-        stops: whether the run would fail.
-        sentence: the problem, with numbers.
-        remedy: how to solve it.
-    """
-
-    code: str
-    stops: bool
-    sentence: str
-    remedy: str
-
-
 def doubts(config: TrainConfig) -> Iterator[Doubt]:
     """Yield what speaks against starting a run; a cap of micro-batches that is still ``auto`` counts as none.
 
     Raises:
         ConfigError: if the schedule cannot be computed, or the network not be built.
     """
+    yield from device_doubts(config)
     warmup = config.schedule.warmup_epochs
     if warmup > config.num_epochs:
         yield Doubt(
@@ -61,7 +47,9 @@ def doubts(config: TrainConfig) -> Iterator[Doubt]:
             " that no micro-batch is divided.",
             f"Set ghost_batch_size to less than {max(sizes)}, or batch_norm=micro.",
         )
-    is_synchronized = config.batch_norm == "sync" and config.hardware.world_size > 1
+    # With hardware.devices, some epoch may have one rank.
+    several = config.hardware.world_size > 1 and config.hardware.devices is None
+    is_synchronized = config.batch_norm == "sync" and several
     if 1 in sizes and not is_synchronized and not _takes_one_sample(_Planned.with_network(config)):
         epoch, update = sizes[1]
         yield Doubt(
@@ -107,7 +95,7 @@ class _Planned:
     @classmethod
     def of(cls, config: TrainConfig) -> _Planned:
         """Return a config by what its micro-batches follow from."""
-        data, ranks = config.dataset, config.hardware.world_size
+        data, ranks = config.dataset, (config.hardware.world_size, config.hardware.devices)
         samples = (data.num_train_samples, data.partial_batch, config.num_epochs)
         return cls(repr((config.schedule, samples, ranks, config.max_micro_batch_size)), config)
 
@@ -136,12 +124,13 @@ def _micro_batches(planned: _Planned) -> dict[int, tuple[int, int]]:
 def _splits(config: TrainConfig, schedule: Schedule) -> Iterator[tuple[tuple[int, int], frozenset[int]]]:
     """Yield epoch and samples of every kind of update, and the sizes of its micro-batches."""
     cap = config.max_micro_batch_size
-    known: set[int] = set()
+    known: set[tuple[int, int]] = set()
     for epoch in range(1, config.num_epochs + 1):
+        num_ranks = config.hardware.ranks_for(schedule.decide(Progress(epoch=epoch)).batch_size)
         for num_samples in _updates(config, schedule, epoch):
-            if num_samples not in known:
-                known.add(num_samples)
-                split = split_update(num_samples, config.hardware.world_size, cap if isinstance(cap, int) else None)
+            if (num_samples, num_ranks) not in known:
+                known.add((num_samples, num_ranks))
+                split = split_update(num_samples, num_ranks, cap if isinstance(cap, int) else None)
                 sizes = frozenset(size for rank in split.micro_batches for size in rank)
                 yield (epoch, num_samples), sizes - {0}
 

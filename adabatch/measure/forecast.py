@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from adabatch.config import TrainConfig
+from adabatch.config import TrainConfig, allocations
 from adabatch.measure.times import Measurement
 from adabatch.schedules import plan_updates, tabulate
 from adabatch.schedules.batching import split_update
@@ -46,20 +46,21 @@ class Forecast:
         return self.train_seconds + self.growth_seconds
 
 
-def count_updates(config: TrainConfig) -> Counter[int]:
-    """Return the number of the run's updates by their number of samples."""
+def count_updates(config: TrainConfig, first_epoch: int = 1, last_epoch: int | None = None) -> Counter[int]:
+    """Return the number of updates by their number of samples, of the whole run or of some of its epochs."""
+    last_epoch = config.num_epochs if last_epoch is None else last_epoch
     data = config.dataset
     samples = data.num_train_samples
     schedule = config.build_schedule()
     counts: Counter[int] = Counter()
     if schedule.constant_within_epoch:
-        for row in tabulate(schedule, config.num_epochs, samples, data.partial_batch):
+        for row in tabulate(schedule, last_epoch, samples, data.partial_batch)[first_epoch - 1 :]:
             full, partial = divmod(row.num_samples, row.batch_size)
             counts[row.batch_size] += full
             counts[partial] += 1
         del counts[0]
         return +counts
-    for epoch in range(1, config.num_epochs + 1):
+    for epoch in range(first_epoch, last_epoch + 1):
         updates = plan_updates(schedule, Progress(epoch=epoch), samples, data.partial_batch)
         counts.update(update.num_samples for update in updates)
     return counts
@@ -68,10 +69,11 @@ def count_updates(config: TrainConfig) -> Counter[int]:
 def micro_batch_counts(config: TrainConfig) -> Counter[int]:
     """Return the number of micro-batches by size on the first rank, which computes the most."""
     counts: Counter[int] = Counter()
-    for num_samples, updates in count_updates(config).items():
-        split = split_update(num_samples, config.hardware.world_size, config.max_micro_batch_size)
-        for size in split.micro_batches[0]:
-            counts[size] += updates
+    for part in allocations(config):
+        for num_samples, updates in count_updates(config, part.first_epoch, part.last_epoch).items():
+            split = split_update(num_samples, part.num_ranks, config.max_micro_batch_size)
+            for size in split.micro_batches[0]:
+                counts[size] += updates
     return counts
 
 
@@ -95,8 +97,8 @@ def _grown_sizes(config: TrainConfig) -> set[int]:
     if not schedule.constant_within_epoch or (hardware.device == "cpu" and not hardware.compile):
         return set()
     rows = tabulate(schedule, config.num_epochs, samples, config.dataset.partial_batch)
-    batches = {min(row.batch_size, samples) for row in rows}
-    splits = (split_update(batch, hardware.world_size, config.max_micro_batch_size) for batch in batches)
+    batches = {(min(row.batch_size, samples), hardware.ranks_for(row.batch_size)) for row in rows}
+    splits = (split_update(batch, ranks, config.max_micro_batch_size) for batch, ranks in batches)
     return {split.micro_batch_size for split in splits}
 
 
@@ -119,12 +121,12 @@ def forecast(config: TrainConfig, measurement: Measurement) -> Forecast:
     starting = sum(row.first_seconds for row in {measurement.nearest(size) for size in counts})
     updates = sum(count_updates(config).values())
     tested = config.dataset.num_test_samples + config.dataset.num_validation_samples
-    test_samples = math.ceil(tested / config.hardware.world_size)
+    test_samples = sum(part.num_epochs * math.ceil(tested / part.num_ranks) for part in allocations(config))
     fit = measurement.fit()
     return Forecast(
         train_seconds=computing + starting + updates * measurement.update_seconds,
         growth_seconds=sum(measurement.nearest(size).growth_seconds for size in counts),
-        test_seconds=config.num_epochs * test_samples * measurement.test_seconds_per_sample,
+        test_seconds=test_samples * measurement.test_seconds_per_sample,
         uses_graphs=measurement.uses_graphs,
         counterpart=forecast(config, measurement.counterpart) if measurement.counterpart else None,
         fixed_seconds=fit.fixed_seconds if fit else None,

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from adabatch.config import TrainConfig
+from adabatch.config import TrainConfig, allocations
 from adabatch.measure.cache import cache_key, measured_once
 from adabatch.measure.forecast import count_updates
 from adabatch.measure.probe import Probe
@@ -39,7 +39,11 @@ class MicroBatchChoice:
 
 def largest_rank_share(configs: Sequence[TrainConfig]) -> int:
     """Return the largest number of samples that one rank gets in any update of the configs' schedules."""
-    return max(-(-max(count_updates(config)) // config.hardware.world_size) for config in configs)
+    return max(
+        -(-max(count_updates(config, part.first_epoch, part.last_epoch)) // part.num_ranks)
+        for config in configs
+        for part in allocations(config)
+    )
 
 
 def choose_micro_batch(measurement: Measurement, largest: int) -> MicroBatchChoice:

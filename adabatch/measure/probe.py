@@ -90,7 +90,7 @@ class Probe:
     """
 
     def __init__(self, config: TrainConfig, device: torch.device) -> None:
-        hardware = dataclasses.replace(config.hardware, num_nodes=1, num_devices=1, profile=False)
+        hardware = dataclasses.replace(config.hardware.with_ranks(1), profile=False)
         optimizer = dataclasses.replace(config.optimizer, learning_rate=_LEARNING_RATE)
         self._config = dataclasses.replace(
             config,

@@ -13,7 +13,14 @@ import time
 from types import FrameType
 
 from adabatch.config import HardwareConfig
-from adabatch.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_PREEMPTED, ConfigError
+from adabatch.errors import (
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_PREEMPTED,
+    EXIT_SEGMENT_END,
+    ConfigError,
+)
 from adabatch.processes.children import SIGNALS_ORPHANS, child_environment, module_command, signal_on_parent_death
 from adabatch.processes.signals import STOP_SIGNALS, StopRequest
 from adabatch.rundir.files import RunDir
@@ -36,29 +43,39 @@ def run_local_ranks(config: HardwareConfig, run_dir: RunDir) -> int:
         ConfigError: if the run wants several nodes, which only SLURM or torchrun can start.
         KeyboardInterrupt: after a second SIGINT, once the ranks have ended.
     """
+    refuse_several_nodes(config)
+    stop = RanksStopRequest()
+    with stop.installed():
+        return run_ranks(config, run_dir, stop)
+
+
+def refuse_several_nodes(config: HardwareConfig) -> None:
+    """Raise ConfigError if a run wants several nodes, which only SLURM or torchrun can start."""
     if config.num_nodes > 1:
         raise ConfigError(
             f"hardware.num_nodes is {config.num_nodes}; start one process per rank with SLURM (srun) or torchrun."
         )
+
+
+def run_ranks(config: HardwareConfig, run_dir: RunDir, stop: RanksStopRequest) -> int:
+    """Run the ranks while the signals of ``stop`` are handled; see `run_local_ranks`."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     common = {"WORLD_SIZE": str(config.world_size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     common |= {"TORCHELASTIC_USE_AGENT_STORE": "False"}  # the store of an outer torchrun serves only its own ranks
     command = module_command("adabatch.resume", str(run_dir.path))
-    stop = _RanksStopRequest()
-    with stop.installed():
-        ranks = _LocalRanks(
-            [
-                _start(command, {**child_environment(), **common, "RANK": str(rank), "LOCAL_RANK": str(rank)})
-                for rank in range(config.world_size)
-            ],
-            stop,
-            run_dir,
-        )
-        statuses = ranks.wait()
+    ranks = _LocalRanks(
+        [
+            _start(command, {**child_environment(), **common, "RANK": str(rank), "LOCAL_RANK": str(rank)})
+            for rank in range(config.world_size)
+        ],
+        stop,
+        run_dir,
+    )
+    statuses = ranks.wait()
     if ranks.were_cut_short:
-        return _record_stop(stop, run_dir)
+        return record_stop(stop, run_dir)
     killed = [rank for rank, status in enumerate(statuses) if status < 0]
     if killed and not run_dir.done.exists() and not run_dir.failed.exists():
         name = signal.Signals(-statuses[killed[0]]).name
@@ -80,7 +97,7 @@ def _start(command: list[str], environment: dict[str, str]) -> subprocess.Popen[
     )
 
 
-class _RanksStopRequest(StopRequest):
+class RanksStopRequest(StopRequest):
     """Also remembers a second SIGINT, which interrupts the ranks at once instead of this process."""
 
     def __init__(self) -> None:
@@ -106,7 +123,7 @@ class _LocalRanks:
         were_cut_short: whether a stop ended ranks before they could save, with no failure before the stop.
     """
 
-    def __init__(self, processes: list[subprocess.Popen[bytes]], stop: _RanksStopRequest, run_dir: RunDir) -> None:
+    def __init__(self, processes: list[subprocess.Popen[bytes]], stop: RanksStopRequest, run_dir: RunDir) -> None:
         self._processes = processes
         self._stop = stop
         self._run_dir = run_dir
@@ -166,10 +183,10 @@ class _LocalRanks:
 
     def _has_failed(self) -> bool:
         """Whether a rank has ended with anything but success."""
-        return any(process.poll() not in (None, EXIT_DONE) for process in self._processes)
+        return any(process.poll() not in (None, EXIT_DONE, EXIT_SEGMENT_END) for process in self._processes)
 
 
-def _record_stop(stop: _RanksStopRequest, run_dir: RunDir) -> int:
+def record_stop(stop: RanksStopRequest, run_dir: RunDir) -> int:
     """Leave the run so that it resumes when started again, and return its exit status."""
     # A rank that lost another one to the stop has recorded a failure.
     withdraw_failure(run_dir)

@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from adabatch.config import HardwareConfig
+from adabatch.config import HardwareConfig, require_known_ranks
 from adabatch.config.values import shortened
 from adabatch.errors import ConfigError
 
@@ -53,11 +53,8 @@ def rank_place(config: HardwareConfig, environment: Mapping[str, str]) -> RankPl
         )
     elif config.world_size > 1 and _num_tasks(environment) > 1:
         place = _slurm_place(environment)
-    if place is not None and place.world_size != config.world_size:
-        raise ConfigError(
-            f"hardware.num_nodes x hardware.num_devices is {config.num_nodes} x {config.num_devices}; "
-            f"it must be {place.world_size}, the number of ranks that were started."
-        )
+    if place is not None:
+        require_known_ranks(config, place.world_size)
     if place is not None and place.rank >= place.world_size:
         raise ConfigError(
             f"the variable RANK or SLURM_PROCID is {place.rank}; it must be less than {place.world_size}."

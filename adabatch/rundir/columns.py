@@ -18,7 +18,7 @@ from typing import Any
 
 from adabatch.fields import Range, at_least, between
 from adabatch.files import write_text_atomic
-from adabatch.reading import read_text
+from adabatch.reading import Unreadable, read_text
 
 #: The spans that count as training: their sum is ``train_seconds``.
 TRAIN_SPANS = ("data", "forward", "backward", "update")
@@ -161,6 +161,14 @@ class EpochRow:
     validation_accuracy: float | None = column(
         "of the validation samples after the epoch", Kind.FRACTION, of_run=OfRun.FINAL, since="0.2.0", default=None
     )
+    device_seconds: float | None = column(
+        "training and growth, times the ranks: what the epoch cost",
+        Kind.SECONDS,
+        unit="s",
+        of_run=OfRun.SUM,
+        since="0.2.0",
+        default=None,
+    )
 
 
 _FIELDS = {entry.name: entry for entry in dataclasses.fields(EpochRow)}
@@ -195,6 +203,14 @@ def columns_where(
 def train_seconds(seconds: Mapping[str, float]) -> float:
     """Return the training part of the seconds by span: data, forward, backward and update, in CUDA graphs or not."""
     return sum(seconds[span] for span in TRAIN_SPANS) + seconds.get(GRAPH_SPAN, 0.0)
+
+
+def device_seconds(train: Any, growth: Any, num_ranks: Any) -> Any:
+    """Return what epochs cost in seconds of one device: training and growth times the ranks, of numbers or arrays.
+
+    A rank has its device to itself, whether it computes or waits for the others.
+    """
+    return (train + growth) * num_ranks
 
 
 def span_seconds(seconds: Mapping[str, float], spans: Sequence[str] = EPOCH_SPANS) -> dict[str, float | None]:
@@ -248,6 +264,14 @@ def read_epochs_csv(path: Path) -> tuple[list[EpochRow], dict[str, list[float]]]
         return [row_from_dict(line) for line in values], {name: [line[name] for line in values] for name in names}
     except (KeyError, TypeError) as error:
         raise ValueError(f"{path.name} lacks a value of {error}") from error
+
+
+def count_rows(path: Path) -> int:
+    """Return how many epochs a file says are finished; 0 if it is missing or damaged."""
+    try:
+        return len(read_epochs_csv(path)[0])
+    except (OSError, Unreadable, ValueError):
+        return 0
 
 
 def _number(name: str, text: str | None) -> Any:

@@ -30,7 +30,7 @@ class Summary:
     """The keys of ``summary.json``; None for unknown values, such as the results of a run without a finished epoch.
 
     Attributes:
-        state: ``done``, ``failed`` or ``preempted``.
+        state: ``done``, ``failed``, ``preempted`` or ``segment-end``.
         cause: why it ended, for people; None for a run that is done.
         ended_at: seconds since 1970, by the clock of the process that ended.
         lost_seconds: work of earlier segments that was not saved in a checkpoint.

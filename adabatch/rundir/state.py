@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from adabatch.errors import EXIT_SEGMENT_END
 from adabatch.reading import Unreadable, read_text
 from adabatch.rundir.attempts import STOPPED_STATUSES, Attempt, StoppedBy, read_attempts
 from adabatch.rundir.causes import failure_cause, first_error
@@ -29,7 +30,7 @@ from adabatch.terminal import duration
 
 _NUM_EPOCHS = re.compile(r"^num_epochs: (\d{1,18})$", re.MULTILINE | re.ASCII)
 #: States of a summary written at the end of a run.
-_ENDED = (State.DONE.value, State.FAILED.value, State.PREEMPTED.value)
+_ENDED = (State.DONE.value, State.FAILED.value, State.PREEMPTED.value, State.SEGMENT_END.value)
 #: Causes in FAILED that have their own state.
 _CAUSE_STATES = {"OutOfMemory": State.OUT_OF_MEMORY}
 
@@ -149,6 +150,11 @@ class Evidence:
     def was_preempted(self) -> bool:
         """Whether a signal stopped the run and its state was saved."""
         return self.summary.get("state") == State.PREEMPTED.value
+
+    @property
+    def ended_a_segment(self) -> bool:
+        """Whether the run saved its state at a boundary, for another number of ranks to go on."""
+        return self.summary.get("state") == State.SEGMENT_END.value
 
     @property
     def was_cancelled(self) -> bool:
@@ -384,7 +390,7 @@ def _state(evidence: Evidence) -> tuple[State, str | None]:
 def state_of_ended(evidence: Evidence) -> tuple[State, str | None]:
     """Return state and cause of a run that is neither running nor waiting, from its files."""
     state, cause = _end(evidence)
-    if evidence.was_cancelled and state in (State.PREEMPTED, State.LOST, State.MISSING):
+    if evidence.was_cancelled and state in (State.PREEMPTED, State.SEGMENT_END, State.LOST, State.MISSING):
         return State.CANCELLED, "before it started" if state is State.MISSING else cause
     return state, cause
 
@@ -397,6 +403,8 @@ def _end(evidence: Evidence) -> tuple[State, str | None]:
         return failure_state(evidence)
     if evidence.was_preempted:
         return State.PREEMPTED, _text(evidence.summary.get("cause"))
+    if evidence.ended_a_segment:
+        return State.SEGMENT_END, _text(evidence.summary.get("cause"))
     if last is not None:
         return (
             State.LOST,
@@ -428,6 +436,8 @@ def _attempt_end(evidence: Evidence, last: Attempt) -> tuple[State, str | None]:
         return state, f"stopped by a {end.stopped_by}{used_up}"
     if evidence.has_failed:
         return failure_state(evidence)
+    if end.exit_status == EXIT_SEGMENT_END:
+        return State.SEGMENT_END, _text(evidence.summary.get("cause"))
     if end.exit_status in STOPPED_STATUSES:
         return State.PREEMPTED, _text(evidence.summary.get("cause")) or "stopped by a signal"
     if end.exit_status is not None and end.exit_status < 0:

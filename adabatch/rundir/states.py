@@ -17,6 +17,7 @@ class State(StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
     PREEMPTED = "preempted"
+    SEGMENT_END = "segment-end"
     TIMEOUT = "timeout"
     OUT_OF_MEMORY = "out-of-memory"
     NODE_FAILURE = "node-failure"

@@ -10,13 +10,20 @@ from typing import Any
 
 import torch
 
-from adabatch.config import TrainConfig
+from adabatch.config import TrainConfig, allocations
 from adabatch.data import Dataset
-from adabatch.data.order import epoch_order
-from adabatch.errors import CheckpointMismatch, NonFiniteLoss, Preempted
+from adabatch.data.order import derived_seed, epoch_order
+from adabatch.errors import CheckpointMismatch, NonFiniteLoss, Preempted, SegmentEnd
 from adabatch.processes.ranks import Ranks
 from adabatch.processes.signals import StopRequest
-from adabatch.rundir.columns import EpochRow, row_from_dict, row_to_dict, span_seconds, train_seconds
+from adabatch.rundir.columns import (
+    EpochRow,
+    device_seconds,
+    row_from_dict,
+    row_to_dict,
+    span_seconds,
+    train_seconds,
+)
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.outcome import results
 from adabatch.schedules import PlannedUpdate, Progress, Signals, plan_updates
@@ -76,6 +83,7 @@ class TrainingLoop:
         self._stop = stop
         self._stopwatch = stopwatch
         self._schedule = config.build_schedule(dataset.train.num_samples)
+        self._allocations = allocations(config) if config.hardware.devices else []
         self._sums = engine.sums
         self._sums.reset()
         self._seconds_before = dict.fromkeys(SPANS, 0.0)
@@ -91,16 +99,29 @@ class TrainingLoop:
 
         Raises:
             Preempted: after a stop signal, with the state saved.
+            SegmentEnd: if another number of ranks trains the next epoch, with the state saved.
             RunFailure: if the run cannot continue.
         """
         self._resume()
         self._reporter.on_start(self.progress, self.rows, self._own.values, self._seconds_before)
+        resumed_at = self.progress
         while self.progress.epoch <= self.config.num_epochs:
+            self._end_segment_if_due(resumed_at)
             last_update = self.train_epoch()
             self._finish_epoch(last_update)
         if self._profiler:
             self._profiler.close()
         self._save()
+
+    def _end_segment_if_due(self, resumed_at: Progress) -> None:
+        """Save and end if this epoch is not for as many ranks as there are."""
+        epoch = self.progress.epoch
+        wanted = next((one.num_ranks for one in self._allocations if epoch <= one.last_epoch), self._ranks.world_size)
+        if wanted == self._ranks.world_size:
+            return
+        if self.progress != resumed_at:
+            self._save()
+        raise SegmentEnd(epoch, wanted)
 
     def seconds(self) -> dict[str, float]:
         """Return the seconds per span over all segments of the run; on a GPU this waits for the device."""
@@ -261,6 +282,7 @@ class TrainingLoop:
             samples_dropped=dropped,
             validation_loss=validation.loss if validation else None,
             validation_accuracy=validation.accuracy if validation else None,
+            device_seconds=device_seconds(train_seconds(epoch), epoch["growth"], self._ranks.world_size),
         )
 
     def _last_update_of_epoch(self) -> PlannedUpdate:
@@ -348,9 +370,19 @@ class TrainingLoop:
         self._updates.resume(state.get("charged_shapes", []))
         version, internal, gauss = state["python_random"]
         random.setstate((version, tuple(internal), gauss))
-        torch.set_rng_state(state["torch_random"][self._ranks.rank])
-        if state["cuda_random"]:
-            torch.cuda.set_rng_state(state["cuda_random"][self._ranks.rank], self._engine.device)
+        self._restore_random(state)
         finished = len(self.rows)
         if not (self.progress.epoch == finished + 1 <= self.config.num_epochs + 1):
             raise ValueError(f"it is in epoch {self.progress.epoch} after {finished} of {self.config.num_epochs}")
+
+    def _restore_random(self, state: dict[str, Any]) -> None:
+        """Take over the random numbers of each rank; after a boundary to another number of ranks, they begin anew.
+
+        Only networks draw them, for dropout and the like; samples and augmentation have their own.
+        """
+        if len(state["torch_random"]) != self._ranks.world_size:
+            torch.manual_seed(derived_seed("rank", self.config.seed, self._ranks.rank, self.progress.epoch))
+            return
+        torch.set_rng_state(state["torch_random"][self._ranks.rank])
+        if state["cuda_random"]:
+            torch.cuda.set_rng_state(state["cuda_random"][self._ranks.rank], self._engine.device)

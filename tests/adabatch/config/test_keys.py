@@ -45,6 +45,7 @@ _OTHER_VALUES: dict[str, Any] = {
     "hardware.precision": "bf16",
     "hardware.compile": True,
     "hardware.cuda_graphs": False,
+    "hardware.devices": {1: 1},
     "hardware.num_threads": 3,
     "tracker.kind": "wandb",
     "tracker.mode": "online",
@@ -104,7 +105,8 @@ def test_a_key_counts_in_hash_and_differences_exactly_if_it_may_change_something
     before, after = _values(key)
     may_change = KEYS[key].facts.changes is not Changes.NOTHING
     assert (config_hash(before) != config_hash(after)) is may_change
-    named = f"{key}.width" if key.endswith(".args") else key  # each argument is a key of its own
+    # Each argument is a key of its own, and so is each batch size.
+    named = f"{key}.width" if key.endswith(".args") else f"{key}.1" if key == "hardware.devices" else key
     assert [difference.key for difference in differences(after, before)] == ([named] if may_change else [])
 
 
