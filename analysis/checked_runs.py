@@ -20,6 +20,9 @@ from analysis.trajectories import trajectories
 #: Seconds of two runs whose ratio is beyond this are in different units, or broken.
 _LARGEST_RATIO = 1000.0
 _SAMPLES_RULE, _SECONDS_RULE = "samples_per_epoch", "elapsed_seconds"
+#: Facts that follow from the number of ranks, which ``hardware.devices`` lets grow with the batch.
+_OF_RANKS = ("world_size", "cuda_graphs")
+_DEVICES = "hardware.devices."
 #: What is compared besides config keys and recorded facts.
 _RULES = (RATE_RULE, _SAMPLES_RULE, _SECONDS_RULE)
 
@@ -141,7 +144,8 @@ class RunChecker:
 
     def _find_differences(self, run: CheckedRun, base: CheckedRun) -> Iterator[Difference]:
         """Yield all differences, those that are allowed among them."""
-        yield from _unequal((*self._equal_keys, *self._origin_keys), run, base)
+        declared = _OF_RANKS if _declares_ranks(run) and _declares_ranks(base) else ()
+        yield from _unequal((*self._equal_keys, *(key for key in self._origin_keys if key not in declared)), run, base)
         own, other = self._both_trajectories(run, base)
         if own is not None and other is not None:
             yield from compare(own, other)
@@ -172,6 +176,14 @@ class RunChecker:
         factor = 1.0 if own is None or other is None else constant_factor(own, other)
         if factor != 1.0 and own is not None and other is not None:
             yield factor_sentence(factor, own.first_batch_size, other.first_batch_size)
+        if _declares_ranks(run) and _declares_ranks(base) and list(_unequal(("world_size",), run, base)):
+            sizes = f"{_shown(run.values.get('world_size'))} against {_shown(base.values.get('world_size'))}"
+            mode = run.values.get("batch_norm")
+            over = "all ranks" if mode == "sync" else "the micro-batch of one device, or ghost batches in it"
+            yield (
+                f"its ranks are {sizes}, as hardware.devices declares: seconds are of several numbers of devices, and"
+                f" BatchNorm, where there is one, normalizes over {over} (batch_norm={_shown(mode)})"
+            )
         hosts = [one.values.get("host") for one in (run, base)]
         if hosts[0] != hosts[1] and not any(map(is_missing, hosts)):
             yield "some pairs ran on different hosts"
@@ -197,6 +209,11 @@ class RunChecker:
             yield f"recorded by {run.values['trainer']}: its settings are as declared, not verified"
         if run.values.get("results_only") is True:
             yield "only the ends of its runs are known: they are in no curve and no time to the target"
+
+
+def _declares_ranks(run: CheckedRun) -> bool:
+    """Return whether a run's config says by how many ranks which batch is trained."""
+    return any(name.startswith(_DEVICES) and not is_missing(value) for name, value in run.values.items())
 
 
 def _unknown_facts(run: CheckedRun, base: CheckedRun) -> list[str]:

@@ -63,13 +63,15 @@ def cost(data: Data) -> pd.DataFrame:
     """Return device-hours by group and arm: of all runs, and of those that have no final number.
 
     A run's hours are its wall-clock seconds, tests and saving included, and the work of killed segments that no
-    checkpoint held, times its ranks; of a run that recorded no wall-clock seconds, those of its finished epochs.
+    checkpoint held, times its ranks (on average over its training where their number grew); of a run that recorded no
+    wall-clock seconds, those of its finished epochs.
     """
     runs = data.runs
     epochs_seconds = runs[["elapsed_seconds", "test_seconds", "save_seconds"]].astype(float).sum(axis=1)
     wall = pd.to_numeric(runs.wall_seconds, errors="coerce").fillna(epochs_seconds)
     lost = pd.to_numeric(runs.lost_seconds, errors="coerce").fillna(0.0)
-    ranks = pd.to_numeric(runs.world_size, errors="coerce").fillna(1.0)
+    average = runs.device_seconds.astype(float) / runs.elapsed_seconds.astype(float)
+    ranks = pd.to_numeric(runs.world_size, errors="coerce").fillna(average).fillna(1.0)
     hours = (wall + lost) * ranks / 3600
     unfinished = hours.where(~is_final(runs), lost * ranks / 3600)
     table = pd.DataFrame({"group": runs.group, "arm": runs.arm, "hours": hours, "unfinished": unfinished})

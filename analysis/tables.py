@@ -10,6 +10,7 @@ import pandas as pd
 
 from analysis.cells import NONE, interval, noise_text, percent, plain, signed, time_text, times, verdict_text
 from analysis.comparison import Comparison
+from analysis.devices import devices_table
 from analysis.forecast_tables import forecast_table, graphs_table
 from analysis.frames import is_final, shown_state, tuples
 from analysis.names import arm_in, cell_and_levels, plain_arm
@@ -30,6 +31,7 @@ def make_tables(comparison: Comparison) -> list[Table]:
         verdict_table(comparison),
         target_table(comparison),
         speedup_table(comparison),
+        devices_table(comparison.data, comparison.matching),
         quality_table(comparison),
         parts_table(comparison),
         split_table(comparison),

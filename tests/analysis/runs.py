@@ -124,6 +124,7 @@ def write_epochs(
             "test_seconds": 1.0,
             "test_top5_accuracy": "",
             "samples_dropped": 0,
+            "device_seconds": "",
             **parts,
         }
         rows.append([row[column] for column in COLUMNS])
