@@ -46,7 +46,7 @@ def _cancel_jobs(journal: Journal, names: Collection[str] | None) -> int:
     """Cancel the jobs of some runs, or all that a submission started; return how many were live."""
     submissions = {name: one for name, one in journal.latest_submissions().items() if one.job_id}
     chosen = submissions if names is None else {name: one for name, one in submissions.items() if name in names}
-    job_ids = {one.job_id for one in chosen.values() if one.job_id}
+    job_ids = {job_id for one in chosen.values() for job_id in one.chain}
     queue = Queue.ask(job_ids)
     if job_ids and not queue.reached:
         raise SlurmError("squeue is not responding; nothing was cancelled.")
@@ -55,20 +55,21 @@ def _cancel_jobs(journal: Journal, names: Collection[str] | None) -> int:
     words = compact_ids(live)
     for start in range(0, len(words), _IDS_PER_CALL):
         call(["scancel", *words[start : start + _IDS_PER_CALL]])
-    stopped = [name for name, one in chosen.items() if one.job_id in live]
+    stopped = [name for name, one in chosen.items() if not set(one.chain).isdisjoint(live)]
     if stopped:
         journal.record_cancellation(stopped)
     if live and names is not None and journal.cap is not None:
-        share_what_ended(journal, Queue.ask(one.job_id for one in submissions.values() if one.job_id))
+        share_what_ended(journal, Queue.ask(job_id for one in submissions.values() for job_id in one.chain))
     return len(live)
 
 
 def _refuse_shared(live: Sequence[str], submissions: dict[str, Submission], chosen: Collection[str]) -> None:
     """Raise ConfigError if a job to cancel also trains runs that are not to be cancelled."""
     for name, one in submissions.items():
-        if one.job_id in live and name not in chosen:
+        shared = sorted(set(one.chain).intersection(live))
+        if shared and name not in chosen:
             raise ConfigError(
-                f"job {one.job_id} also trains {name}; runs that share a job (cluster.runs_per_job, cluster.block) "
+                f"job {shared[0]} also trains {name}; runs that share a job (cluster.runs_per_job, cluster.block) "
                 "can only be cancelled together: name a folder that holds all of them."
             )
 

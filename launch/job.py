@@ -52,6 +52,7 @@ class TrainJob:
             stops are preemptions.
         environment: variables set for the trainers.
         in_turn: whether several runs run one after another.
+        num_ranks: of a job of a chain, how many ranks it has: it trains as long as the run is trained by so many.
         code: the frozen copy of this package that the job must have imported; None: whatever it found.
     """
 
@@ -63,6 +64,7 @@ class TrainJob:
         environment: Mapping[str, str] | None = None,
         *,
         in_turn: bool = False,
+        num_ranks: int | None = None,
         code: str | None = None,
     ) -> None:
         self._run_dirs = list(run_dirs)
@@ -72,6 +74,7 @@ class TrainJob:
         self._time_limit_seconds = time_limit_seconds
         self._environment = dict(environment or {})
         self._in_turn = in_turn
+        self._num_ranks = num_ranks
         self._code = code
         self._requeues = 0
         self._children: dict[str, subprocess.Popen[bytes]] = {}
@@ -86,7 +89,8 @@ class TrainJob:
         """Train; return the exit status by run directory.
 
         Raises:
-            RunsFailed: if a run failed. Preempted runs have saved their state and do not count as failed.
+            RunsFailed: if a run failed. Preempted runs have saved their state and do not count as failed, unless the
+                job is one of a chain, whose next one must not begin then.
         """
         self._started = time.monotonic()
         self._check_code()
@@ -102,10 +106,11 @@ class TrainJob:
                 if not all(map(self._was_cancelled, together)):
                     break
                 self._is_stopping = False  # the stop was meant for this run; the next one has its turn
+        stopped = STOPPED_STATUSES if self._num_ranks is None else ()
         failed = [
             f"{run_dir} ({status})"
             for run_dir, status in statuses.items()
-            if status not in (EXIT_DONE, EXIT_SEGMENT_END, *STOPPED_STATUSES)
+            if status not in (EXIT_DONE, EXIT_SEGMENT_END, *stopped)
         ]
         if failed:
             raise RunsFailed("failed, with exit status: " + ", ".join(failed))
@@ -159,6 +164,10 @@ class TrainJob:
 
     __submitit_checkpoint__ = checkpoint
 
+    @property
+    def _ranks_words(self) -> list[str]:
+        return [] if self._num_ranks is None else ["--num-ranks", str(self._num_ranks)]
+
     def _gpu_of(self, run_dir: str) -> dict[str, str]:
         """Return the variable that distributes runs sharing a SLURM job over its GPUs."""
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
@@ -170,7 +179,7 @@ class TrainJob:
             RunDir(run_dir).wait_until_free(_LOCK_PATIENCE_SECONDS)
             record_start(Path(run_dir), this_process(), *_job_ids())
         self._children[run_dir] = subprocess.Popen(
-            module_command("adabatch.resume", run_dir),
+            module_command("adabatch.resume", run_dir, *self._ranks_words),
             env={**_trainer_environment(), **self._environment, **self._gpu_of(run_dir)},
             stdin=subprocess.DEVNULL,
             # Detached from the terminal's Ctrl-C; within a SLURM job the trainers stay in the job's process group.

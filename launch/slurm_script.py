@@ -13,6 +13,7 @@ from adabatch.config import TrainConfig
 from adabatch.errors import ConfigError
 from adabatch.files import SOURCE_DIR
 from adabatch.processes.children import safe_python
+from launch.chains import check_chain
 from launch.cluster_config import ClusterConfig
 from launch.setup_guard import guarded
 from launch.slurm_options import asks_for_gpus, gpus_of_node
@@ -40,11 +41,7 @@ class Limits:
 
 def check_shape(cluster: ClusterConfig, config: TrainConfig) -> None:
     """Raise ConfigError if a run's ranks do not fit the cluster's settings."""
-    if config.hardware.devices is not None:
-        raise ConfigError(
-            f"hardware.devices is {config.hardware.devices}; it must be null where cluster.kind is slurm: chains of"
-            " jobs are not supported yet."
-        )
+    check_chain(cluster, config)
     if cluster.runs_per_job > 1 and config.hardware.world_size > 1:
         raise ConfigError(f"cluster.runs_per_job is {cluster.runs_per_job}; it must be 1 for runs with several ranks.")
     gpus = cluster.num_gpus

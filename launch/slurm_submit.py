@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
 import sys
@@ -9,8 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from adabatch.config import TrainConfig
+from adabatch.config import Allocation, TrainConfig, during
 from adabatch.rundir.journal import Journal
+from launch.chains import cluster_for, dependency_on, parts_of
 from launch.cluster_config import ClusterConfig
 from launch.expand import Expansion, Run
 from launch.frozen_code import FrozenCode
@@ -27,16 +29,21 @@ _LONGEST_ARMS = 40
 
 @dataclass(frozen=True)
 class Job:
-    """One job: its runs, and what it may use."""
+    """One job, or of a run whose ranks grow a chain of them: its runs, and what it may use."""
 
     runs: list[Run]
     limits: Limits
 
     @property
-    def shape(self) -> tuple[int, int, str, Limits]:
+    def parts(self) -> tuple[Allocation, ...]:
+        """What each job of the chain trains."""
+        return parts_of(self.runs[0])
+
+    @property
+    def shape(self) -> tuple[list[tuple[int, int]], str, Limits]:
         """What the jobs of one array have in common."""
-        hardware = self.runs[0].config.hardware
-        return hardware.num_nodes, hardware.num_devices, hardware.device, self.limits
+        parts = [(part.hardware.num_nodes, part.hardware.num_devices) for part in self.parts]
+        return parts, self.config.hardware.device, self.limits
 
     @property
     def config(self) -> TrainConfig:
@@ -97,7 +104,7 @@ def submit_to_slurm(submission: Submission, jobs: Sequence[Job], earlier: Mappin
         chunk = chunks.pop(0)
         share = shares([*arrays.values(), len(chunk), *map(len, chunks)], cap)[len(arrays)]
         try:
-            job_id = _submit_array(submission, chunk, share, list(arrays))
+            job_id = _submit_chain(submission, chunk, share, list(arrays))
         except NoRoom:
             if len(chunk) == 1:
                 chunks.insert(0, chunk)
@@ -119,10 +126,47 @@ def submit_to_slurm(submission: Submission, jobs: Sequence[Job], earlier: Mappin
     return [job for chunk in chunks for job in chunk]
 
 
-def _submit_array(submission: Submission, chunk: Sequence[Job], share: Share, arrays: Sequence[str]) -> str:
-    """Submit one array, again where the controller is busy, and return the job's id."""
+@dataclass(frozen=True)
+class _Accepted:
+    job_id: str
+    token: str
+
+
+def _submit_chain(submission: Submission, chunk: Sequence[Job], share: Share, arrays: Sequence[str]) -> str:
+    """Submit an array for each allocation of its runs, all of them or none, and return the id of the first."""
+    accepted: list[_Accepted] = []
+    for part in chunk[0].parts:
+        try:
+            accepted.append(_submit_array(submission, chunk, part, share, arrays, accepted[-1] if accepted else None))
+        except (NoRoom, SlurmError):
+            if accepted:
+                submission.journal.record_cancellation([run.name for job in chunk for run in job.runs])
+                with contextlib.suppress(SlurmError):  # they then train what they can; the next command goes on
+                    call(["scancel", *(one.job_id for one in accepted)])
+            raise
+    return accepted[0].job_id
+
+
+def _submit_array(
+    submission: Submission,
+    chunk: Sequence[Job],
+    part: Allocation,
+    share: Share,
+    arrays: Sequence[str],
+    before: _Accepted | None,
+) -> _Accepted:
+    """Submit one array, again where the controller is busy.
+
+    Args:
+        part: of the runs that it trains.
+        before: the array that trains what comes before it.
+    """
     journal, cluster, limits = submission.journal, submission.cluster, chunk[0].limits
     facts = {"codes": submission.frozen.names, "minutes": limits.minutes, "memory_gb": limits.memory_gb}
+    waits_for = [] if share.after is None else [f"afterany:{arrays[share.after]}"]
+    if before is not None:
+        facts["after"] = before.token
+        waits_for.append(dependency_on(before.job_id, len(chunk)))
     num_failures = 0
     while True:
         token = f"{submission.token}{next(submission.numbers):02d}"
@@ -130,25 +174,25 @@ def _submit_array(submission: Submission, chunk: Sequence[Job], share: Share, ar
         groups = [[run.name for run in job.runs] for job in chunk]
         intent = journal.record_intent(token, name, groups, submission.logs.name, facts)
         executor = executor_of(
-            cluster,
-            chunk[0].config,
+            cluster_for(cluster, chunk[0].config, part),
+            during(chunk[0].config, part),
             submission.logs,
             name,
             limits=limits,
             throttle=share.throttle,
-            dependency=None if share.after is None else f"afterany:{arrays[share.after]}",
+            dependency=",".join(waits_for) or None,
             code=submission.frozen.adabatch,
         )
-        job_id = request(journal, intent, executor, [_train_job(submission, job) for job in chunk])
+        job_id = request(journal, intent, executor, [_train_job(submission, job, part) for job in chunk])
         if job_id is not None:
-            return job_id
+            return _Accepted(job_id, token)
         num_failures += 1
         print("SLURM's controller is busy; asking again", file=sys.stderr, flush=True)
         if not pause_after(num_failures):
             raise SlurmError(f"sbatch was refused {num_failures} times by a busy controller.")
 
 
-def _train_job(submission: Submission, job: Job) -> TrainJob:
+def _train_job(submission: Submission, job: Job, part: Allocation) -> TrainJob:
     cluster = submission.cluster
     limit = 60.0 * job.limits.minutes - cluster.signal_delay_s - _EARLY_SECONDS
     return TrainJob(
@@ -157,6 +201,7 @@ def _train_job(submission: Submission, job: Job) -> TrainJob:
         max(0.0, limit),
         submission.frozen.environment,
         in_turn=cluster.block is not None,
+        num_ranks=None if job.config.hardware.devices is None else part.num_ranks,
         code=str(submission.frozen.adabatch),
     )
 
@@ -173,14 +218,17 @@ def print_scripts(sweep: str, cluster: ClusterConfig, logs: Path, jobs: Sequence
     for _, alike in itertools.groupby(chunks, key=lambda chunk: (chunk[0].shape, len(chunk))):
         arrays = list(alike)
         first = arrays[0]
-        executor = executor_of(
-            cluster,
-            first[0].config,
-            logs,
-            job_name(sweep, first, "TOKEN"),
-            limits=first[0].limits,
-            throttle=cluster.max_concurrent_jobs,
-            code=code,
-        )
-        print(f"# {len(arrays)} x {len(first)} jobs, the first for {first[0].runs[0].name}")
-        print(script_text(executor, len(first)), flush=True)
+        for number, part in enumerate(first[0].parts, 1):
+            executor = executor_of(
+                cluster_for(cluster, first[0].config, part),
+                during(first[0].config, part),
+                logs,
+                job_name(sweep, first, "TOKEN"),
+                limits=first[0].limits,
+                throttle=cluster.max_concurrent_jobs,
+                dependency=dependency_on("JOB", len(first)) if number > 1 else None,
+                code=code,
+            )
+            where = f", epochs {part.first_epoch} to {part.last_epoch}" if len(first[0].parts) > 1 else ""
+            print(f"# {len(arrays)} x {len(first)} jobs, the first for {first[0].runs[0].name}{where}")
+            print(script_text(executor, len(first)), flush=True)

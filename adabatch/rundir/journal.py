@@ -99,8 +99,14 @@ _FIELDS: dict[Event, dict[str, Callable[[object], bool]]] = {
 }
 
 
-#: What may be recorded of a request besides: the copies of code, and a job's limits. Anything else is left out.
-_FACTS: dict[str, Callable[[object], bool]] = {"codes": _is_names, "minutes": _is_count, "memory_gb": _is_amount}
+#: What may be recorded of a request besides: the copies of code, a job's limits, and in a chain the token of the
+#: request before it. Anything else is left out.
+_FACTS: dict[str, Callable[[object], bool]] = {
+    "codes": _is_names,
+    "minutes": _is_count,
+    "memory_gb": _is_amount,
+    "after": _is_text,
+}
 
 
 def _facts(record: Record) -> dict[str, Any]:
@@ -139,7 +145,9 @@ class Submission:
     """The last submission of a run.
 
     Attributes:
-        job_id: the batch system's id; None for a local queue.
+        job_id: the batch system's id, of the first job in a chain; None for a local queue.
+        chain: the ids of all of its jobs, in their order.
+        token: of the last request for one of them.
         queue: the process of the local queue.
         has_ended: whether that queue ended.
     """
@@ -149,6 +157,8 @@ class Submission:
     job_id: str | None
     queue: ProcessIdentity | None = None
     has_ended: bool = False
+    chain: tuple[str, ...] = ()
+    token: str | None = None
 
     @property
     def waits_in_queue(self) -> bool:
@@ -297,10 +307,13 @@ class Journal:
     def latest_submissions(self) -> dict[str, Submission]:
         """Return the last submission by run."""
         latest: dict[str, Submission] = {}
-        for event, record in self._of(Event.ACCEPTED, Event.LOCAL, Event.LOCAL_END, Event.SET_ASIDE):
-            if event is Event.ACCEPTED:
-                for job_id, names in record["jobs"].items():
-                    latest |= dict.fromkeys(names, Submission(record_time(record), record["logs"], job_id))
+        after: dict[str, str | None] = {}
+        events = (Event.INTENT, Event.ACCEPTED, Event.LOCAL, Event.LOCAL_END, Event.SET_ASIDE)
+        for event, record in self._of(*events):
+            if event is Event.INTENT:
+                after[record["token"]] = _facts(record).get("after")
+            elif event is Event.ACCEPTED:
+                _add_accepted(latest, record, after.get(record["token"]))
             elif event is Event.LOCAL:
                 submission = Submission(record_time(record), record["logs"], None, ProcessIdentity.of(record))
                 latest |= dict.fromkeys(record["runs"], submission)
@@ -352,6 +365,17 @@ class Journal:
             except (OSError, Unreadable) as error:
                 raise ConfigError(f"{self.folder} must be a folder that can be written ({reason(error)}).") from error
             yield
+
+
+def _add_accepted(latest: dict[str, Submission], record: Record, after: str | None) -> None:
+    """Add the jobs of an accepted request to the submissions of their runs; those after another one to its chain."""
+    token, logs, time = record["token"], record["logs"], record_time(record)
+    for job_id, names in record["jobs"].items():
+        first = Submission(time, logs, job_id, chain=(job_id,), token=token)
+        for name in names:
+            before = latest.get(name)
+            is_next = after is not None and before is not None and before.token == after
+            latest[name] = replace(before, chain=(*before.chain, job_id), token=token) if is_next and before else first
 
 
 def sweep_folder_of(run: Path) -> Path | None:

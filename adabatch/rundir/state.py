@@ -9,7 +9,8 @@ import os
 import re
 import signal
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,7 @@ class Launched:
         sweep_folder: the folder of the sweep.
         submission: the last one that was accepted.
         logs: the folder with the logs of its jobs.
-        job_end: how its job ended according to the batch system, if anybody has asked; see `JobEnd`.
+        job_ends: how jobs of the sweep ended according to the batch system, by id, of those that anybody asked for.
         refusal: why the last request was refused, if it was.
         cancelled_at: when the run was last cancelled, in seconds since 1970 by the clock of the file system; 0 if
             never.
@@ -77,7 +78,7 @@ class Launched:
     sweep_folder: Path | None = None
     submission: Submission | None = None
     logs: Path | None = None
-    job_end: JobEnd | None = None
+    job_ends: Mapping[str, JobEnd] = field(default_factory=dict)
     refusal: Refusal | None = None
     cancelled_at: float = 0.0
 
@@ -172,14 +173,22 @@ class Evidence:
     @property
     def job_end(self) -> JobEnd | None:
         """How the job of the last submission ended, as somebody learnt from the batch system after its last start."""
-        end, last = self._launched.job_end, self.last_attempt
+        end, last = self._launched.job_ends.get(self.job_id or ""), self.last_attempt
         is_old = end is None or self.submission is None or end.recorded_at < self.submission.time
         return None if is_old or (end and last and end.recorded_at < last.started_at) else end
 
     @property
     def job_id(self) -> str | None:
-        """The batch job of the last submission."""
-        return self.submission.job_id if self.submission else None
+        """The batch job of the last submission; in a chain the one that trains or comes next."""
+        chain, last = self.submission.chain if self.submission else (), self.last_attempt
+        if last is None or last.job_id not in chain:
+            return self.submission.job_id if self.submission else None
+        place = chain.index(last.job_id) + self._has_ended_segment(last)
+        return chain[min(place, len(chain) - 1)]
+
+    @staticmethod
+    def _has_ended_segment(attempt: Attempt) -> bool:
+        return attempt.end is not None and attempt.end.exit_status == EXIT_SEGMENT_END
 
     @property
     def waits_in_local_queue(self) -> bool:
@@ -201,7 +210,10 @@ class Evidence:
     @property
     def _is_waiting(self) -> bool:
         last = self.last_attempt
-        return self.submission is not None and (last is None or last.started_at < self.submission.time)
+        if last is None or self.submission is None:
+            return self.submission is not None
+        awaits_next_job = self._has_ended_segment(last) and last.job_id in self.submission.chain[:-1]
+        return awaits_next_job or last.started_at < self.submission.time
 
     @cached_property
     def job_log(self) -> Path | None:
@@ -321,7 +333,7 @@ class _Sweep:
             self._folder,
             submission,
             self._logs / submission.logs if submission else None,
-            self._job_ends.get(submission.job_id) if submission and submission.job_id else None,
+            self._job_ends,
             self._refusals.get(name),
             self._cancellations.get(name, 0.0),
         )

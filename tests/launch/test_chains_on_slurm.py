@@ -1,0 +1,191 @@
+"""Runs whose ranks grow with their batch, on a real SLURM cluster: chains of jobs, the last one on two nodes."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import os
+import re
+import signal
+
+import pytest
+
+from adabatch.config import load_config, save_config
+from adabatch.run import resume_run
+from adabatch.rundir.attempts import read_attempts
+from adabatch.rundir.files import RunDir
+from tests.adabatch.support import assert_equal_bits, largest_difference, read_rows, read_summary, without_seconds
+from tests.launch.support import write_sweep
+from tests.support import wait_until
+
+pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
+
+#: Batches of 8, 16 and 32, two epochs each, on 1 rank, 2 ranks, and 2 nodes with 2 ranks each.
+CHAIN = """
+name: chain
+overrides: [network=alexnet, dataset=synthetic, dataset.num_train_samples=640, dataset.num_test_samples=20,
+  dataset.image_size=8, dataset.num_channels=1, dataset.num_classes=3, num_epochs=6, schedule.every_epochs=2,
+  hardware.precision=fp64, hardware.num_threads=1, checkpoint.every_seconds=0.2, hardware.num_nodes=2,
+  hardware.num_devices=2, "hardware.devices={8: 1, 16: 2, 32: 4}"]
+seeds: [SEEDS]
+baseline: adaptive
+arms: {adaptive: [schedule=adabatch, schedule.batch_size=8]}
+"""
+QUICK = ("cluster=slurm", "cluster.timeout_min=30", "cluster.cpus_per_task=1")
+#: Rounding of float64 over 240 updates.
+TOLERANCE = 1e-10
+
+
+@pytest.fixture
+def chain(cluster, launch):
+    write_sweep(launch.config_dir, "chain", CHAIN.replace("SEEDS", "0"))
+    return launch
+
+
+def submit(launch, name, *words):
+    answer = launch("submit", "sweep=chain", f"sweep.name={name}", *QUICK, *words)
+    assert answer.status == 0, answer.err
+    return answer.out
+
+
+def job_ids(launch, name):
+    return [job for record in launch.submissions(name) if record["event"] == "accepted" for job in record["jobs"]]
+
+
+def wait_for_state(launch, name, *states):
+    return wait_until(lambda: launch.only(name) if launch.only(name)["state"] in states else None)
+
+
+def wait_for_end(launch, name):
+    """Wait until a sweep's single run is neither queued nor running, and return its state."""
+    return wait_until(lambda: state if (state := launch.only(name)["state"]) not in ("pending", "running") else None)
+
+
+def trained_by_one(run_dir, folder):
+    """Train the run of a directory once more, in this process, with one rank."""
+    folder.mkdir()
+    config = load_config(run_dir.config)
+    alone = dataclasses.replace(config, run_dir=str(folder), hardware=config.hardware.with_ranks(1))
+    save_config(alone, folder / "config.yaml")
+    assert resume_run(folder) == 0
+    return RunDir(folder)
+
+
+def ends(run_dir):
+    return [attempt.end.exit_status for attempt in read_attempts(run_dir.path) if attempt.end is not None]
+
+
+def test_a_chain_ends_as_one_process_would(chain, cluster, tmp_path):
+    submit(chain, "whole")
+    jobs = job_ids(chain, "whole")
+    assert len(jobs) == 3
+    assert "nothing to submit (1 running or queued)" in submit(chain, "whole")
+    waiting = cluster.run("scontrol", "show", "job", jobs[2])
+    assert re.search(rf"Dependency=afterok:{jobs[1]}", waiting)
+    assert re.search(r"NumNodes=2\b", waiting)
+    assert re.search(r"NumTasks=4\b", waiting)
+    assert wait_for_end(chain, "whole") == "done"
+    run_dir = chain.run_dir("whole")
+    wait_until(lambda: ends(run_dir) == [76, 76, 0])  # the job records it after DONE is there
+    assert [row["world_size"] for row in read_rows(run_dir)] == ["1", "1", "2", "2", "4", "4"]
+    segments = json.loads(run_dir.meta.read_text())["segments"]
+    assert [segment["job_id"] for segment in segments] == jobs
+    one = trained_by_one(run_dir, tmp_path / "one")
+    assert largest_difference(one, run_dir) < TOLERANCE
+    names = ("updates", "samples", "batch_size", "learning_rate", "train_accuracy", "test_accuracy")
+    for first, second in zip(read_rows(one), read_rows(run_dir), strict=True):
+        assert [first[name] for name in names] == [second[name] for name in names]
+    assert read_summary(one)["ledger"] == read_summary(run_dir)["ledger"]
+    assert "nothing to submit (1 done)" in submit(chain, "whole")
+
+
+def test_chains_of_several_seeds_are_arrays_that_wait_task_by_task(chain, cluster):
+    write_sweep(chain.config_dir, "chain", CHAIN.replace("SEEDS", "0, 1"))
+    submit(chain, "arrays", "num_epochs=3", "schedule.every_epochs=1")
+    accepted = [record["jobs"] for record in chain.submissions("arrays") if record["event"] == "accepted"]
+    assert [len(jobs) for jobs in accepted] == [2, 2, 2]
+    arrays = [next(iter(jobs)).split("_")[0] for jobs in accepted]
+    assert f"Dependency=aftercorr:{arrays[0]}" in cluster.run("scontrol", "show", "job", arrays[1])
+    wait_until(lambda: not {"pending", "running"} & {run["state"] for run in chain.states("arrays").values()})
+    assert [run["state"] for run in chain.states("arrays").values()] == ["done", "done"]
+
+
+def kill(run_dir):
+    """Kill the job of the run's last attempt, without a chance to record anything."""
+    pid = read_attempts(run_dir.path)[-1].job.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+
+
+def says(run_dir, text, times):
+    return run_dir.log.exists() and run_dir.log.read_text().count(text) > times
+
+
+#: What the log says in the middle of each segment, and at each boundary.
+PLACES = ("epoch 1/6", "is trained by 2 ranks", "epoch 3/6", "is trained by 4 ranks", "epoch 5/6")
+
+
+@pytest.mark.timeout(1200)
+def test_a_chain_that_is_killed_anywhere_goes_on_where_it_was(chain, tmp_path):
+    for number, place in enumerate(PLACES):
+        submit(chain, "killed")
+        run_dir = chain.run_dir("killed")
+        seen = run_dir.log.read_text().count(place) if run_dir.log.exists() else 0
+        wait_until(functools.partial(says, run_dir, place, seen))
+        if number % 2 == 0:
+            kill(run_dir)
+        else:  # at a boundary the job may have ended: what is left is cancelled
+            assert chain("cancel", str(chain.runs_dir / "killed")).status == 0
+        left = wait_for_state(chain, "killed", "failed", "cancelled", "preempted", "segment-end", "lost")
+        assert not run_dir.done.exists(), left
+        wait_until(lambda: not {run["state"] for run in chain.states("killed").values()} & {"running", "pending"})
+    submit(chain, "killed")
+    assert wait_for_end(chain, "killed") == "done"
+    submit(chain, "undisturbed")
+    assert wait_for_end(chain, "undisturbed") == "done"
+    run_dir, reference = chain.run_dir("killed"), chain.run_dir("undisturbed")
+    assert without_seconds(run_dir) == without_seconds(reference)
+    assert_equal_bits(run_dir, reference)
+    assert read_summary(run_dir)["ledger"] == read_summary(reference)["ledger"]
+
+
+def test_a_preempted_job_of_a_chain_is_requeued_and_the_others_wait(chain, cluster):
+    submit(chain, "preempted")
+    jobs = job_ids(chain, "preempted")
+    run_dir = chain.run_dir("preempted")
+    wait_until(lambda: says(run_dir, "epoch 3/6", 0))
+    cluster.run("scancel", "--signal=USR2", jobs[1])
+    assert wait_for_end(chain, "preempted") == "done"
+    wait_until(lambda: ends(run_dir) == [76, 75, 76, 0])
+    assert job_ids(chain, "preempted") == jobs
+
+
+def test_a_cancelled_chain_is_submitted_anew_from_where_it_was(chain):
+    submit(chain, "cancelled")
+    run_dir = chain.run_dir("cancelled")
+    wait_until(lambda: says(run_dir, "epoch 3/6", 0))
+    answer = chain("cancel", str(chain.runs_dir / "cancelled"))
+    assert answer.status == 0, answer.err
+    wait_for_state(chain, "cancelled", "cancelled")
+    before = job_ids(chain, "cancelled")
+    submit(chain, "cancelled")
+    assert len(job_ids(chain, "cancelled")) == len(before) + 2  # of 2 and of 4 ranks; the first segment is done
+    assert wait_for_end(chain, "cancelled") == "done"
+
+
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        (
+            "cluster.max_concurrent_jobs=2",
+            "cluster.max_concurrent_jobs is 2; it must be null where hardware.devices is",
+        ),
+        ("cluster.block=seed", "cluster.block is seed; it must be null where hardware.devices is given"),
+        ("cluster.sbatch.gres=gpu:4", "cluster.sbatch asks for GPUs; where hardware.devices is given"),
+    ],
+)
+def test_settings_that_do_not_go_with_chains_are_refused(chain, word, sentence):
+    answer = chain("submit", "sweep=chain", *QUICK, word)
+    assert answer.status == 2
+    assert sentence in answer.err
