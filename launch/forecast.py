@@ -27,6 +27,7 @@ class ArmForecast:
         train_seconds: named as in ``summary.json``, like the two that follow.
         device_hours: of all the arm's runs, including tests: GPU-hours, or hours of CPU processes.
         speedup: the baseline's training and growth seconds over the arm's; None for the baseline itself.
+        device_cost: the arm's device-seconds over the baseline's, of the same; None where the arm's ranks do not grow.
     """
 
     arm: str
@@ -36,6 +37,7 @@ class ArmForecast:
     test_seconds: float
     device_hours: float
     speedup: float | None
+    device_cost: float | None = None
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,9 @@ def _counterpart(
 
 
 def _arm(arm: str, runs: Sequence[Run], own: Forecast, baseline: Forecast | None) -> ArmForecast:
-    hours = (own.elapsed_seconds + own.test_seconds) * runs[0].config.hardware.world_size / 3600
+    mean_ranks = own.device_seconds / own.elapsed_seconds if own.elapsed_seconds else 1.0
+    hours = (own.elapsed_seconds + own.test_seconds) * mean_ranks / 3600
+    is_growing = runs[0].config.hardware.devices is not None
     is_compared = baseline is not None and arm != runs[0].baseline
     return ArmForecast(
         arm=arm,
@@ -189,6 +193,7 @@ def _arm(arm: str, runs: Sequence[Run], own: Forecast, baseline: Forecast | None
         test_seconds=own.test_seconds,
         device_hours=hours * len(runs),
         speedup=baseline.elapsed_seconds / own.elapsed_seconds if baseline and is_compared else None,
+        device_cost=own.device_seconds / baseline.device_seconds if baseline and is_compared and is_growing else None,
     )
 
 

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from adabatch.shell.text_table import Sentence, TextTable
 from adabatch.terminal import duration
+from launch.chain_forecast import device_sentences
 from launch.forecast import ArmForecast, CellForecast
 from launch.run_names import arm_and_levels
 
@@ -124,6 +125,7 @@ def _sentences(cell: CellForecast) -> list[str]:
             f"No schedule over the same samples, with the micro-batches measured{beyond}, can be more than "
             f"{cell.largest_speedup:.2f}x as fast here as {cell.baseline}, regardless of accuracy."
         )
+    sentences += device_sentences(cell)
     if cell.world_size > 1:
         sentences.append("Measured on one device: the time that ranks need to average their gradients is not included.")
     return sentences

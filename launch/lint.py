@@ -29,6 +29,7 @@ from adabatch.schedules.trajectory import (
 )
 from launch import remedies
 from launch.expand import Expansion, Run
+from launch.lint_chain import chain_notes
 
 ERROR, NOTE = "error", "note"
 #: Level and meaning of every code.
@@ -61,6 +62,7 @@ CODES = {
     ),
     "growth-never-happens": (NOTE, "no boundary falls within the training, so the batch never grows"),
     "growth-capped": (NOTE, "a cap prevents growth, which becomes learning-rate decay"),
+    "chain-costs-more": (NOTE, "more ranks leave each of them less work, so that they cost more than they save"),
     "growth-not-physical": (NOTE, "the micro-batch never grows, so nothing gets faster"),
     "many-shapes": (NOTE, "a ramp has so many micro-batch sizes that tuning takes most of the time"),
     "no-large-fixed": (NOTE, "no fixed arm has the adaptive arm's largest batch"),
@@ -213,6 +215,7 @@ def _lint_arm(config: TrainConfig, plan: _Plan) -> Iterator[_Found]:
             f"Choose batch sizes and growth so that every batch is a multiple of {world_size}.",
         )
     yield from _lint_growth(config, plan)
+    yield from (_Found(*found) for found in chain_notes(config))
     yield from _lint_shapes(config)
     for doubt in doubts(config):
         yield _Found(doubt.code, doubt.sentence, doubt.remedy)

@@ -16,6 +16,7 @@ from adabatch.rundir.states import State
 from adabatch.schedules import EpochPlan, listens_to_signals, tabulate
 from adabatch.schedules.batching import split_update
 from adabatch.schedules.trajectory import rate_per_sample
+from launch.chain_plan import ChainLink, chain_of, mean_ranks
 from launch.expand import Expansion
 from launch.forecast import CellForecast, Totals
 from launch.lint import Finding
@@ -57,6 +58,7 @@ class ArmPlan:
     Attributes:
         updates, samples: of a run.
         listens_to_signals: whether the schedule decides by what training measures, so that only its start is known.
+        chain: the epochs with each number of ranks; empty if it is the same throughout.
     """
 
     arm: str
@@ -68,6 +70,7 @@ class ArmPlan:
     samples: int
     samples_dropped: int
     listens_to_signals: bool = False
+    chain: tuple[ChainLink, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -170,6 +173,7 @@ def _plan_arm(arm: str, cell: str, config: TrainConfig) -> ArmPlan:
         samples=sum(row.num_samples for row in rows),
         samples_dropped=sum(row.samples_dropped for row in rows),
         listens_to_signals=listens_to_signals(config.build_schedule(), config.num_epochs),
+        chain=chain_of(config),
     )
 
 
@@ -229,7 +233,7 @@ def _estimate(expansion: Expansion, statuses: Sequence[RunStatus]) -> Estimate:
             values = read_summary(RunDir(run.run_dir))
             seconds = values.get("wall_seconds") or values.get("elapsed_seconds")
             if seconds:
-                hours = seconds * run.config.hardware.world_size / 3600
+                hours = seconds * mean_ranks(run.config, RunDir(run.run_dir)) / 3600
                 by_arm.setdefault((run.cell, run.arm), []).append(hours)
                 by_cell.setdefault(run.cell, []).append(hours)
     total, left = 0.0, 0.0

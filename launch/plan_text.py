@@ -13,6 +13,7 @@ from rich.text import Text
 
 from adabatch.shell.text_table import Sentence
 from adabatch.terminal import duration
+from launch.chain_plan import chain_text
 from launch.forecast_text import forecasts_text
 from launch.lint import ERROR, Finding
 from launch.plan import ArmPlan, Estimate, Plan, Stage
@@ -32,6 +33,8 @@ def plan_text(plan: Plan, allowed: Sequence[str]) -> RenderableType:
     for arms in _alike(plan.arms):
         arm = arms[0]
         parts += [Text(""), Sentence(_title(arms), "bold"), _stage_table(arm.stages)]
+        if arm.chain:
+            parts.append(Text(chain_text(arm.chain)))
         if arm.listens_to_signals:
             parts.append(Sentence(_ONLY_THE_START))
     is_known = plan.estimate.total_hours is not None or plan.forecast_totals is None

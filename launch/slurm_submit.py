@@ -17,6 +17,7 @@ from launch.cluster_config import ClusterConfig
 from launch.expand import Expansion, Run
 from launch.frozen_code import FrozenCode
 from launch.job import TrainJob
+from launch.partition import refuse_unavailable
 from launch.slurm import SlurmError, call
 from launch.slurm_request import NoRoom, pause_after, request
 from launch.slurm_script import Limits, executor_of, script_text
@@ -95,6 +96,7 @@ def submit_to_slurm(submission: Submission, jobs: Sequence[Job], earlier: Mappin
     Raises:
         SlurmError: if a request is refused; earlier accepted ones are recorded.
     """
+    _refuse_unavailable(submission.cluster, jobs)
     arrays, cap = dict(earlier), submission.cluster.max_concurrent_jobs
     chunks = arrays_of(jobs, max_array_size(submission.cluster))
     if cap is not None:  # what is queued makes room for what comes
@@ -124,6 +126,13 @@ def submit_to_slurm(submission: Submission, jobs: Sequence[Job], earlier: Mappin
     if earlier or cap is not None:
         rebalance(arrays, cap)
     return [job for chunk in chunks for job in chunk]
+
+
+def _refuse_unavailable(cluster: ClusterConfig, jobs: Sequence[Job]) -> None:
+    """Raise SlurmError if the partition lacks what a later job of a chain needs, before an earlier one begins."""
+    chains = [parts for parts in (job.parts for job in jobs) if len(parts) > 1]
+    if chains:
+        refuse_unavailable(cluster, {repr(part.hardware): part.hardware for parts in chains for part in parts}.values())
 
 
 @dataclass(frozen=True)
@@ -214,6 +223,7 @@ def job_name(sweep: str, chunk: Sequence[Job], token: str) -> str:
 
 def print_scripts(sweep: str, cluster: ClusterConfig, logs: Path, jobs: Sequence[Job], code: Path) -> None:
     """Print the batch scripts that would be submitted, one for arrays that are alike; submit nothing."""
+    _refuse_unavailable(cluster, jobs)
     chunks = arrays_of(jobs, max_array_size(cluster))
     for _, alike in itertools.groupby(chunks, key=lambda chunk: (chunk[0].shape, len(chunk))):
         arrays = list(alike)

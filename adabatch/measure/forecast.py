@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from adabatch.config import TrainConfig, allocations
+from adabatch.config import Allocation, TrainConfig, allocations
 from adabatch.measure.times import Measurement
+from adabatch.rundir.columns import device_seconds
 from adabatch.schedules import plan_updates, tabulate
 from adabatch.schedules.batching import split_update
 from adabatch.schedules.progress import Progress
@@ -29,6 +30,7 @@ class Forecast:
         fixed_seconds, seconds_per_sample: of the line through the times of a micro-batch, see
             `adabatch.measure.times.LinearFit`; None where fewer than three sizes were measured.
         update_seconds: of one optimizer step.
+        device_seconds: training and growth times the ranks.
     """
 
     train_seconds: float
@@ -39,6 +41,7 @@ class Forecast:
     fixed_seconds: float | None = None
     seconds_per_sample: float | None = None
     update_seconds: float | None = None
+    device_seconds: float = 0.0
 
     @property
     def elapsed_seconds(self) -> float:
@@ -68,12 +71,15 @@ def count_updates(config: TrainConfig, first_epoch: int = 1, last_epoch: int | N
 
 def micro_batch_counts(config: TrainConfig) -> Counter[int]:
     """Return the number of micro-batches by size on the first rank, which computes the most."""
+    return sum((_part_counts(config, part) for part in allocations(config)), Counter())
+
+
+def _part_counts(config: TrainConfig, part: Allocation) -> Counter[int]:
     counts: Counter[int] = Counter()
-    for part in allocations(config):
-        for num_samples, updates in count_updates(config, part.first_epoch, part.last_epoch).items():
-            split = split_update(num_samples, part.num_ranks, config.max_micro_batch_size)
-            for size in split.micro_batches[0]:
-                counts[size] += updates
+    for num_samples, updates in count_updates(config, part.first_epoch, part.last_epoch).items():
+        split = split_update(num_samples, part.num_ranks, config.max_micro_batch_size)
+        for size in split.micro_batches[0]:
+            counts[size] += updates
     return counts
 
 
@@ -112,24 +118,37 @@ def _smallest_common_size(samples: Counter[int]) -> int:
 
 
 def forecast(config: TrainConfig, measurement: Measurement) -> Forecast:
-    """Predict a run's seconds per device.
+    """Predict a run's seconds and device-seconds; where its ranks grow, from the micro-batches of each allocation.
 
     It excludes the time to average gradients over ranks and to decode files in a loader.
     """
-    counts = micro_batch_counts(config)
-    computing = sum(count * measurement.micro_batch_seconds(size) for size, count in counts.items())
-    starting = sum(row.first_seconds for row in {measurement.nearest(size) for size in counts})
-    updates = sum(count_updates(config).values())
-    tested = config.dataset.num_test_samples + config.dataset.num_validation_samples
-    test_samples = sum(part.num_epochs * math.ceil(tested / part.num_ranks) for part in allocations(config))
+    parts = [_of_part(config, part, measurement) for part in allocations(config)]
     fit = measurement.fit()
     return Forecast(
-        train_seconds=computing + starting + updates * measurement.update_seconds,
-        growth_seconds=sum(measurement.nearest(size).growth_seconds for size in counts),
-        test_seconds=test_samples * measurement.test_seconds_per_sample,
+        train_seconds=sum(part.train_seconds for part in parts),
+        growth_seconds=sum(part.growth_seconds for part in parts),
+        test_seconds=sum(part.test_seconds for part in parts),
         uses_graphs=measurement.uses_graphs,
         counterpart=forecast(config, measurement.counterpart) if measurement.counterpart else None,
         fixed_seconds=fit.fixed_seconds if fit else None,
         seconds_per_sample=fit.seconds_per_sample if fit else None,
         update_seconds=measurement.update_seconds,
+        device_seconds=sum(part.device_seconds for part in parts),
+    )
+
+
+def _of_part(config: TrainConfig, part: Allocation, measurement: Measurement) -> Forecast:
+    """Predict the epochs of one allocation, whose processes compute, and tune for, each size anew."""
+    counts = _part_counts(config, part)
+    computing = sum(count * measurement.micro_batch_seconds(size) for size, count in counts.items())
+    starting = sum(row.first_seconds for row in {measurement.nearest(size) for size in counts})
+    updates = sum(count_updates(config, part.first_epoch, part.last_epoch).values())
+    tested = config.dataset.num_test_samples + config.dataset.num_validation_samples
+    train = computing + starting + updates * measurement.update_seconds
+    growth = sum(measurement.nearest(size).growth_seconds for size in counts)
+    return Forecast(
+        train_seconds=train,
+        growth_seconds=growth,
+        test_seconds=part.num_epochs * math.ceil(tested / part.num_ranks) * measurement.test_seconds_per_sample,
+        device_seconds=device_seconds(train, growth, part.num_ranks),
     )

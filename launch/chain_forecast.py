@@ -1,0 +1,18 @@
+"""What a forecast says of arms whose ranks grow with their batch: time, and what it costs in devices."""
+
+from __future__ import annotations
+
+from launch.forecast import CellForecast
+
+
+def device_sentences(cell: CellForecast) -> list[str]:
+    """Return a sentence for each arm of which the forecast compares device-hours with the baseline's."""
+    sentences = []
+    for arm in cell.arms:
+        if arm.speedup is not None and arm.device_cost is not None:
+            text = (
+                f"{arm.arm}: {arm.speedup:.2f}x in time for {arm.device_cost:.2f}x the device-hours of {cell.baseline}."
+            )
+            costs_more = arm.device_cost > max(1.0, arm.speedup)
+            sentences.append(text + (" It costs more device-hours than it saves time." if costs_more else ""))
+    return sentences
