@@ -16,3 +16,10 @@ def device_sentences(cell: CellForecast) -> list[str]:
             costs_more = arm.device_cost > max(1.0, arm.speedup)
             sentences.append(text + (" It costs more device-hours than it saves time." if costs_more else ""))
     return sentences
+
+
+def averaging_sentence(cell: CellForecast) -> str:
+    """Return what a forecast of several ranks says of the averaging of their gradients."""
+    if cell.includes_averaging:
+        return "The averaging of gradients between ranks is included, timed by itself; the backward pass may hide some of it."
+    return "Measured on one device: the time that ranks need to average their gradients is not included."

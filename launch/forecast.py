@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from adabatch.config import TrainConfig
+from adabatch.config import TrainConfig, allocations
 from adabatch.measure.forecast import Forecast, forecast, micro_batch_counts
 from adabatch.measure.times import LinearFit, Measurement
 from adabatch.terminal import duration
@@ -53,6 +53,7 @@ class CellForecast:
         sizes: the smallest and the largest micro-batch measured.
         uses_graphs: whether the runs replay CUDA graphs.
         counterpart: the same without graphs, or with them; None where that was not measured.
+        includes_averaging: whether the averaging of gradients over all numbers of ranks was measured.
     """
 
     cell: str
@@ -68,6 +69,7 @@ class CellForecast:
     arms: tuple[ArmForecast, ...]
     uses_graphs: bool = False
     counterpart: CellForecast | None = None
+    includes_averaging: bool = False
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,12 @@ def _cell(
         arms=tuple(_arm(arm, members, forecasts[members[0].run_dir], against) for arm, members in arms.items()),
         uses_graphs=measurement.uses_graphs,
         counterpart=_counterpart(cell, baseline, arms, measured, forecasts),
+        includes_averaging=all(
+            measured[run.run_dir].averaging_seconds(part.num_ranks) is not None
+            for runs in arms.values()
+            for run in runs[:1]
+            for part in allocations(run.config)
+        ),
     )
 
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from adabatch.shell.text_table import Sentence, TextTable
 from adabatch.terminal import duration
-from launch.chain_forecast import device_sentences
+from launch.chain_forecast import averaging_sentence, device_sentences
 from launch.forecast import ArmForecast, CellForecast
 from launch.run_names import arm_and_levels
 
@@ -127,5 +127,5 @@ def _sentences(cell: CellForecast) -> list[str]:
         )
     sentences += device_sentences(cell)
     if cell.world_size > 1:
-        sentences.append("Measured on one device: the time that ranks need to average their gradients is not included.")
+        sentences.append(averaging_sentence(cell))
     return sentences

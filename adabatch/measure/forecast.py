@@ -120,7 +120,8 @@ def _smallest_common_size(samples: Counter[int]) -> int:
 def forecast(config: TrainConfig, measurement: Measurement) -> Forecast:
     """Predict a run's seconds and device-seconds; where its ranks grow, from the micro-batches of each allocation.
 
-    It excludes the time to average gradients over ranks and to decode files in a loader.
+    The time to average gradients over ranks is added in full, where it was measured: a backward pass may hide part of
+    it. It excludes the time to decode files in a loader.
     """
     parts = [_of_part(config, part, measurement) for part in allocations(config)]
     fit = measurement.fit()
@@ -144,7 +145,8 @@ def _of_part(config: TrainConfig, part: Allocation, measurement: Measurement) ->
     starting = sum(row.first_seconds for row in {measurement.nearest(size) for size in counts})
     updates = sum(count_updates(config, part.first_epoch, part.last_epoch).values())
     tested = config.dataset.num_test_samples + config.dataset.num_validation_samples
-    train = computing + starting + updates * measurement.update_seconds
+    averaging = measurement.averaging_seconds(part.num_ranks) or 0.0
+    train = computing + starting + updates * (measurement.update_seconds + averaging)
     growth = sum(measurement.nearest(size).growth_seconds for size in counts)
     return Forecast(
         train_seconds=train,

@@ -9,6 +9,7 @@ import torch
 
 from adabatch.config import TrainConfig
 from adabatch.errors import OutOfMemory
+from adabatch.measure.averaging import measure_averaging
 from adabatch.measure.cache import cache_key, measured_once
 from adabatch.measure.forecast import sizes_to_measure
 from adabatch.measure.probe import Probe
@@ -19,7 +20,8 @@ from adabatch.training.cuda_graphs import why_no_graphs
 def measure_sizes(configs: Sequence[TrainConfig], device: torch.device, *, again: bool = False) -> Measurement:
     """Time the micro-batches that the configs' runs will compute, or take the times from the cache.
 
-    Where runs can use CUDA graphs, they are timed with and without: what growing the batch gains may be launches.
+    Where they have several ranks, the averaging of their gradients is timed, too. Where runs can use CUDA graphs, they
+    are timed with and without: what growing the batch gains may be launches.
 
     Args:
         configs: equal except for their schedules, without ``auto``.
@@ -29,6 +31,13 @@ def measure_sizes(configs: Sequence[TrainConfig], device: torch.device, *, again
     Raises:
         OutOfMemory: if one of the sizes does not fit.
     """
+    averaging = measure_averaging(configs, device, again=again)
+    found = _with_counterpart(configs, device, again)
+    counterpart = found.counterpart and dataclasses.replace(found.counterpart, averaging=averaging)
+    return dataclasses.replace(found, counterpart=counterpart, averaging=averaging)
+
+
+def _with_counterpart(configs: Sequence[TrainConfig], device: torch.device, again: bool) -> Measurement:
     own = _measure_sizes(configs, device, again)
     other = [_with_graphs(config, not own.uses_graphs) for config in configs]
     if not own.uses_graphs and why_no_graphs(other[0], device, other[0].hardware.world_size) is not None:

@@ -75,6 +75,8 @@ class Measurement:
         measured_at: UTC, ISO 8601.
         uses_graphs: whether micro-batches were replayed as CUDA graphs.
         counterpart: the same without graphs, or with them; None where only one of them is possible.
+        averaging: numbers of ranks with the seconds in which they average the gradients of an update, by themselves;
+            of those that could be measured.
     """
 
     rows: tuple[MicroBatchTime, ...]
@@ -84,6 +86,11 @@ class Measurement:
     measured_at: str
     uses_graphs: bool = False
     counterpart: Measurement | None = None
+    averaging: tuple[tuple[int, float], ...] = ()
+
+    def averaging_seconds(self, num_ranks: int) -> float | None:
+        """Return the seconds that ranks need to average the gradients of an update; None if they are unknown."""
+        return 0.0 if num_ranks == 1 else dict(self.averaging).get(num_ranks)
 
     def micro_batch_seconds(self, size: int) -> float:
         """Return the seconds of data, forward and backward, interpolated and extrapolated linearly."""
@@ -131,4 +138,6 @@ class Measurement:
         """
         other = values.get("counterpart")
         rows = tuple(MicroBatchTime(**row) for row in values["rows"])
-        return cls(**{**values, "rows": rows, "counterpart": cls.from_dict(other) if other else None})
+        averaging = tuple((int(count), float(seconds)) for count, seconds in values.get("averaging", ()))
+        known = {"rows": rows, "counterpart": cls.from_dict(other) if other else None, "averaging": averaging}
+        return cls(**{**values, **known})

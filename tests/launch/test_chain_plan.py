@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import re
 
 import pytest
 
 from adabatch.config import HardwareConfig
 from adabatch.config.compose import compose
 from adabatch.measure.forecast import forecast
+from adabatch.measure.times import Measurement
 from adabatch.rundir.columns import COLUMNS
-from launch.chain_forecast import device_sentences
+from launch.chain_forecast import averaging_sentence, device_sentences
 from launch.chains import check_chain, cluster_for, parts_of
 from launch.cluster_config import ClusterConfig
 from launch.expand import Run
@@ -68,6 +71,37 @@ def test_a_forecast_predicts_seconds_and_device_seconds_stage_by_stage(pair, tmp
     [cell] = forecast_cells(pair, dict.fromkeys([one.run_dir for one in pair], measurement))
     # 96 / 56 s, and 96 / 96 device-seconds
     assert device_sentences(cell) == ["growing: 1.71x in time for 1.00x the device-hours of fixed."]
+
+
+def test_the_averaging_of_gradients_is_added_where_it_was_measured(pair):
+    """0.5 s an update on 2 ranks, of which there are 8, and 0.75 s on 4, of which there are 4."""
+    measurement = dataclasses.replace(line([8, 16, 32], 1.0, 1 / 8), averaging=((2, 0.5), (4, 0.75)))
+    folders = [one.run_dir for one in pair]
+    growing = forecast(pair[1].config, measurement)
+    assert growing.train_seconds == pytest.approx(56 + 8 * 0.5 + 4 * 0.75)
+    assert growing.device_seconds == pytest.approx(96 + 2 * 8 * 0.5 + 4 * 4 * 0.75)
+    assert Measurement.from_dict(json.loads(json.dumps(measurement.as_dict()))) == measurement
+    [cell] = forecast_cells(pair, dict.fromkeys(folders, measurement))
+    assert averaging_sentence(cell).startswith("The averaging of gradients between ranks is included")
+    partly = dataclasses.replace(measurement, averaging=((2, 0.5),))
+    [cell] = forecast_cells(pair, dict.fromkeys(folders, partly))
+    assert averaging_sentence(cell).endswith("to average their gradients is not included.")
+
+
+@pytest.mark.slow
+def test_the_averaging_of_gradients_is_measured_between_ranks_of_this_machine(launch, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    text = ", ".join([*WORDS[:-1], "hardware.num_devices=2", "hardware.num_threads=1"])
+    arms = """arms:
+  fixed: [schedule=fixed, "hardware.devices={8: 1, 16: 2}"]
+  growing: [schedule=adabatch, "hardware.devices={8: 1, 16: 2}"]
+"""
+    write_sweep(launch.config_dir, "c", f"name: c\noverrides: [{text}]\nseeds: [0]\nbaseline: fixed\n{arms}")
+    answer = launch("plan", "sweep=c", "--forecast")
+    assert answer.status == 0, answer.err
+    shown = " ".join(answer.out.split())
+    assert "The averaging of gradients between ranks is included" in shown
+    assert re.search(r"growing: [\d.]+x in time for [\d.]+x the device-hours of fixed\.", shown)
 
 
 def test_a_chain_that_costs_more_than_it_saves_is_named(tmp_path):
