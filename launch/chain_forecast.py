@@ -1,4 +1,4 @@
-"""What a forecast says of arms whose ranks grow with their batch: time, and what it costs in devices."""
+"""What a forecast says of several ranks: time, what it costs in devices, and what is left out."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ def device_sentences(cell: CellForecast) -> list[str]:
     sentences = []
     for arm in cell.arms:
         if arm.speedup is not None and arm.device_cost is not None:
-            text = (
-                f"{arm.arm}: {arm.speedup:.2f}x in time for {arm.device_cost:.2f}x the device-hours of {cell.baseline}."
-            )
+            words = f"{arm.speedup:.2f}x in time for {arm.device_cost:.2f}x the device-hours of {cell.baseline}."
             costs_more = arm.device_cost > max(1.0, arm.speedup)
-            sentences.append(text + (" It costs more device-hours than it saves time." if costs_more else ""))
+            sentences.append(
+                f"{arm.arm}: {words}" + (" It costs more device-hours than it saves." if costs_more else "")
+            )
     return sentences
 
 
 def averaging_sentence(cell: CellForecast) -> str:
     """Return what a forecast of several ranks says of the averaging of their gradients."""
     if cell.includes_averaging:
-        return "The averaging of gradients between ranks is included, timed by itself; the backward pass may hide some of it."
+        return "The ranks' averaging of gradients is included, timed by itself; the backward pass may hide part of it."
     return "Measured on one device: the time that ranks need to average their gradients is not included."

@@ -73,7 +73,8 @@ def _hashed(values: Mapping[str, Any], rule: int, prefix: str = "") -> dict[str,
             if group or not value:
                 counted[name] = group
         elif _counts(key, value, rule):
-            counted[name] = value
+            # Names that are numbers in YAML are texts in JSON, and sorted otherwise.
+            counted[name] = {str(own): entry for own, entry in value.items()} if isinstance(value, Mapping) else value
     return counted
 
 

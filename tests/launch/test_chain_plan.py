@@ -82,7 +82,7 @@ def test_the_averaging_of_gradients_is_added_where_it_was_measured(pair):
     assert growing.device_seconds == pytest.approx(96 + 2 * 8 * 0.5 + 4 * 4 * 0.75)
     assert Measurement.from_dict(json.loads(json.dumps(measurement.as_dict()))) == measurement
     [cell] = forecast_cells(pair, dict.fromkeys(folders, measurement))
-    assert averaging_sentence(cell).startswith("The averaging of gradients between ranks is included")
+    assert averaging_sentence(cell).startswith("The ranks' averaging of gradients is included")
     partly = dataclasses.replace(measurement, averaging=((2, 0.5),))
     [cell] = forecast_cells(pair, dict.fromkeys(folders, partly))
     assert averaging_sentence(cell).endswith("to average their gradients is not included.")
@@ -100,7 +100,7 @@ def test_the_averaging_of_gradients_is_measured_between_ranks_of_this_machine(la
     answer = launch("plan", "sweep=c", "--forecast")
     assert answer.status == 0, answer.err
     shown = " ".join(answer.out.split())
-    assert "The averaging of gradients between ranks is included" in shown
+    assert "The ranks' averaging of gradients is included" in shown
     assert re.search(r"growing: [\d.]+x in time for [\d.]+x the device-hours of fixed\.", shown)
 
 
@@ -111,7 +111,7 @@ def test_a_chain_that_costs_more_than_it_saves_is_named(tmp_path):
     measurement = line([2, 4, 8], 1.0, 0.0)
     [cell] = forecast_cells(runs, dict.fromkeys([one.run_dir for one in runs], measurement))
     assert device_sentences(cell) == [
-        "growing: 1.71x in time for 2.33x the device-hours of fixed. It costs more device-hours than it saves time."
+        "growing: 1.71x in time for 2.33x the device-hours of fixed. It costs more device-hours than it saves."
     ]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from adabatch.config import allocation_of, allocations, config_hash, from_dict, load_config, save_config, to_dict
@@ -43,6 +45,7 @@ def test_the_key_is_saved_hashed_and_replaced_as_a_whole(tmp_path):
     assert load_config(tmp_path / "config.yaml") == config
     assert config.hardware.devices == {8: 1, 16: 2, 32: 4}
     assert config_hash(config) != config_hash(plain)
+    assert config_hash(json.loads(json.dumps(to_dict(config)))) == config_hash(config)
     (tmp_path / "hardware").mkdir()
     (tmp_path / "hardware" / "mine.yaml").write_text(
         "defaults: [cpu, _self_]\nnum_devices: 2\ndevices: {8: 1, 16: 2}\n"
