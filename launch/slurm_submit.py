@@ -122,7 +122,9 @@ def submit_to_slurm(submission: Submission, jobs: Sequence[Job], earlier: Mappin
             ) from error
         accepted += len(chunk)
         arrays[job_id] = len(chunk)
-        print(f"SLURM job {job_id}: {len(chunk)} jobs", flush=True)
+        num_links = len(chunk[0].parts)
+        chain = f", each the first of a chain of {num_links}" if num_links > 1 else ""
+        print(f"SLURM job {job_id}: {len(chunk)} jobs{chain}", flush=True)
     if earlier or cap is not None:
         rebalance(arrays, cap)
     return [job for chunk in chunks for job in chunk]

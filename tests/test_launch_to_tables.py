@@ -122,3 +122,25 @@ def test_a_sweep_of_which_nothing_is_done_says_so(
         capsys.readouterr()
         assert analysis_main(["figure", str(folder)]) == 2
         assert "There is nothing to draw: no run is done and comparable." in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_ranks_that_grow_with_the_batch_are_compared_in_both_currencies(launch: Launch) -> None:
+    """A fixed batch of 8 has one rank, the growing one two from 16 on; the sweep declares both by one value."""
+    devices = "hardware.devices={8: 1, 16: 2}"
+    answer = launch("submit", "sweep=two", LOCAL, "hardware.num_devices=2", devices)
+    assert answer.status == 0, answer.err
+    data = analysis.load(launch.runs_dir / "two")
+    ranks = data.runs.groupby("arm").world_size.first()
+    assert ranks.to_dict() == {"adaptive": "1, then 2", "fixed": 1}
+    comparison = analysis.compare(data)
+    assert len(comparison.matching.pairs) == 2
+    assert len(comparison.matching.refused) == 0
+    own = data.runs[data.runs.arm == "adaptive"]
+    # The second of two epochs is paid for twice.
+    second = data.epochs[(data.epochs.run == own.index[0]) & (data.epochs.epoch == 2)].iloc[0]
+    both = second.train_seconds + second.growth_seconds
+    assert own.device_seconds.iloc[0] == pytest.approx(own.elapsed_seconds.iloc[0] + both)
+    [table] = [table for table in make_tables(comparison) if table.name == "devices"]
+    assert "x in time for " in table.frame["in words"][0]
+    assert "the device-hours" in table.frame["in words"][0]
