@@ -34,7 +34,7 @@ def plan_text(plan: Plan, allowed: Sequence[str]) -> RenderableType:
         arm = arms[0]
         parts += [Text(""), Sentence(_title(arms), "bold"), _stage_table(arm.stages)]
         if arm.chain:
-            parts.append(Text(chain_text(arm.chain)))
+            parts.append(Sentence(chain_text(arm.chain)))
         if arm.listens_to_signals:
             parts.append(Sentence(_ONLY_THE_START))
     is_known = plan.estimate.total_hours is not None or plan.forecast_totals is None

@@ -15,17 +15,17 @@ from rich.live import Live
 from rich.text import Text
 
 from adabatch.errors import EXIT_INTERRUPTED
-from adabatch.rundir.states import exit_status
+from adabatch.rundir.states import State, exit_status
 from adabatch.shell.text_table import Sentence
 from adabatch.terminal import complain, print_renderable
 from launch.arguments import add_status
 from launch.display import ProgressLine
 from launch.progress import sweep_progress
-from launch.selecting import SORT_KEYS, Shown, states_of
+from launch.selecting import Shown, states_of
 from launch.slurm import Slurm
 from launch.status import RunStatus, read_all
 from launch.status_text import status_text
-from launch.watching import EVERY_SECONDS, keep_to_caps, watch
+from launch.watching import keep_to_caps, watch
 
 _ByFolder = dict[Path, list[RunStatus]]
 
@@ -102,4 +102,4 @@ def _stream(folders: Sequence[Path], seconds: float, shown: Shown, list_all: boo
 def _without_clock(one: RunStatus) -> RunStatus:
     """Return a status without what grows or shrinks with every second."""
     cause = None if one.state is State.UNKNOWN else one.cause
-    return dataclasses.replace(one, cause=cause, eta_seconds=None)
+    return dataclasses.replace(one, cause=cause, eta_seconds=None, doing=None, fraction=None)

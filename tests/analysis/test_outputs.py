@@ -18,7 +18,6 @@ import analysis
 from adabatch.rundir.journal import LAUNCH_FOLDER
 from adabatch.rundir.preregistration import read_registrations, register
 from analysis.cli import main
-from analysis.curves import CURVES, colours, curve_frame, time_by_span
 from analysis.formats import to_html, to_latex, to_markdown
 from analysis.tables import Table, batch_ranges, make_tables
 from tests.analysis.runs import write_run
