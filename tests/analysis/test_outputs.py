@@ -302,7 +302,6 @@ def test_runs_without_a_number_are_listed_with_their_cause(sweep: Path, capsys: 
         (["tables", "{sweep}", "--smallest-effect", "-0.1"], "the smallest effect is -0.1; it must be a share"),
         (["tables", "{sweep}", "--baseline", "x"], "the baseline is x; it must be one of adaptive_100%, fixed."),
         (["figure", "{sweep}", "-o", "f.gif"], "the figure's suffix is .gif; it must be one of .pdf, .svg, .png."),
-        (["figure", "{sweep}", "-o", "f.svg", "--curves", "x"], "the figure is x; it must be one of accuracy_by_epoch"),
     ],
 )
 def test_wrong_calls_are_a_sentence_and_status_two(
