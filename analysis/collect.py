@@ -15,8 +15,9 @@ from adabatch.errors import ConfigError
 from adabatch.files import warn_once
 from adabatch.reading import printable
 from adabatch.rundir.columns import COLUMN_FACTS, COLUMNS, Kind, OfRun, columns_where
+from adabatch.rundir.evidence import collect_evidence
 from adabatch.rundir.files import find_runs
-from adabatch.rundir.state import RunState, collect_evidence, read_state
+from adabatch.rundir.state import RunState, read_state
 from adabatch.rundir.states import State
 from analysis.frames import IDENTITY, RESULTS, Data, is_final, is_results_only
 from analysis.load_cache import LoadCache

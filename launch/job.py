@@ -24,10 +24,10 @@ from adabatch.plugins.code import frozen_folder
 from adabatch.processes.children import child_environment, module_command, signal_on_parent_death
 from adabatch.processes.signals import is_under_nohup
 from adabatch.rundir.attempts import STOPPED_STATUSES, AttemptEnd, StoppedBy, record_end, record_start
+from adabatch.rundir.evidence import collect_evidence
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.process_identity import this_process
 from adabatch.rundir.provenance import batch_job_id
-from adabatch.rundir.state import collect_evidence
 
 _POLL_SECONDS = 0.02
 _SIGNAL_AGAIN_SECONDS = 2.0

@@ -14,8 +14,8 @@ from typing import IO
 
 from adabatch.errors import EXIT_DONE, ConfigError
 from adabatch.reading import Unreadable, open_to_read, printable, reason
+from adabatch.rundir.evidence import Evidence, collect_evidence
 from adabatch.rundir.files import RunDir
-from adabatch.rundir.state import Evidence, collect_evidence
 from launch.arguments import EVERY_SECONDS, add_logs
 from launch.slurm import ASK_EVERY_SECONDS, Slurm
 from launch.status import RunStatus, status_of

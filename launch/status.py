@@ -14,10 +14,11 @@ from adabatch.fields import require
 from adabatch.reading import Unreadable
 from adabatch.rundir.attempts import read_attempts
 from adabatch.rundir.causes import first_error, last_line
+from adabatch.rundir.evidence import Evidence, collect_evidence
 from adabatch.rundir.files import find_runs
 from adabatch.rundir.job_ends import JobEnd, record_job_ends
 from adabatch.rundir.process_identity import ProcessIdentity
-from adabatch.rundir.state import Evidence, collect_evidence, describe, failure_state, read_state, state_of_ended
+from adabatch.rundir.state import describe, failure_state, read_state, state_of_ended
 from adabatch.rundir.states import RETRY_STATES, State
 from launch.slurm import JobState, Queue, Slurm
 

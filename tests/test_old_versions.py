@@ -16,9 +16,10 @@ import analysis
 from adabatch.config import load_config, matches_hash
 from adabatch.files import SOURCE_DIR
 from adabatch.run import default_run_dir, resume_run, run_config
+from adabatch.rundir.evidence import collect_evidence
 from adabatch.rundir.files import RunDir, find_runs
 from adabatch.rundir.meta import read_meta
-from adabatch.rundir.state import collect_evidence, read_state
+from adabatch.rundir.state import read_state
 from adabatch.rundir.states import State
 from analysis.wandb_run import Origin, Unusable, epoch_rows, read_trained, write_run
 

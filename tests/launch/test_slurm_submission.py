@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from adabatch.config import CONF_DIR
+from adabatch.rundir.evidence import collect_evidence
 from adabatch.rundir.files import RunDir
-from adabatch.rundir.state import collect_evidence, read_state
+from adabatch.rundir.state import read_state
 from adabatch.rundir.states import State
 from launch.cli import main
 from tests.adabatch.support import read_rows

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from adabatch.rundir.evidence import collect_evidence
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.journal import Journal
 from adabatch.rundir.outcome import Failure, mark_done, mark_failed
 from adabatch.rundir.process_identity import this_process
 from adabatch.rundir.records import append_record
-from adabatch.rundir.state import collect_evidence, read_state
+from adabatch.rundir.state import read_state
 from adabatch.rundir.states import State
 from launch.status import read_status
 from tests.launch.fake_slurm import FakeSlurm

@@ -20,8 +20,9 @@ from adabatch import BatchSchedule, ConfigError, GrowingBatchSampler, record
 from adabatch.errors import NonFiniteLoss
 from adabatch.library.record import Recording
 from adabatch.rundir.columns import read_epochs_csv
+from adabatch.rundir.evidence import Evidence
 from adabatch.rundir.files import RunDir
-from adabatch.rundir.state import Evidence, read_state
+from adabatch.rundir.state import read_state
 from tests.adabatch.support import not_none, read_rows, read_summary
 
 pytestmark = pytest.mark.slow  # each asks git which code trains

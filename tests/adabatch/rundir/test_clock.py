@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from adabatch.rundir.attempts import record_start
+from adabatch.rundir.evidence import collect_evidence
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.heartbeat import Heartbeat
 from adabatch.rundir.process_identity import ProcessIdentity
 from adabatch.rundir.records import read_records, record_time
-from adabatch.rundir.state import RunState, collect_evidence, read_state
+from adabatch.rundir.state import RunState, read_state
 
 HOUR = 3600.0
 

@@ -10,8 +10,9 @@ import time
 import pytest
 import torch
 
+from adabatch.rundir.evidence import collect_evidence
 from adabatch.rundir.files import RunDir
-from adabatch.rundir.state import collect_evidence, read_state
+from adabatch.rundir.state import read_state
 from adabatch.rundir.states import State
 from tests.adabatch.support import (
     TINY,
