@@ -12,7 +12,7 @@ from dash import html
 from adabatch.rundir.states import State
 from adabatch.terminal import duration
 from analysis.comparison import Comparison
-from analysis.dashboard_runs import aria_words, data_words
+from analysis.dashboard_runs import aria_words, breakable, data_words
 from analysis.formats import is_bad, is_good
 from analysis.frames import Data, shown_state
 from analysis.live import STATES
@@ -121,8 +121,7 @@ def _table(table: Table) -> list[object]:
         [html.Th(name, className=kind, scope="col") for name, kind in zip(table.columns, kinds, strict=True)]
     )
     body = [
-        html.Tr([html.Td(cell, className=f"{kind} {_tone(cell)}") for cell, kind in zip(row, kinds, strict=True)])
-        for row in table.rows[:MAX_ROWS]
+        html.Tr([_cell(cell, kind) for cell, kind in zip(row, kinds, strict=True)]) for row in table.rows[:MAX_ROWS]
     ]
     hidden = len(table.rows) - MAX_ROWS
     notes = [*table.notes, *([f"{hidden:,} more rows are not listed; filters narrow the table."] if hidden > 0 else [])]
@@ -133,6 +132,10 @@ def _table(table: Table) -> list[object]:
         html.Div(html.Table([html.Thead(head), html.Tbody(body)], **data_words(table=table.name)), **region),
         html.Ul([html.Li(note, className="mark" if note.startswith("!") else "") for note in notes], className="notes"),
     ]
+
+
+def _cell(cell: str, kind: str) -> html.Td:
+    return html.Td(cell if kind else breakable(cell), className=f"{kind} {_tone(cell)}")
 
 
 def _tone(cell: str) -> str:

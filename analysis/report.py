@@ -60,7 +60,7 @@ def write_report(comparison: Comparison, path: str | Path, title: str) -> Path:
         version=adabatch.__version__,
         made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         css=Markup(_text("templates/report.css")),
-        js=Markup(_text("templates/report.js")),
+        js=Markup(_text("assets/narrow.js") + _text("templates/report.js")),
         provenance=[short.text(printable(sentence)) for sentence in provenance(comparison)],
         verdicts=[table for table in tables if table.name == "verdicts"],
         tables=[table for table in tables if table.name != "verdicts"],

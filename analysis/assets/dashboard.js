@@ -50,5 +50,26 @@
   addEventListener("beforeprint", () => resizeFigures({ autosize: false, width: WIDTH_ON_PAPER }));
   addEventListener("afterprint", () => resizeFigures({ autosize: true, width: null }));
 
+  // The server does not know how wide a figure is.
+  const fitted = new WeakMap();
+  function fit(figure) {
+    const { layout } = figure;
+    if (!layout || fitted.get(figure) === layout) return;
+    fitted.set(figure, layout);
+    const { annotations, xaxis } = structuredClone({ annotations: layout.annotations, xaxis: layout.xaxis });
+    const changed = { annotations, xaxis };
+    fitTo(figure.clientWidth, changed);
+    if (changed.xaxis?.nticks === layout.xaxis?.nticks) return;
+    const ticks = ["nticks", "tickvals", "ticktext"].map((key) => [`xaxis.${key}`, xaxis[key]]);
+    const update = Object.fromEntries(ticks.filter(([, value]) => value !== undefined));
+    window.Plotly.relayout(figure, annotations ? { ...update, annotations } : update);
+  }
+  new MutationObserver(() => {
+    for (const figure of document.querySelectorAll(".js-plotly-plot:not([data-fits])")) {
+      figure.dataset.fits = "";
+      figure.on("plotly_afterplot", () => fit(figure));
+    }
+  }).observe(document.documentElement, { childList: true, subtree: true });
+
   watchServer();
 })();

@@ -29,8 +29,6 @@ DASHES: tuple[Dash, ...] = ("solid", "dash", "dot", "dashdot", "longdash", "long
 MARKERS: tuple[Marker, ...] = (
     "circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x", "star", "pentagon",
 )  # fmt: skip
-#: After so many arms the pairs of colour and dash have all been used once; see `style_at`.
-_ROUND = 24
 
 
 @dataclass(frozen=True)
@@ -67,14 +65,13 @@ Style = ArmStyle | PartStyle
 
 
 def style_at(place: int) -> ArmStyle:
-    """Return the style of the arm at a place, counted from 0; the baseline's is the first.
+    """Return the style of the arm at a place, counted from 0; the baseline's is the first, and no other arm is black.
 
-    Colour and dash together are unique for 48 arms: the first 24 combine 8 colours with 6 dashes in step, the next 24
-    one dash further. With the markers styles are unique for 144 arms.
+    Colour and dash together are unique for 43 arms: the others combine 7 colours with 6 dashes in step. With the
+    markers, styles are unique for 127 arms.
     """
-    colour, dark_colour = COLOURS[place % len(COLOURS)]
-    dash = DASHES[(place + place // _ROUND) % len(DASHES)]
-    return ArmStyle(colour, dark_colour, dash, MARKERS[place % len(MARKERS)])
+    colour, dark_colour = COLOURS[1 + (place - 1) % (len(COLOURS) - 1)] if place else COLOURS[0]
+    return ArmStyle(colour, dark_colour, DASHES[place % len(DASHES)], MARKERS[place % len(MARKERS)])
 
 
 def arm_names(data: Data) -> list[str]:

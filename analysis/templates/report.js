@@ -1,6 +1,6 @@
 "use strict";
 // Draws the page's figures as they come into view, in the reader's theme; on paper all of them, in light colours.
-const NARROW = 480, PRINTED_WIDTH = 330;  // pixels; two figures side by side on a sheet
+const PRINTED_WIDTH = 330;  // pixels; two figures side by side on a sheet
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const hidden = new Set();
 const drawn = new Set();
@@ -20,22 +20,11 @@ const recoloured = (value) => {
   return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, recoloured(inner)]));
 };
 
-// Beside the marks of a narrow figure only the number of a text has room; the table has the rest.
-const shortened = (text) => /^[-+\d]/.test(text) || text.length > 14 ? text.split(" ")[0].replace(/:$/, "") : text;
-
-const narrow = (layout) => {
-  for (const one of layout.annotations ?? []) if (one.name === "beside") one.text = shortened(one.text);
-  const { xaxis } = layout;
-  xaxis.nticks = 4;
-  const isScale = xaxis.tickvals?.length > 4 && xaxis.ticks !== "";
-  if (isScale) for (const key of ["tickvals", "ticktext"]) xaxis[key] = xaxis[key].filter((_, place) => place % 2 === 0);
-};
-
 const draw = (id) => {
   const { data, layout } = isDark() ? recoloured(figures[id]) : structuredClone(figures[id]);
   for (const trace of data) trace.visible = !hidden.has(trace.legendgroup);
   if (isPrinting) layout.width = PRINTED_WIDTH;
-  if ((layout.width ?? document.getElementById(id).clientWidth) < NARROW) narrow(layout);
+  fitTo(layout.width ?? document.getElementById(id).clientWidth, layout);
   drawn.add(id);
   return Plotly.react(id, data, layout, CONFIG);
 };
