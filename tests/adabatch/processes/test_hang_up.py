@@ -18,10 +18,19 @@ from tests.support import wait_until
 pytestmark = pytest.mark.slow
 
 
-def start(cwd: Path, *words: str, **keywords: Any) -> tuple[subprocess.Popen[bytes], RunDir]:
+def start(
+    cwd: Path, *words: str, hang_up: signal.Handlers = signal.SIG_DFL, **keywords: Any
+) -> tuple[subprocess.Popen[bytes], RunDir]:
+    """Start a training that goes on until it is stopped, whatever the tests' own shell does with a hang-up."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     call = adabatch_command(*TINY, "num_epochs=50000", "schedule.every_epochs=50000", "run_dir=run", *words)
-    process = subprocess.Popen(call, cwd=cwd, env=environment, **{"stderr": subprocess.DEVNULL, **keywords})
+    process = subprocess.Popen(
+        call,
+        cwd=cwd,
+        env=environment,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, hang_up),
+        **{"stderr": subprocess.DEVNULL, **keywords},
+    )
     run_dir = RunDir(cwd / "run")
     wait_until(lambda: process.poll() is not None or (run_dir.epochs.exists() and read_rows(run_dir)))
     return process, run_dir
@@ -48,7 +57,7 @@ def test_a_terminal_that_is_closed_is_no_failure(tmp_path: Path) -> None:
 
 
 def test_under_nohup_it_trains_on(tmp_path: Path) -> None:
-    process, run_dir = start(tmp_path, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    process, run_dir = start(tmp_path, hang_up=signal.SIG_IGN)
     process.send_signal(signal.SIGHUP)
     count = len(read_rows(run_dir))
     wait_until(lambda: process.poll() is not None or len(read_rows(run_dir)) > count + 1)
