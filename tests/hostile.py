@@ -448,7 +448,8 @@ def _report(sweep: Path) -> int:
     page = sweep.parent / "report.html"
     status = _analysis("report", "-o", str(page))(sweep)
     if page.exists():
-        sys.stdout.write(page.read_text(encoding="utf-8"))
+        # Long names may go on in the next line there, which readers do not see as a change of the name.
+        sys.stdout.write(page.read_text(encoding="utf-8").replace("<wbr>", ""))
         page.unlink()
     return status
 
