@@ -81,9 +81,18 @@ class TrainJob:
         self._recorded: set[str] = set()
         self._started = 0.0
         self._is_stopping = False
+        self._is_starting = False
+        self._signal_waits = False
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_children": {}, "_recorded": set()}
+        anew = {
+            "_children": {},
+            "_recorded": set(),
+            "_is_stopping": False,
+            "_is_starting": False,
+            "_signal_waits": False,
+        }
+        return {**self.__dict__, **anew}
 
     def __call__(self) -> dict[str, int]:
         """Train; return the exit status by run directory.
@@ -99,8 +108,7 @@ class TrainJob:
         statuses: dict[str, int] = {}
         for together in [[run_dir] for run_dir in self._run_dirs] if self._in_turn else [self._run_dirs]:
             for run_dir in together:
-                if not self._was_cancelled(run_dir):
-                    self._start(run_dir)
+                self._start(run_dir)
             statuses |= self._wait()
             if self._is_stopping:
                 if not all(map(self._was_cancelled, together)):
@@ -118,7 +126,7 @@ class TrainJob:
 
     def _was_cancelled(self, run_dir: str) -> bool:
         """Return whether somebody cancelled one of the job's runs; on SLURM the whole job is."""
-        if len(self._places) == 1 or _on_slurm():
+        if _on_slurm():
             return False
         (evidence,) = collect_evidence([Path(run_dir)])
         return evidence.was_cancelled
@@ -175,9 +183,15 @@ class TrainJob:
         return {"CUDA_VISIBLE_DEVICES": visible[self._places[run_dir] % len(visible)]} if shares else {}
 
     def _start(self, run_dir: str) -> None:
+        """Start a run's trainer, unless the run was cancelled."""
         if _is_main_rank():
             RunDir(run_dir).wait_until_free(_LOCK_PATIENCE_SECONDS)
-            record_start(Path(run_dir), this_process(), *_job_ids())
+        decided_at = time.time()
+        if self._was_cancelled(run_dir):
+            return
+        self._is_starting = True
+        if _is_main_rank():
+            record_start(Path(run_dir), this_process(), *_job_ids(), decided_at)
         self._children[run_dir] = subprocess.Popen(
             module_command("adabatch.resume", run_dir, *self._ranks_words),
             env={**_trainer_environment(), **self._environment, **self._gpu_of(run_dir)},
@@ -186,6 +200,11 @@ class TrainJob:
             start_new_session=not _on_slurm(),
             preexec_fn=_child_preparation(),
         )
+        self._is_starting = False
+        # Whoever cancelled the run before its start was on record sent no signal.
+        if self._signal_waits or self._is_stopping or self._was_cancelled(run_dir):
+            self._signal_waits = False
+            self._stop_children()
 
     def _wait(self) -> dict[str, int]:
         statuses: dict[str, int] = {}
@@ -204,6 +223,12 @@ class TrainJob:
             record_end(Path(run_dir), AttemptEnd(status, cause, gave_up))
 
     def _forward_stop(self, number: int, frame: FrameType | None) -> None:
+        if self._is_starting:  # the child that the signal may be meant for is not there yet
+            self._signal_waits = True
+        else:
+            self._stop_children()
+
+    def _stop_children(self) -> None:
         """Stop the runs that were cancelled, or all where none was: then the job itself is to stop."""
         live = [run_dir for run_dir, child in self._children.items() if _exit_status(child) is None]
         cancelled = list(filter(self._was_cancelled, live))

@@ -59,9 +59,17 @@ class Attempt:
     end: AttemptEnd | None = None
 
 
-def record_start(run_dir: Path, job: ProcessIdentity, job_id: str | None, log_id: str | None) -> None:
-    """Record that a job starts the trainer of a run."""
-    append_record(RunDir(run_dir).attempts, {"event": "start", "job_id": job_id, "log_id": log_id, **job.as_dict()})
+def record_start(
+    run_dir: Path, job: ProcessIdentity, job_id: str | None, log_id: str | None, decided_at: float
+) -> None:
+    """Record that a job starts the trainer of a run.
+
+    Args:
+        decided_at: when the job found that the run may start, in seconds since 1970 by its own clock. A cancellation
+            after it is one of this attempt.
+    """
+    values = {"time": decided_at, "job_id": job_id, "log_id": log_id, **job.as_dict()}
+    append_record(RunDir(run_dir).attempts, {"event": "start", **values})
 
 
 def record_end(run_dir: Path, end: AttemptEnd) -> None:

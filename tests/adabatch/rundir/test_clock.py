@@ -64,7 +64,7 @@ def test_a_writer_whose_clock_is_wrong_says_so(tmp_path: Path, monkeypatch: pyte
     real = time.time
     with monkeypatch.context() as patch:
         patch.setattr(time, "time", lambda: real() + HOUR)
-        record_start(tmp_path, ProcessIdentity("another", 5), None, None)
+        record_start(tmp_path, ProcessIdentity("another", 5), None, None, time.time())
         heartbeat = Heartbeat(tmp_path / "progress.json", lambda: {"epoch": 1, "num_epochs": 2})
         heartbeat.beat()
         heartbeat.beat()  # the first one told by how much
