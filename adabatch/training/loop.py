@@ -362,7 +362,7 @@ class TrainingLoop:
         self._schedule.load_state_dict(state["schedule"])
         self.progress = Progress(*state["progress"])
         self.ledger.load_state_dict(state["ledger"], self._ranks.is_main)
-        self._sums.load_state(state["sums"], self._ranks.is_main)
+        self._sums.load_state(state["sums"], self._ranks)
         self.rows = [row_from_dict(row) for row in state["rows"]]
         self._own.load(state.get("own_metrics", {}), len(self.rows))
         self._seconds_before |= seconds

@@ -58,9 +58,15 @@ class MetricSums:
         self._sums.zero_()
 
     def state(self, ranks: Ranks) -> torch.Tensor:
-        """Return the sums over all ranks, float64 of shape (4,), for a checkpoint."""
-        return ranks.sum_over_ranks(self._sums.cpu())
+        """Return the sums of each rank, float64 of shape (world_size, 4), for a checkpoint."""
+        return torch.stack(ranks.gather(self._sums.cpu()))
 
-    def load_state(self, state: torch.Tensor, is_main: bool) -> None:
-        """Restore a state; the main rank takes the sums of all ranks."""
-        self._sums.copy_(state if is_main else torch.zeros_like(state))
+    def load_state(self, state: torch.Tensor, ranks: Ranks) -> None:
+        """Restore a state: each rank's own sums, so that adding goes on in the same order as without a stop.
+
+        If the number of ranks has changed, the main rank takes the sums of all.
+        """
+        if len(state) == ranks.world_size:
+            self._sums.copy_(state[ranks.rank])
+        else:
+            self._sums.copy_(state.sum(0) if ranks.is_main else torch.zeros_like(self._sums))

@@ -122,6 +122,7 @@ def test_a_shape_that_comes_too_rarely_is_not_recorded(train: Train, monkeypatch
     assert [row["updates"] for row in read_rows(run_dir)] == ["8", "16"]
 
 
+@pytest.mark.usefixtures("every_shape")
 def test_times_that_a_graph_hides_are_blank(train: Train, graphs: EagerRecorder) -> None:
     run_dir = train(*GROWING)
     rows, _ = read_epochs_csv(run_dir.epochs)
