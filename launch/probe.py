@@ -12,7 +12,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from adabatch.config import TrainConfig, is_auto, load_config, save_config, with_measured
+from adabatch.config import (
+    Allocation,
+    TrainConfig,
+    allocations,
+    during,
+    is_auto,
+    load_config,
+    save_config,
+    with_measured,
+)
 from adabatch.config.keys import micro_batch_keys
 from adabatch.errors import ConfigError
 from adabatch.measure.forecast import count_updates
@@ -20,6 +29,7 @@ from adabatch.measure.times import Measurement
 from adabatch.processes.children import child_environment
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.journal import Journal
+from launch.chains import cluster_for
 from launch.cluster_config import ClusterConfig
 from launch.expand import Run
 from launch.prepare import with_threads
@@ -80,8 +90,39 @@ class Prober:
             print(f"measuring the times of {', '.join(names)}", file=sys.stderr, flush=True)
             answer = self._ask([run.config for run in group], names[0], "times", ["--times"])
             measurement = Measurement.from_dict(answer["measurement"])
+            if self._cluster.kind == "slurm":
+                measurement = measurement.with_averaging(self._averaging([run.config for run in group], names[0]))
             measured |= {run.run_dir: measurement for run in group}
         return measured
+
+    def _averaging(self, configs: Sequence[TrainConfig], cell: str) -> tuple[tuple[int, float], ...]:
+        """Return the numbers of ranks of some runs with the seconds of one averaging, each measured by its own job.
+
+        What cannot be measured is left out, and a sentence says why.
+        """
+        parts = {part.num_ranks: (config, part) for config in configs for part in allocations(config)}
+        found = []
+        for num_ranks, (config, part) in sorted(parts.items()):
+            if num_ranks > 1:
+                print(f"measuring the averaging of gradients over {num_ranks} ranks", file=sys.stderr, flush=True)
+                try:
+                    found.append((num_ranks, self._time_averaging(config, part, cell)))
+                except ConfigError as error:
+                    print(error, file=sys.stderr, flush=True)
+        return tuple(found)
+
+    def _time_averaging(self, config: TrainConfig, part: Allocation, cell: str) -> float:
+        folder = (self._folder / cell).resolve()
+        answer, file = (folder / f"averaging-{part.num_ranks}{suffix}" for suffix in (".json", ".yaml"))
+        answer.unlink(missing_ok=True)
+        ranks = with_threads(during(config, part), self._cluster)
+        save_config(ranks, file)
+        call = ["-P", "-m", "adabatch.measure.averaging_of_ranks", str(file), "-o", str(answer)]
+        reason = run_command_on_slurm(call, ranks, cluster_for(self._cluster, config, part), folder)
+        _wait_for(answer)
+        if not answer.exists():
+            raise ConfigError(f"the averaging of gradients was not measured: {reason.splitlines()[-1]}")
+        return float(json.loads(answer.read_text(encoding="utf-8"))["seconds"])
 
     def _measure_auto(self, cell: str, siblings: Sequence[Run]) -> TrainConfig:
         largest = max((run.config for run in siblings), key=lambda config: max(count_updates(config)))
@@ -107,7 +148,8 @@ class Prober:
         call = ["-P", "-m", "adabatch.measure", *map(str, files), "-o", str(answer), *arguments]
         call += ["--again"] if self._again else []
         if self._cluster.kind == "slurm":
-            reason = run_command_on_slurm(call, configs[0], self._cluster, folder)
+            alone = dataclasses.replace(configs[0], hardware=configs[0].hardware.with_ranks(1))
+            reason = run_command_on_slurm(call, alone, self._cluster, folder)
             _wait_for(answer)
         else:
             ended = subprocess.run([sys.executable, *call], capture_output=True, text=True, env=child_environment())

@@ -28,17 +28,16 @@ _AFTER_OWN_OUTPUT = "submitit ERROR"
 
 
 def run_command_on_slurm(arguments: Sequence[str], config: TrainConfig, cluster: ClusterConfig, logs: Path) -> str:
-    """Run Python with ``arguments`` as a single-task job, wait for it, and return its error output or how it ended.
+    """Run Python with ``arguments`` as a job, wait for it, and return its error output or how it ended.
 
-    If the waiting is interrupted, by Ctrl-C or an error, the job is cancelled.
+    Every rank of the config runs it. If the waiting is interrupted, by Ctrl-C or an error, the job is cancelled.
 
     Raises:
         SlurmError: if a program is missing, or the job is refused.
     """
     require_programs()
-    alone = dataclasses.replace(config, hardware=config.hardware.with_ranks(1))
     at_once = {key: value for key, value in cluster.sbatch.items() if option_name(key) not in _DELAYING}
-    executor = executor_of(dataclasses.replace(cluster, sbatch=at_once), alone, logs, "adabatch-measure")
+    executor = executor_of(dataclasses.replace(cluster, sbatch=at_once), config, logs, "adabatch-measure")
     try:
         with contextlib.redirect_stderr(io.StringIO()), own_environment():
             job = executor.submit(CommandFunction([cluster.python or sys.executable, *arguments]))

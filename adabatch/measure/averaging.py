@@ -1,4 +1,4 @@
-"""Measures how long ranks on this machine need to average a network's gradients: one exchange for each update."""
+"""Measures how long ranks need to average a network's gradients: one exchange for each update."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def measure_averaging(configs: Sequence[TrainConfig], device: torch.device, *, a
     """Time the averaging of gradients for every number of ranks of some runs, or take the times from the cache.
 
     Numbers that this machine cannot start are left out: those on several nodes, with more GPUs than there are, and all
-    within a job of SLURM, which has the device of one rank.
+    within a job of SLURM, which has the device of one rank; `adabatch.measure.averaging_of_ranks` times them there.
 
     Args:
         configs: equal except for their schedules.
@@ -56,9 +56,30 @@ def _decode(values: dict[str, Any]) -> Averaging:
     return tuple((int(count), float(seconds)) for count, seconds in values["averaging"])
 
 
-def _measure(config: TrainConfig, device: torch.device, counts: Sequence[int]) -> Averaging:
+def num_gradients(config: TrainConfig) -> int:
+    """Return how many numbers a gradient of a config's network has."""
     network = build_network_of(config)
-    size = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+    return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+
+
+def time_averaging(size: int, precision: str, device: torch.device) -> float:
+    """Return the median of the seconds in which the ranks of the default process group add so many numbers.
+
+    Every rank must call it.
+    """
+    gradients = torch.zeros(size, dtype=DTYPES[precision], device=device)
+    durations = []
+    for _ in range(_WARM_UP + _REPETITIONS):
+        started = time.perf_counter()
+        dist.all_reduce(gradients)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        durations.append(time.perf_counter() - started)
+    return median(durations[_WARM_UP:])
+
+
+def _measure(config: TrainConfig, device: torch.device, counts: Sequence[int]) -> Averaging:
+    size = num_gradients(config)
     found = []
     for count in counts:
         with tempfile.TemporaryDirectory() as folder:
@@ -72,7 +93,7 @@ def _measure(config: TrainConfig, device: torch.device, counts: Sequence[int]) -
 
 
 def _rank(rank: int, count: int, size: int, kind: str, precision: str, folder: str) -> None:
-    """Average numbers with the other ranks; the first one writes the median of the seconds."""
+    """Average numbers with the other ranks; the first one writes the seconds."""
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     device = torch.device(kind, rank) if kind == "cuda" else torch.device(kind)
     if kind == "cuda":
@@ -81,14 +102,7 @@ def _rank(rank: int, count: int, size: int, kind: str, precision: str, folder: s
         torch.set_num_threads(1)
     backend = "nccl" if kind == "cuda" else "gloo"
     dist.init_process_group(backend, init_method=f"file://{folder}/store", rank=rank, world_size=count)
-    gradients = torch.zeros(size, dtype=DTYPES[precision], device=device)
-    durations = []
-    for _ in range(_WARM_UP + _REPETITIONS):
-        started = time.perf_counter()
-        dist.all_reduce(gradients)
-        if kind == "cuda":
-            torch.cuda.synchronize(device)
-        durations.append(time.perf_counter() - started)
+    seconds = time_averaging(size, precision, device)
     if rank == 0:
-        Path(folder, "seconds").write_text(str(median(durations[_WARM_UP:])), encoding="utf-8")
+        Path(folder, "seconds").write_text(str(seconds), encoding="utf-8")
     dist.destroy_process_group()

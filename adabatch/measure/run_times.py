@@ -32,9 +32,7 @@ def measure_sizes(configs: Sequence[TrainConfig], device: torch.device, *, again
         OutOfMemory: if one of the sizes does not fit.
     """
     averaging = measure_averaging(configs, device, again=again)
-    found = _with_counterpart(configs, device, again)
-    counterpart = found.counterpart and dataclasses.replace(found.counterpart, averaging=averaging)
-    return dataclasses.replace(found, counterpart=counterpart, averaging=averaging)
+    return _with_counterpart(configs, device, again).with_averaging(averaging)
 
 
 def _with_counterpart(configs: Sequence[TrainConfig], device: torch.device, again: bool) -> Measurement:

@@ -88,6 +88,11 @@ class Measurement:
     counterpart: Measurement | None = None
     averaging: tuple[tuple[int, float], ...] = ()
 
+    def with_averaging(self, averaging: tuple[tuple[int, float], ...]) -> Measurement:
+        """Return the same with other times of averaging, also in the counterpart."""
+        counterpart = self.counterpart and dataclasses.replace(self.counterpart, averaging=averaging)
+        return dataclasses.replace(self, counterpart=counterpart, averaging=averaging)
+
     def averaging_seconds(self, num_ranks: int) -> float | None:
         """Return the seconds that ranks need to average the gradients of an update; None if they are unknown."""
         return 0.0 if num_ranks == 1 else dict(self.averaging).get(num_ranks)

@@ -111,6 +111,18 @@ def test_chains_of_several_seeds_are_arrays_that_wait_task_by_task(chain, cluste
     assert [run["state"] for run in chain.states("arrays").values()] == ["done", "done"]
 
 
+def test_a_forecast_times_the_averaging_of_gradients_within_a_node_and_between_nodes(chain, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    answer = chain("plan", "sweep=chain", "--forecast", *QUICK)
+    assert answer.status == 0, answer.err
+    assert answer.err.count("waiting for SLURM job") == 3  # the micro-batches, 2 ranks, and 4 ranks on two nodes
+    assert "The ranks' averaging of gradients is included" in " ".join(answer.out.split())
+    measured = chain.runs_dir / "chain" / ".launch" / "measured"
+    seconds = [json.loads(path.read_text())["seconds"] for path in sorted(measured.rglob("averaging-*.json"))]
+    assert len(seconds) == 2
+    assert min(seconds) > 0
+
+
 def kill(run_dir):
     """Kill the job of the run's last attempt, without a chance to record anything."""
     pid = read_attempts(run_dir.path)[-1].job.pid
