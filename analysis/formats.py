@@ -19,7 +19,7 @@ from analysis.comparison import Comparison
 from analysis.embedded import for_spreadsheets
 from analysis.frames import Data, records
 from analysis.latex import to_latex
-from analysis.table import Table, is_number
+from analysis.table import JOINED, Table, is_number
 from analysis.tables import make_tables, provenance
 
 FORMATS = ("text", "markdown", "latex", "csv", "json")
@@ -43,7 +43,8 @@ def to_text(tables: Sequence[Table], closing: Sequence[str] = ()) -> RenderableT
 
 def _text_table(table: Table) -> TextTable:
     rows = [[Text(cell, style=_style(cell)) for cell in row] for row in table.rows]
-    return TextTable(table.columns, rows, table.num_names, [one for one in table.columns if is_number(table, one)])
+    right = [one for one in table.columns if is_number(table, one)]
+    return TextTable(table.columns, rows, table.num_names, right, JOINED)
 
 
 def _style(cell: str) -> str:

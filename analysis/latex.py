@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 
 from adabatch.shell.text_table import MORE_PLACES, PLACES, Widths, columns_that_fit, widths_of, wrapped
-from analysis.table import Table, is_number
+from analysis.table import JOINED, Table, is_number
 
 #: The width of a text in the class article, in points, and some less; a wider table is continued in another one.
 _TEXT_WIDTH = 340.0
@@ -100,7 +100,8 @@ def _parts(table: Table) -> Iterator[str]:
         widths_of(name, [row[place] for row in table.rows], _points, _UNWRAPPED)
         for place, name in enumerate(table.columns)
     ]
-    fitting = columns_that_fit(sizes, table.num_names, _TEXT_WIDTH, _GAP)
+    joined = [place for place, column in enumerate(table.columns) if column in JOINED]
+    fitting = columns_that_fit(sizes, table.num_names, _TEXT_WIDTH, _GAP, joined)
     for place, widths in enumerate(fitting):
         label = f"tab:{table.name}" + (f"-{place + 1}" if place else "")
         part = f" ({place + 1}~of~{len(fitting)})" if len(fitting) > 1 else ""

@@ -1,13 +1,14 @@
 """Tables and sentences for a terminal of any width.
 
-What does not fit beside the names of the rows moves into a further table below, with these names repeated. Text is cut
-at spaces, and a long name after ``,``, ``=``, ``/`` or ``-``, never within a word that fits.
+What does not fit beside the names of the rows moves into a further table below, with these names repeated; columns
+that belong together, such as a number and its interval, move together. Text is cut at spaces, and a long name after
+``,``, ``=``, ``/`` or ``-``, never within a word that fits.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len
@@ -92,19 +93,39 @@ def widths_of(header: str, texts: Sequence[str], measure: Measure = cell_len, un
     return Widths(max(measure(header), natural), wanted, least)
 
 
-def columns_that_fit(sizes: Sequence[Widths], num_names: int, width: float, gap: float) -> list[dict[int, float]]:
-    """Return the columns of each part of a table with their widths: the names, and as many of the others as fit."""
+def columns_that_fit(
+    sizes: Sequence[Widths], num_names: int, width: float, gap: float, joined: Collection[int] = ()
+) -> list[dict[int, float]]:
+    """Return the columns of each part of a table with their widths: the names, and as many of the others as fit.
+
+    Args:
+        joined: columns that are in the part of the column before them, if both fit into one.
+    """
     if sum(one.natural for one in sizes) + gap * (len(sizes) - 1) <= width:
         return [{column: one.natural for column, one in enumerate(sizes)}]
     names = _name_widths(sizes[:num_names], width)
     room = max(_LEAST_ROOM, width - sum(names.values()) - gap * len(names))
     parts: list[dict[int, float]] = [{}]
-    for column in range(num_names, len(sizes)):
-        wanted = min(sizes[column].wanted, room)
-        if parts[-1] and sum(parts[-1].values()) + gap * len(parts[-1]) + wanted > room:
-            parts.append({})
-        parts[-1][column] = wanted
+    for block in _blocks(range(num_names, len(sizes)), joined):
+        wanted = {column: min(sizes[column].wanted, room) for column in block}
+        is_whole = sum(wanted.values()) + gap * (len(wanted) - 1) <= room
+        for piece in [wanted] if is_whole else [{column: one} for column, one in wanted.items()]:
+            taken = {**parts[-1], **piece}
+            if parts[-1] and sum(taken.values()) + gap * (len(taken) - 1) > room:
+                parts.append({})
+            parts[-1] |= piece
     return [_widened({**names, **part}, sizes, width - gap * (len(names) + len(part) - 1)) for part in parts]
+
+
+def _blocks(columns: Iterable[int], joined: Collection[int]) -> list[list[int]]:
+    """Return the columns that stay together."""
+    blocks: list[list[int]] = []
+    for column in columns:
+        if blocks and column in joined:
+            blocks[-1].append(column)
+        else:
+            blocks.append([column])
+    return blocks
 
 
 def _name_widths(sizes: Sequence[Widths], width: float) -> dict[int, float]:
@@ -161,20 +182,28 @@ class TextTable:
         rows: as many cells a row.
         num_names: how many of the first columns name a row; they are repeated where a table is continued below.
         right: the headers of columns that are set to the right.
+        joined: the headers of columns that stay beside the column before them.
     """
 
     def __init__(
-        self, headers: Sequence[str], rows: Sequence[Sequence[Cell]], num_names: int = 1, right: Sequence[str] = ()
+        self,
+        headers: Sequence[str],
+        rows: Sequence[Sequence[Cell]],
+        num_names: int = 1,
+        right: Sequence[str] = (),
+        joined: Sequence[str] = (),
     ) -> None:
         self._headers = list(headers)
         self._rows = [list(row) for row in rows]
         self._num_names = min(num_names, len(headers))
         self._right = [header in right for header in headers]
+        self._joined = [column for column, header in enumerate(headers) if header in joined]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         rows, legend = self._with_short_names(options.max_width)
         sizes = [self._widths(rows, column) for column in range(len(self._headers))]
-        for place, part in enumerate(columns_that_fit(sizes, self._num_names, options.max_width, _GAP)):
+        parts = columns_that_fit(sizes, self._num_names, options.max_width, _GAP, self._joined)
+        for place, part in enumerate(parts):
             if place:
                 yield Text("")
             yield from self._lines(rows, {column: int(width) for column, width in part.items()})
@@ -199,9 +228,9 @@ class TextTable:
         while sum(least) + _GAP * len(least) > room and max(least) > 12:
             column = least.index(max(least))
             keys: dict[str, str] = {}
-            for row in rows:
-                keys.setdefault(_plain(row[column]), f"{len(keys) + len(legend) + 1}")
-            legend |= {key: name for name, key in keys.items() if name}
+            for name in filter(None, (_plain(row[column]) for row in rows)):  # an empty cell repeats the one above
+                keys.setdefault(name, f"{len(keys) + len(legend) + 1}")
+            legend |= {key: name for name, key in keys.items()}
             rows = [[*row[:column], _short(keys, row[column]), *row[column + 1 :]] for row in rows]
             least[column] = self._widths(rows, column).least
         return rows, legend
@@ -236,4 +265,4 @@ def _plain(cell: Cell) -> str:
 
 
 def _short(keys: dict[str, str], cell: Cell) -> Cell:
-    return keys[_plain(cell)] if _plain(cell) else cell
+    return keys.get(_plain(cell), cell)

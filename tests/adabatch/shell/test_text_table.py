@@ -38,6 +38,27 @@ def test_columns_without_room_come_below_with_the_names_of_the_rows() -> None:
     ]
 
 
+def test_columns_that_belong_together_come_below_together() -> None:
+    rows = [["fixed", "1" * 10, "2" * 8, "3" * 10]]
+    headers = ["arm", "one", "points", "95 % CI"]
+    # 5 + 2 + 10 + 2 + 8 + 2 + 10 = 39 columns; the first three are 27
+    assert shown(TextTable(headers, rows, joined=["95 % CI"]), 30) == [
+        "arm    one",
+        "─────────────────",
+        "fixed  1111111111",
+        "",
+        "arm    points    95 % CI",
+        "───────────────────────────",
+        "fixed  22222222  3333333333",
+    ]
+
+
+def test_columns_that_belong_together_are_parted_where_no_table_holds_them() -> None:
+    table = TextTable(["arm", "points", "95 % CI"], [["fixed", "2" * 10, "3" * 10]], joined=["95 % CI"])
+    # 10 + 2 + 10 = 22 columns beside the names, and 25 - 5 - 2 = 18 are left
+    assert [line for line in shown(table, 25) if "fixed" in line] == ["fixed  2222222222", "fixed  3333333333"]
+
+
 def test_several_names_are_repeated() -> None:
     table = TextTable(["decay", "arm", "one", "two"], [["0", "fixed", "1" * 10, "2" * 10]], num_names=2)
     assert [line for line in shown(table, 30) if "fixed" in line] == [
@@ -60,6 +81,13 @@ def test_names_without_room_get_numbers_that_are_explained() -> None:
     lines = shown(table, 36)
     assert lines[2:4] == ["1    not reached", "2    faster"]
     assert [line.strip() for line in lines[4:]] == ["1: " + "n" * 30, "2: " + "m" * 30]
+
+
+def test_numbers_of_names_have_no_gap_where_a_cell_repeats_the_one_above() -> None:
+    rows = [["n" * 30, "forward"], ["", "backward"], ["m" * 30, "forward"]]
+    lines = shown(TextTable(["arm", "part"], rows), 36)
+    assert lines[2:5] == ["1    forward", "     backward", "2    forward"]
+    assert [line.strip() for line in lines[5:]] == ["1: " + "n" * 30, "2: " + "m" * 30]
 
 
 def test_sentences_are_indented_below_their_first_line() -> None:
