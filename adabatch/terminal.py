@@ -1,4 +1,4 @@
-"""Shared by all commands: printing rich content, formatting durations, and exit statuses for errors."""
+"""Shared by all commands: printing rich content, formatting counts and durations, and exit statuses for errors."""
 
 from __future__ import annotations
 
@@ -77,6 +77,15 @@ def print_renderable(content: RenderableType) -> None:
         needed = console.measure(content, options=console.options.update(width=2000)).maximum
         console = Console(highlight=False, width=max(80, needed), soft_wrap=False)
     console.print(content)
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun: ``1 run``, ``1,200 runs``.
+
+    Args:
+        plural: where it is not the noun with an s.
+    """
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 def duration(seconds: float | None) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from adabatch.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, ConfigError, extra
 from adabatch.files import user_path
-from adabatch.terminal import complain, print_renderable, run_command
+from adabatch.terminal import complain, counted, print_renderable, run_command
 from adabatch.verb_help import VERSION, Verb, help_of, name_of, summary
 from analysis import verbs
 
@@ -252,7 +252,8 @@ def _figure(options: argparse.Namespace) -> int:
     comparison = _compare(options)
     num_left_out = len(comparison.data.runs) - len(comparison.counted.runs)
     if num_left_out:
-        print(f"{num_left_out} runs are not drawn: they are not done, or were refused; see tables.", file=sys.stderr)
+        are, were = ("is", "it is not done, or was") if num_left_out == 1 else ("are", "they are not done, or were")
+        print(f"{counted(num_left_out, 'run')} {are} not drawn: {were} refused; see tables.", file=sys.stderr)
     drawn = save_figure(
         comparison, output, pictures or DEFAULT, options.group, arms=arms or None, labels=labels, sheet=size
     )

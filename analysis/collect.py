@@ -19,6 +19,7 @@ from adabatch.rundir.evidence import collect_evidence
 from adabatch.rundir.files import find_runs
 from adabatch.rundir.state import RunState, read_state
 from adabatch.rundir.states import State
+from adabatch.terminal import counted
 from analysis.frames import IDENTITY, RESULTS, Data, is_final, is_results_only
 from analysis.load_cache import LoadCache
 from analysis.run_epochs import PLACE
@@ -155,7 +156,7 @@ def _row(run: RunFiles, found: RunState) -> dict[str, Any]:
     num_epochs = run.values.get("num_epochs")
     last = int(run.epochs.rows[PLACE["epoch"], -1]) if run.num_epochs else 0
     if found.state is State.DONE and num_epochs is not None and last != num_epochs and not damages:
-        damages.append(f"epochs.csv holds {last} of {num_epochs} epochs although the run is done")
+        damages.append(f"epochs.csv holds {last} of {counted(num_epochs, 'epoch')} although the run is done")
     damage = "; ".join(damages) or None
     cause = f"damaged: {damage}" if damage else found.cause
     return {**run.values, "state": found.state.value, "cause": cause, "damage": damage}

@@ -10,7 +10,7 @@ import pandas as pd
 from dash import html
 
 from adabatch.rundir.states import State
-from adabatch.terminal import duration
+from adabatch.terminal import counted, duration
 from analysis.comparison import Comparison
 from analysis.dashboard_runs import aria_words, breakable, data_words
 from analysis.formats import is_bad, is_good
@@ -39,7 +39,7 @@ def counts_text(counts: Mapping[str, int], total: int) -> str:
         total: of all runs, also those that a filter hides.
     """
     selected = sum(counts.values())
-    said = f"{counts.get(State.DONE.value, 0):,} of {selected:,} runs done"
+    said = f"{counts.get(State.DONE.value, 0):,} of {counted(selected, 'run')} done"
     return said + ("" if selected == total else f", {total - selected:,} more filtered out")
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from adabatch.rundir.columns import OfRun, columns_where
 from adabatch.rundir.states import State
+from adabatch.terminal import counted
 
 #: What identifies a run; the first columns of both frames.
 IDENTITY = ("run", "sweep", "cell", "arm", "seed")
@@ -128,4 +129,5 @@ class Data:
     def _repr_html_(self) -> str:
         counts = ", ".join(f"{count} {state}" for state, count in self.runs.state.value_counts().items())
         shown = self.runs.reindex(columns=["cell", "arm", "seed", "state", "final_test_accuracy", "elapsed_seconds"])
-        return f"<p>{len(self.runs)} runs ({counts}), {len(self.epochs)} epochs</p>{shown.to_html(max_rows=20)}"
+        text = f"{counted(len(self.runs), 'run')} ({counts}), {counted(len(self.epochs), 'epoch')}"
+        return f"<p>{text}</p>{shown.to_html(max_rows=20)}"

@@ -8,6 +8,7 @@ from collections.abc import Hashable, Iterator, Mapping
 import numpy as np
 import pandas as pd
 
+from adabatch.terminal import counted
 from analysis.frames import Data, among, has_failed, is_final
 from analysis.intervals import drift, outliers, overall
 from analysis.matching import Matching
@@ -143,5 +144,7 @@ def _resolution_remark(data: Data, matching: Matching, measure: Measure) -> Iter
 def _quick_remark(data: Data) -> Iterator[str]:
     quick = data.runs.reindex(columns=["quick"]).quick.eq(True)
     if quick.any():
-        names = ", ".join(sorted(data.runs[quick].sweep.dropna().astype(str).unique())) or f"{quick.sum()} runs"
+        names = ", ".join(sorted(data.runs[quick].sweep.dropna().astype(str).unique())) or counted(
+            int(quick.sum()), "run"
+        )
         yield f"{names}: a quick look at few samples and epochs, which proves nothing"

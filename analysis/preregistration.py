@@ -8,6 +8,7 @@ from pathlib import Path
 
 from adabatch.rundir.journal import sweep_folder_of
 from adabatch.rundir.preregistration import Registration, read_registrations
+from adabatch.terminal import counted
 from analysis.criteria import Criteria
 from analysis.frames import Data
 
@@ -34,5 +35,6 @@ def _sentence(name: str, known: list[Registration], baseline: str | None, criter
         return f"{head}; this comparison uses another {', '.join(key.replace('_', ' ') for key in changed)}."
     if last.digest != first.digest:
         keys = [key for key in last.content if last.content.get(key) != first.content.get(key)]
-        return f"{head}; changed after {last.num_done} runs were done ({', '.join(keys)}), now {last.digest}."
+        runs = f"{counted(last.num_done, 'run')} {'was' if last.num_done == 1 else 'were'}"
+        return f"{head}; changed after {runs} done ({', '.join(keys)}), now {last.digest}."
     return f"{head}; unchanged."

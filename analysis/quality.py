@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from adabatch.terminal import counted
 from analysis.correctness import sampling_deviation
 from analysis.frames import Data, among, has_failed, is_final, tuples
 from analysis.intervals import Interval, paired_interval
@@ -123,13 +124,13 @@ def _row(
     against: pd.DataFrame,
     measure: Measure,
     curves: Mapping[str, int],
-) -> tuple[dict[str, object], Verdict | None]:
+) -> tuple[dict[str, Any], Verdict | None]:
     """Return an arm's row, and its verdict; ``table`` has the arm's runs, ``against`` the baseline's."""
     failed = _num_failed(table)
     done = table[is_final(table) & among(table.index, matching.counted)]
     planned = len(table)
     replicates = replicate_ids(curves, done)
-    row: dict[str, object] = {
+    row: dict[str, Any] = {
         "group": group,
         "arm": arm,
         "baseline": baseline,
@@ -184,17 +185,17 @@ def _paired_differences(
     return by_replicate.to_numpy(), len(by_replicate)
 
 
-def _judge(row: dict[str, object], matching: Matching, difference: Interval[float], measure: Measure) -> Verdict | None:
+def _judge(row: dict[str, Any], matching: Matching, difference: Interval[float], measure: Measure) -> Verdict | None:
     """Set the row's decision and verdict; return what several comparisons may change, None if nothing."""
     verdict = quality_verdict(difference, measure.quality)
     row |= {"decision": verdict.decision, "verdict": verdict.text, "seeds_needed": verdict.seeds_needed}
     row["test_samples"] = round(measure.scale / difference.resolution) if difference.resolution else None
     row["test_samples_needed"] = _samples_needed(verdict, measure)
     if row["failed"]:
-        row |= {"decision": FAILED_ARM, "verdict": f"failed in {row['failed']} of {row['planned']} runs"}
+        row |= {"decision": FAILED_ARM, "verdict": f"failed in {row['failed']} of {counted(row['planned'], 'run')}"}
         return None
     if row["baseline_failed"]:
-        runs = "1 run" if row["baseline_failed"] == 1 else f"{row['baseline_failed']} runs"
+        runs = counted(row["baseline_failed"], "run")
         row |= {"decision": FAILED_BASELINE, "verdict": f"the baseline failed in {runs}"}
         return None
     if not row["pairs"]:
@@ -221,7 +222,7 @@ def size_remarks(frame: pd.DataFrame, measure: Measure) -> Iterator[str]:
     """
     for row in tuples(frame[frame.test_samples_needed.notna() & (frame.decision == UNDECIDED)]):
         margin, count = measure.quality.margin_text, int(row.test_samples)
-        samples = "1 test sample" if count == 1 else f"{count:,} test samples"
+        samples = counted(count, "test sample")
         sentence = f"{row.group}/{row.arm}: no number of seeds decides a margin of {margin} with {samples}"
         if math.isinf(row.test_samples_needed):
             yield f"{sentence}, nor a larger test set: the difference seems to be the margin itself"
@@ -229,7 +230,7 @@ def size_remarks(frame: pd.DataFrame, measure: Measure) -> Iterator[str]:
             yield f"{sentence}; with about {row.test_samples_needed:,.0f} test samples, more seeds would"
 
 
-def _add_adjusted(rows: list[dict[str, object]], verdicts: list[Verdict | None]) -> None:
+def _add_adjusted(rows: list[dict[str, Any]], verdicts: list[Verdict | None]) -> None:
     """Add each verdict with Holm's correction over all of them."""
     judged = [(row, verdict) for row, verdict in zip(rows, verdicts, strict=True) if verdict is not None]
     for (row, _), adjusted in zip(judged, adjust([verdict for _, verdict in judged]), strict=True):

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from adabatch.terminal import counted
 from analysis.cells import NONE, interval, noise_text, percent, plain, signed, time_text, times, verdict_text
 from analysis.comparison import Comparison
 from analysis.devices import devices_table
@@ -351,7 +352,7 @@ def provenance(comparison: Comparison) -> list[str]:
     versions = sorted({f"torch {version}" for version in runs.torch.dropna()})
     counts = ", ".join(f"{count} {state}" for state, count in shown_state(comparison.data.runs).value_counts().items())
     return [
-        f"{len(comparison.data.runs)} runs ({counts}); code {', '.join(shas)}; "
+        f"{counted(len(comparison.data.runs), 'run')} ({counts}); code {', '.join(shas)}; "
         f"{', '.join(machines) or 'machine unknown'}; {', '.join(versions) or 'versions unknown'}."
     ]
 

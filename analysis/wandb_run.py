@@ -26,6 +26,7 @@ from adabatch.rundir.meta import read_meta
 from adabatch.rundir.outcome import SUMMARY_KEYS, Failure, mark_done, mark_failed, results, write_summary
 from adabatch.rundir.states import State
 from adabatch.schedules import SCHEDULE_KINDS
+from adabatch.terminal import counted
 
 SOURCE = "wandb"
 #: The key of wandb's config under which the trainer logs what ``meta.json`` holds.
@@ -218,7 +219,7 @@ def write_run(
     write_epochs_csv(files.epochs, rows)
     write_summary(files, state, cause, _summary(trained, rows, told))
     if state is State.DONE:
-        mark_done(files, f"{len(rows)} epochs, read from wandb")
+        mark_done(files, f"{counted(len(rows), 'epoch')}, read from wandb")
     elif state is State.FAILED:
         name, _, sentence = str(cause).partition(": ")
         mark_failed(files, Failure(name, sentence))
@@ -245,7 +246,7 @@ def outcome(
     if origin.state in ("running", "pending"):
         return State.RUNNING, None
     if state == "done":
-        return State.FAILED, f"wandb holds: {len(rows)} of {config.num_epochs} epochs of a run that is done"
+        return State.FAILED, f"wandb holds: {len(rows)} of {counted(config.num_epochs, 'epoch')} of a run that is done"
     # wandb misses the end of a crashed run: what the summary tells is how the attempt before ended.
     if state in ("failed", "preempted") and origin.state not in ("crashed", "killed"):
         return State(state), str(cause)

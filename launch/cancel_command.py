@@ -6,6 +6,7 @@ import argparse
 
 import launch.cancel
 from adabatch.errors import EXIT_DONE
+from adabatch.terminal import counted
 from launch.arguments import add_cancel
 
 
@@ -13,5 +14,5 @@ def cancel(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     """Run ``cancel`` and return the exit status."""
     add_cancel(parser)
     stopped = launch.cancel.cancel(parser.parse_args(arguments).folder)
-    print(f"{stopped} queued or running runs are being stopped")
+    print(f"{counted(stopped, 'queued or running run')} {'is' if stopped == 1 else 'are'} being stopped")
     return EXIT_DONE

@@ -10,6 +10,7 @@ from adabatch.config import TrainConfig, allocations
 from adabatch.rundir.columns import read_epochs_csv
 from adabatch.rundir.files import RunDir
 from adabatch.schedules.trajectory import planned_trajectory
+from adabatch.terminal import counted
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class ChainLink:
     def text(self) -> str:
         """The link as people read it."""
         epochs = f"{self.first_epoch}-{self.last_epoch}" if self.last_epoch > self.first_epoch else self.first_epoch
-        devices = f"{self.num_devices} device{'s' if self.num_devices > 1 else ''}"
+        devices = counted(self.num_devices, "device")
         return f"epochs {epochs} on " + (f"{self.num_nodes} nodes x {devices}" if self.num_nodes > 1 else devices)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from adabatch.config import TrainConfig, allocations
 from adabatch.measure.forecast import Forecast, forecast, micro_batch_counts
 from adabatch.measure.times import LinearFit, Measurement
-from adabatch.terminal import duration
+from adabatch.terminal import counted, duration
 from launch.expand import Run
 from launch.progress import wall_seconds
 
@@ -90,7 +90,7 @@ class Totals:
     @property
     def text(self) -> str:
         """One sentence."""
-        runs = "1 run takes" if self.num_runs == 1 else f"{self.num_runs} runs take"
+        runs = f"{counted(self.num_runs, 'run')} {'takes' if self.num_runs == 1 else 'take'}"
         several = f"{self.num_concurrent} at a time" if self.num_concurrent else "if all run at the same time"
         at_once = "one after another" if self.num_concurrent == 1 else several
         return (

@@ -13,6 +13,7 @@ from adabatch.errors import EXIT_DONE, EXIT_INCOMPLETE, EXIT_INTERRUPTED
 from adabatch.rundir.journal import Journal
 from adabatch.rundir.process_identity import identity_of, this_process
 from adabatch.rundir.states import State, exit_status
+from adabatch.terminal import counted
 from launch.cluster_config import ClusterConfig
 from launch.expand import Expansion, Run
 from launch.frozen_code import FrozenCode, freeze_adabatch, remove_unused_codes
@@ -92,7 +93,8 @@ def hand_over(
         with contextlib.suppress(OSError):
             logs.rmdir()  # empty where there was no room for any job
         if left:
-            print(f"{len(left)} runs are not submitted: SLURM takes no more jobs of yours now; {otherwise}", flush=True)
+            runs = f"{counted(len(left), 'run')} {'is' if len(left) == 1 else 'are'}"
+            print(f"{runs} not submitted: SLURM takes no more jobs of yours now; {otherwise}", flush=True)
             return EXIT_INCOMPLETE, left
         print(f"see: python -m launch status {journal.sweep_folder}", flush=True)
         return EXIT_DONE, []
@@ -118,7 +120,7 @@ def work(submission: Submission, jobs: Sequence[Job]) -> int:
         submission.journal.record_queue_end(submission.logs.name)
     states = [status.state for status in status_of([path for group in paths for path in group], root)]
     failed = sum(state.is_failure for state in states)
-    print(f"{root}: {states.count(State.DONE)} of {len(states)} runs done, {failed} failed", flush=True)
+    print(f"{root}: {states.count(State.DONE)} of {counted(len(states), 'run')} done, {failed} failed", flush=True)
     return exit_status(states)
 
 

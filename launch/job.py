@@ -28,6 +28,7 @@ from adabatch.rundir.evidence import collect_evidence
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.process_identity import this_process
 from adabatch.rundir.provenance import batch_job_id
+from adabatch.terminal import counted
 
 _POLL_SECONDS = 0.02
 _SIGNAL_AGAIN_SECONDS = 2.0
@@ -163,9 +164,8 @@ class TrainJob:
         for run_dir, status in statuses.items():
             self._record_end(run_dir, status, cause if run_dir in left else None, gives_up and run_dir in left)
         if gives_up:
-            raise RetriesUsedUp(
-                f"stopped by a {cause} after {self._requeues} retries; cluster.max_retries allows no more"
-            )
+            retries = counted(self._requeues, "retry", "retries")
+            raise RetriesUsedUp(f"stopped by a {cause} after {retries}; cluster.max_retries allows no more")
         self._run_dirs = left
         self._requeues += 1
         return DelayedSubmission(self)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from adabatch.config import HardwareConfig
+from adabatch.terminal import counted
 from launch.cluster_config import ClusterConfig
 from launch.slurm import SlurmError, call
 from launch.slurm_options import gpus_of_node
@@ -34,10 +35,10 @@ def refuse_unavailable(cluster: ClusterConfig, wanted: Iterable[HardwareConfig])
         gpus = hardware.num_devices if hardware.device == "cuda" else 0
         found = sum(group.count for group in nodes if group.cores >= cores and group.gpus >= gpus)
         if found < hardware.num_nodes:
-            need = f"{cores} cores" + (f" and {gpus} GPUs" if gpus else "")
+            need = counted(cores, "core") + (f" and {counted(gpus, 'GPU')}" if gpus else "")
             raise SlurmError(
-                f"hardware.devices needs {hardware.num_nodes} node(s) with {need} for {hardware.world_size} ranks, and "
-                f"{where} has {found}; nothing was submitted."
+                f"hardware.devices needs {counted(hardware.num_nodes, 'node')} with {need} for "
+                f"{counted(hardware.world_size, 'rank')}, and {where} has {found}; nothing was submitted."
             )
 
 

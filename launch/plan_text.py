@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from adabatch.shell.text_table import Sentence
-from adabatch.terminal import duration
+from adabatch.terminal import counted, duration
 from launch.chain_plan import chain_text
 from launch.forecast_text import forecasts_text
 from launch.lint import ERROR, Finding
@@ -29,7 +29,9 @@ _ONLY_THE_START = (
 def plan_text(plan: Plan, allowed: Sequence[str]) -> RenderableType:
     """Return the plan as text and tables."""
     states = ", ".join(f"{count} {state}" for state, count in plan.states.items())
-    parts: list[RenderableType] = [Sentence(f"sweep {plan.sweep} in {plan.folder}: {plan.num_runs} runs ({states})")]
+    parts: list[RenderableType] = [
+        Sentence(f"sweep {plan.sweep} in {plan.folder}: {counted(plan.num_runs, 'run')} ({states})")
+    ]
     for arms in _alike(plan.arms):
         arm = arms[0]
         parts += [Text(""), Sentence(_title(arms), "bold"), _stage_table(arm.stages)]
@@ -39,7 +41,7 @@ def plan_text(plan: Plan, allowed: Sequence[str]) -> RenderableType:
             parts.append(Sentence(_ONLY_THE_START))
     is_known = plan.estimate.total_hours is not None or plan.forecast_totals is None
     estimate = f" {_estimate_text(plan.estimate)}" if is_known else ""
-    parts += [Text(""), Sentence(f"{plan.updates:,} updates in all runs.{estimate}")]
+    parts += [Text(""), Sentence(f"{counted(plan.updates, 'update')} in all runs.{estimate}")]
     if plan.forecast:
         parts += [Text(""), forecasts_text(plan.forecast)]
     if plan.forecast_totals is not None:
@@ -65,10 +67,10 @@ def _title(arms: Sequence[ArmPlan]) -> str:
         listed = _some([arm.arm.partition(",")[2] for arm in arms], "points")
         points = f" at {len(arms)} grid points that are alike ({listed})"
     cells = _some(list(dict.fromkeys(cell for arm in arms for cell in arm.cells)), "cells")
-    dropped = f", {first.samples_dropped:,} samples dropped" if first.samples_dropped else ""
-    num_runs = sum(arm.num_runs for arm in arms)
-    runs = "1 run" if num_runs == 1 else f"{num_runs} runs"
-    return f"{name}: {runs} of {first.num_epochs} epochs on {cells}{points}; each {first.updates:,} updates{dropped}"
+    dropped = f", {counted(first.samples_dropped, 'sample')} dropped" if first.samples_dropped else ""
+    runs = counted(sum(arm.num_runs for arm in arms), "run")
+    epochs, updates = counted(first.num_epochs, "epoch"), counted(first.updates, "update")
+    return f"{name}: {runs} of {epochs} on {cells}{points}; each {updates}{dropped}"
 
 
 def _some(names: Sequence[str], what: str) -> str:
@@ -159,5 +161,4 @@ def _finding_lines(members: Sequence[Finding], allowed: Sequence[str]) -> list[R
 def _count(findings: Sequence[Finding], allowed: Sequence[str]) -> str:
     errors = sum(finding.level == ERROR and finding.code not in allowed for finding in findings)
     others = len(findings) - errors
-    notes = f"{others} note{'s' if others != 1 else ''}"
-    return f"{errors} error{'s' if errors != 1 else ''}, {notes}" if errors else f"no errors, {notes}"
+    return f"{counted(errors, 'error') if errors else 'no errors'}, {counted(others, 'note')}"

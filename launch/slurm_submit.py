@@ -12,6 +12,7 @@ from pathlib import Path
 
 from adabatch.config import Allocation, TrainConfig, during
 from adabatch.rundir.journal import Journal
+from adabatch.terminal import counted
 from launch.chains import cluster_for, dependency_on, parts_of
 from launch.cluster_config import ClusterConfig
 from launch.expand import Expansion, Run
@@ -117,14 +118,14 @@ def submit_to_slurm(submission: Submission, jobs: Sequence[Job], earlier: Mappin
             continue
         except SlurmError as error:
             raise SlurmError(
-                f"{error} {accepted} of {len(jobs)} jobs were accepted before; "
+                f"{error} {accepted} of {counted(len(jobs), 'job')} were accepted before; "
                 "repeating the command submits the others."
             ) from error
         accepted += len(chunk)
         arrays[job_id] = len(chunk)
         num_links = len(chunk[0].parts)
         chain = f", each the first of a chain of {num_links}" if num_links > 1 else ""
-        print(f"SLURM job {job_id}: {len(chunk)} jobs{chain}", flush=True)
+        print(f"SLURM job {job_id}: {counted(len(chunk), 'job')}{chain}", flush=True)
     if earlier or cap is not None:
         rebalance(arrays, cap)
     return [job for chunk in chunks for job in chunk]
@@ -242,5 +243,5 @@ def print_scripts(sweep: str, cluster: ClusterConfig, logs: Path, jobs: Sequence
                 code=code,
             )
             where = f", epochs {part.first_epoch} to {part.last_epoch}" if len(first[0].parts) > 1 else ""
-            print(f"# {len(arrays)} x {len(first)} jobs, the first for {first[0].runs[0].name}{where}")
+            print(f"# {len(arrays)} x {counted(len(first), 'job')}, the first for {first[0].runs[0].name}{where}")
             print(script_text(executor, len(first)), flush=True)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from adabatch.rundir.journal import Journal
+from adabatch.terminal import counted
 from launch.slurm import Queue, SlurmError, call
 
 
@@ -89,8 +90,8 @@ def rebalance(arrays: Mapping[str, int], cap: int | None, coming: Sequence[int] 
         with contextlib.suppress(SlurmError):  # it has just ended; else the next command sees to it
             if waiting.has_other_throttle(share.throttle, arrays[name]):
                 call(["scontrol", "update", f"JobId={name}", f"ArrayTaskThrottle={share.throttle or 0}"])
-                number = f"at most {share.throttle}" if share.throttle else "any number of"
-                changed.append(f"SLURM job {name}: {number} jobs at once")
+                number = f"at most {counted(share.throttle, 'job')}" if share.throttle else "any number of jobs"
+                changed.append(f"SLURM job {name}: {number} at once")
             if waiting.own_dependency != wanted:
                 text = ",".join([*waiting.other_dependencies, *([wanted] if wanted else [])])
                 call(["scontrol", "update", f"JobId={name}", f"Dependency={text}"])

@@ -14,7 +14,7 @@ from rich.text import Text
 from adabatch.reading import printable
 from adabatch.rundir.states import State
 from adabatch.shell.text_table import Cell, Sentence, TextTable
-from adabatch.terminal import duration
+from adabatch.terminal import counted, duration
 from launch.run_names import arm_and_levels, run_names
 from launch.status import RunStatus
 
@@ -39,8 +39,9 @@ def status_text(
         num_all: how many runs there are; None if all are shown.
         list_all: list every run, however many there are.
     """
-    of = f"{len(statuses)} of {num_all}" if num_all not in (None, len(statuses)) else f"{len(statuses)}"
-    parts: list[RenderableType] = [_line(f"{folder}: {of} runs: {counts_text(statuses)}".rstrip(": "))]
+    of = f"{len(statuses):,} of " if num_all not in (None, len(statuses)) else ""
+    runs = of + counted(len(statuses) if num_all is None else num_all, "run")
+    parts: list[RenderableType] = [_line(f"{folder}: {runs}: {counts_text(statuses)}".rstrip(": "))]
     is_listed = list_all or len(statuses) <= _LISTED
     if not is_listed:
         parts += [Text(""), _arm_table(statuses)]
@@ -49,7 +50,9 @@ def status_text(
     if listed:
         parts += [Text(""), RunTable(listed)]
     if len(listed) < len(statuses):
-        parts.append(_line(f"({len(statuses) - len(listed)} runs are not listed; --all lists every run)"))
+        num_left = len(statuses) - len(listed)
+        are = "is" if num_left == 1 else "are"
+        parts.append(_line(f"({counted(num_left, 'run')} {are} not listed; --all lists every run)"))
     return Group(*parts, *_causes(statuses))
 
 
@@ -108,7 +111,7 @@ def _facts(status: RunStatus) -> dict[str, Cell]:
         "epoch": _epoch(status),
         "now": status.doing or "",
         "left": duration(None if status.eta_seconds is None else round(status.eta_seconds)),
-        "tries": str(status.attempts or ""),
+        "tries": str(status.attempts) if status.attempts > 1 else "",
         "job": _text(status.job_id or ""),
     }
 

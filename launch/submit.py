@@ -16,6 +16,7 @@ from adabatch.rundir.journal import Journal
 from adabatch.rundir.meta import LaunchFacts
 from adabatch.rundir.preregistration import register
 from adabatch.rundir.states import State
+from adabatch.terminal import counted
 from launch.cluster_config import ClusterConfig
 from launch.expand import Expansion, Run
 from launch.forecast import Totals, forecast_runs, forecast_totals, totals
@@ -191,7 +192,7 @@ def _selection_text(selection: Selection, folder: Path) -> str:
     others = ", ".join(f"{count} {what}" for count, what in counts if count)
     if not selection.chosen:
         return f"{folder}: nothing to submit ({others})"
-    return f"{folder}: submitting {len(selection.chosen)} runs" + (f" ({others})" if others else "")
+    return f"{folder}: submitting {counted(len(selection.chosen), 'run')}" + (f" ({others})" if others else "")
 
 
 def _write(request: Request, chosen: Sequence[Run], journal: Journal, num_done: int) -> list[list[Run]]:

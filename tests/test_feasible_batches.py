@@ -38,17 +38,17 @@ def found(*args, **keywords) -> list[str]:
     ("num_samples", "stages", "others", "place"),
     [
         # 77 = 7 x 11 = 4 x 19 + 1
-        (77, (11, 19), (), "epoch 2 has an update of 1 sample(s)"),
+        (77, (11, 19), (), "epoch 2 has an update of 1 sample,"),
         # 12 samples in micro-batches of at most 11: 6 and 6; 25 = 2 x 12 + 1
-        (25, (12, 12), ("max_micro_batch_size=11",), "epoch 1 has an update of 1 sample(s)"),
+        (25, (12, 12), ("max_micro_batch_size=11",), "epoch 1 has an update of 1 sample,"),
         # The rest of 45 - 2 x 20 = 5 over 3 ranks: 2, 2, 1
-        (45, (20, 20), ("hardware.num_devices=3",), "epoch 1 has an update of 5 sample(s)"),
+        (45, (20, 20), ("hardware.num_devices=3",), "epoch 1 has an update of 5 samples,"),
         # 2 samples in micro-batches of at most 1
-        (64, (2, 2), ("max_micro_batch_size=1",), "epoch 1 has an update of 2 sample(s)"),
+        (64, (2, 2), ("max_micro_batch_size=1",), "epoch 1 has an update of 2 samples,"),
         # 30 = 2 x 15, then 7 samples each: 4 x 7 + 2, and 2 over 2 ranks: 1, 1
-        (30, (15, 7), ("hardware.num_nodes=2",), "epoch 2 has an update of 2 sample(s)"),
-        (77, (11, 19), ("batch_norm=ghost", "ghost_batch_size=4"), "epoch 2 has an update of 1 sample(s)"),
-        (77, (11, 19), ("batch_norm=sync",), "epoch 2 has an update of 1 sample(s)"),
+        (30, (15, 7), ("hardware.num_nodes=2",), "epoch 2 has an update of 2 samples,"),
+        (77, (11, 19), ("batch_norm=ghost", "ghost_batch_size=4"), "epoch 2 has an update of 1 sample,"),
+        (77, (11, 19), ("batch_norm=sync",), "epoch 2 has an update of 1 sample,"),
     ],
 )
 def test_a_single_sample_is_found_in_every_stage_and_on_every_rank(num_samples, stages, others, place):
@@ -76,7 +76,7 @@ def test_a_ghost_batch_of_one_and_idle_ghosts_are_notes():
 def test_lint_and_the_trainer_say_the_same(tmp_path: Path):
     overrides = words(77, (11, 19), "schedule.warmup_epochs=9")
     [warning, error] = [f"{doubt.sentence} {doubt.remedy}" for doubt in doubts(compose(overrides))]
-    assert warning.startswith("schedule.warmup_epochs is 9, but the training has 3 epoch(s)")
+    assert warning.startswith("schedule.warmup_epochs is 9, but the training has 3 epochs")
     with pytest.raises(ConfigError) as refused:
         run_config(compose([*overrides, f"run_dir={tmp_path / 'run'}"]))
     assert str(refused.value) == error

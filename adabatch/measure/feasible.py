@@ -17,6 +17,7 @@ from adabatch.measure.feasible_devices import device_doubts
 from adabatch.schedules import Progress, Schedule, plan_updates
 from adabatch.schedules.batching import split_update
 from adabatch.schedules.coupled import CoupledSchedule
+from adabatch.terminal import counted
 
 #: What torch's BatchNorm says of a single value in each channel.
 _ONE_VALUE = "more than 1 value per channel"
@@ -34,8 +35,8 @@ def doubts(config: TrainConfig) -> Iterator[Doubt]:
         yield Doubt(
             "warmup-too-long",
             False,
-            f"schedule.warmup_epochs is {warmup}, but the training has {config.num_epochs} epoch(s), so that the"
-            " learning rate never reaches its full value.",
+            f"schedule.warmup_epochs is {warmup}, but the training has {counted(config.num_epochs, 'epoch')}, so that"
+            " the learning rate never reaches its full value.",
             f"Set schedule.warmup_epochs to at most {config.num_epochs}.",
         )
     sizes = _micro_batches(_Planned.of(config))
@@ -43,8 +44,8 @@ def doubts(config: TrainConfig) -> Iterator[Doubt]:
         yield Doubt(
             "ghost-batch-too-large",
             False,
-            f"ghost_batch_size is {config.ghost_batch_size}, but the largest micro-batch has {max(sizes)} sample(s), so"
-            " that no micro-batch is divided.",
+            f"ghost_batch_size is {config.ghost_batch_size}, but the largest micro-batch has"
+            f" {counted(max(sizes), 'sample')}, so that no micro-batch is divided.",
             f"Set ghost_batch_size to less than {max(sizes)}, or batch_norm=micro.",
         )
     # With hardware.devices, some epoch may have one rank.
@@ -55,8 +56,8 @@ def doubts(config: TrainConfig) -> Iterator[Doubt]:
         yield Doubt(
             "single-sample-batch",
             True,
-            f"epoch {epoch} has an update of {update} sample(s), of which a micro-batch gets 1, and BatchNorm of"
-            f" {config.network.name} cannot normalize the single value that each channel then has.",
+            f"epoch {epoch} has an update of {counted(update, 'sample')}, of which a micro-batch gets 1, and BatchNorm"
+            f" of {config.network.name} cannot normalize the single value that each channel then has.",
             "Set dataset.partial_batch=drop, or choose schedule.batch_size, max_micro_batch_size and the ranks so that"
             " every micro-batch has at least 2 samples.",
         )

@@ -9,6 +9,7 @@ from adabatch.measure.doubt import Doubt
 from adabatch.schedules import Schedule, listens_to_signals
 from adabatch.schedules.batching import split_update
 from adabatch.schedules.trajectory import planned_trajectory
+from adabatch.terminal import counted
 
 
 def device_doubts(config: TrainConfig) -> Iterator[Doubt]:
@@ -65,7 +66,7 @@ def _uneven(config: TrainConfig, schedule: Schedule, batches: list[int]) -> Iter
             yield Doubt(
                 "ranks-do-not-divide",
                 True,
-                f"A batch of {batch} is {batch // ranks} samples on each of its {ranks} rank(s), which"
-                f" {split.accumulation_steps} micro-batches of at most {cap} do not divide evenly.",
+                f"A batch of {batch} over {counted(ranks, 'rank')} is {counted(batch // ranks, 'sample')} on each,"
+                f" which {split.accumulation_steps} micro-batches of at most {cap} do not divide evenly.",
                 f"Choose max_micro_batch_size so that it divides {batch // ranks}.",
             )

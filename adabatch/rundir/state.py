@@ -17,7 +17,7 @@ from adabatch.rundir.causes import failure_cause, first_error
 from adabatch.rundir.evidence import Evidence
 from adabatch.rundir.heartbeat import STALE_SECONDS, Beat
 from adabatch.rundir.states import State
-from adabatch.terminal import duration
+from adabatch.terminal import counted, duration
 
 _NUM_EPOCHS = re.compile(r"^num_epochs: (\d{1,18})$", re.MULTILINE | re.ASCII)
 #: Causes in FAILED that have their own state.
@@ -153,7 +153,7 @@ def _attempt_end(evidence: Evidence, last: Attempt) -> tuple[State, str | None]:
     end = last.end
     assert end is not None
     if end.stopped_by is not None:
-        used_up = f", {len(evidence.attempts) - 1} retries used up" if end.gave_up else ""
+        used_up = f", {counted(len(evidence.attempts) - 1, 'retry', 'retries')} used up" if end.gave_up else ""
         state = State.TIMEOUT if end.stopped_by == StoppedBy.TIME_LIMIT else State.PREEMPTED
         return state, f"stopped by a {end.stopped_by}{used_up}"
     if evidence.has_failed:

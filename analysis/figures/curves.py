@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from adabatch.schedules.trajectory import EXPONENT_KEY, rate_per_sample
+from adabatch.terminal import counted
 from analysis.bands import FEWEST_SEEDS, MOST_POINTS, drawn_points, mean_band
 from analysis.figures.kinds import Kind
 from analysis.figures.marks import Axis, Line, Picture, nothing
@@ -131,7 +132,7 @@ def shown(values: Iterable[float]) -> list[float]:
 
 
 def _hover(epoch: int, low: float, high: float, n: int) -> str:
-    seeds = f"n = {n} seed{'' if n == 1 else 's'}"
+    seeds = f"n = {counted(n, 'seed')}"
     band = "" if n < 2 or low == high else f"{band_name(n)} {low:.4g} to {high:.4g}, "
     return f"epoch {int(epoch)}: {band}{seeds}"
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from adabatch.terminal import counted
 from analysis.cells import signed, times
 from analysis.figures.effect_frames import quality_effects, speed_effects, target_effects
 from analysis.figures.kinds import Kind
@@ -159,7 +160,7 @@ def _same_arm(one: Any, other: Any) -> bool:
 
 def _interval(source: Source, table: _Table, row: Any, text: str, shown: Callable[[float], str]) -> Interval:
     ends = "no interval" if math.isnan(row.low) else f"95 % interval {shown(row.low)} to {shown(row.high)}"
-    seeds = f"{row.n} pair{'' if row.n == 1 else 's'} of seeds"
+    seeds = f"{counted(row.n, 'pair')} of seeds"
     adjusted = [f"with Holm's correction: {row.adjusted}"] if _star(row) else []
     hover = "<br>".join([text, *([] if math.isnan(row.value) else [ends, seeds]), *adjusted])
     return Interval(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from adabatch.terminal import counted
 from analysis.figures.arm_styles import ArmStyle
 from analysis.figures.kinds import Kind
 from analysis.figures.marks import Axis, Line, Mark, Picture, Points, nothing
@@ -147,7 +148,7 @@ def _points(part: pd.DataFrame, source: Source, arm: str, label: str) -> list[Ma
         Line([row.batch_size] * 2, [row.low, row.high], width=1.0) for row in tuples(part) if row.low < row.high
     ]
     hover = [
-        f"{row.rate:,.0f} samples/s at batch {row.batch_size:,.0f}<br>n = {row.n} run{'' if row.n == 1 else 's'}"
+        f"{row.rate:,.0f} samples/s at batch {row.batch_size:,.0f}<br>n = {counted(row.n, 'run')}"
         for row in tuples(part)
     ]
     is_filled = part.graphs.iloc[0] != NO_GRAPHS

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from adabatch.terminal import counted
 from analysis.comparison import Comparison
 from analysis.figures.kinds import Kind
 from analysis.figures.marks import Axis, Line, Mark, Picture, Points, nothing
@@ -126,7 +127,7 @@ def _picture(
     for arm, row in rows:
         seconds = row.seconds / unit.seconds
         hover = f"{row.quality:.4g} after {seconds:.4g} {unit.name}"
-        seeds = f"n = {row.n} seed{'' if row.n == 1 else 's'}"
+        seeds = f"n = {counted(row.n, 'seed')}"
         label, style = source.label(arm), source.style(arm)
         marks.append(Points([seconds], [row.quality], label, style, bool(row.is_on_front), hover=[f"{hover}, {seeds}"]))
     said = ["Means over seeds; thin lines reach to the best and the worst run."]

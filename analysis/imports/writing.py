@@ -18,6 +18,7 @@ from adabatch.files import write_text_atomic
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.meta import FOREIGN, LaunchFacts, update_meta
 from adabatch.rundir.outcome import Failure, mark_done, mark_failed
+from adabatch.terminal import counted
 from analysis.imports.epochs import Reading, make_epochs
 from analysis.imports.names import (
     IDENTITY,
@@ -112,7 +113,7 @@ def write_run(
         if count == num_epochs:
             mark_done(files, f"imported from {run.sources}")
         else:
-            mark_failed(files, Failure("Incomplete", f"{count} of {num_epochs} epochs are in {run.sources}"))
+            mark_failed(files, Failure("Incomplete", f"{count} of {counted(num_epochs, 'epoch')} are in {run.sources}"))
         config = _config(identity, declared, num_epochs)
         write_text_atomic(files.config, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
         os.replace(partial, path)

@@ -279,7 +279,7 @@ def test_select_narrows_both_frames(tmp_path: Path) -> None:
     write_run(tmp_path, "adaptive", 0)
     chosen = analysis.load(tmp_path).select(arm="adaptive")
     assert set(chosen.runs.arm) == set(chosen.epochs.arm) == {"adaptive"}
-    assert "1 runs (1 done)" in chosen._repr_html_()
+    assert "1 run (1 done)" in chosen._repr_html_()
 
 
 @pytest.mark.slow

@@ -142,7 +142,7 @@ def test_each_job_asks_for_the_gpus_of_its_ranks(tmp_path):
     ("listing", "refused"),
     [
         ("gpu*|2|8|gpu:a100:4(S:0-1)\ncpu|9|64|(null)", None),
-        ("gpu*|1|8|gpu:a100:4(S:0-1)\ncpu|9|64|(null)", "needs 2 node(s) with 4 cores and 4 GPUs for 8 ranks"),
+        ("gpu*|1|8|gpu:a100:4(S:0-1)\ncpu|9|64|(null)", "needs 2 nodes with 4 cores and 4 GPUs for 8 ranks"),
         ("gpu*|2|8|gpu:2", "the default partition has 0; nothing was submitted."),
         ("", None),
     ],

@@ -147,7 +147,7 @@ def test_time_limit_goes_on_until_the_retries_are_used_up(launch):
     assert launch("submit", "sweep=long", LOCAL, *words, *NEVER_ENDING).status == 1
     run = launch.only("long")
     assert run["attempts"] == 2
-    assert run["cause"].endswith("1 retries used up")
+    assert run["cause"].endswith("1 retry used up")
     first, last = (record for record in attempts(run["run_dir"]) if record["event"] == "end")
     assert [first["exit_status"], last["exit_status"]] == [EXIT_PREEMPTED, EXIT_PREEMPTED]
     assert json.loads((Path(run["run_dir"]) / "progress.json").read_text())["updates"] >= 2  # one an attempt at least

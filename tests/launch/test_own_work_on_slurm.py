@@ -126,7 +126,7 @@ def test_a_sweep_of_ones_own_work_is_killed_edited_and_finished(cluster, launch,
     (folder / "hold").unlink()
     again = submit()
     assert again.returncode == 0, again.stdout + again.stderr
-    assert "submitting 1 runs" in again.stdout
+    assert "submitting 1 run" in again.stdout
     wait_until(lambda: {run["state"] for run in launch.states("own").values()} == {"done"})
     for run in launch.states("own").values():
         assert run["attempts"] == (2 if run["name"] == killed["name"] else 1)

@@ -136,7 +136,7 @@ def test_time_limit_goes_on_until_the_retries_are_used_up(cluster, launch, tmp_p
     first_end = wait_until(lambda: attempts.exists() and '"end"' in attempts.read_text() and read_rows(run_dir))
     status = wait_for_state(launch, "limited", "timeout")
     assert status["attempts"] == 2
-    assert status["cause"] == "stopped by a time limit, 1 retries used up"
+    assert status["cause"] == "stopped by a time limit, 1 retry used up"
     rows = without_seconds(run_dir)
     assert [int(row["epoch"]) for row in rows] == list(range(1, len(rows) + 1))
     assert len(rows) > len(first_end)

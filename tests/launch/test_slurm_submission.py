@@ -169,7 +169,7 @@ def test_a_waiting_run_that_was_cancelled_from_outside_is_cancelled_for_everybod
     assert [run["state"] for run in by_job.values()].count("pending") == 7
     (evidence,) = collect_evidence([Path(by_job[job]["run_dir"])])
     assert read_state(evidence).state is State.CANCELLED  # as tables have it
-    assert "submitting 1 runs (7 running or queued)" in launch(*EIGHT, held).out
+    assert "submitting 1 run (7 running or queued)" in launch(*EIGHT, held).out
 
 
 def test_odd_characters_in_a_path_do_no_harm_and_a_line_break_is_refused(cluster, launch, held):

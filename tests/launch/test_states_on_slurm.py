@@ -321,7 +321,7 @@ def test_an_error_in_own_code_names_its_line(sweep, slurm):
 def test_cancel_takes_a_single_run(sweep, slurm, launch):
     slurm.queue("7_0|PENDING|Priority", "7_1|PENDING|Priority")
     answer = launch("cancel", str(sweep.runs[1].path))
-    assert (answer.status, answer.out) == (0, "1 queued or running runs are being stopped\n")
+    assert (answer.status, answer.out) == (0, "1 queued or running run is being stopped\n")
     slurm.queue("7_0|PENDING|Priority")
     assert sweep.states() == [State.PENDING, State.CANCELLED]  # without accounting, too
     slurm.be_silent()

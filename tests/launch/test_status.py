@@ -198,10 +198,23 @@ def test_many_runs_are_listed_by_what_matters(launch, run_dir, tmp_path):
     mark_failed(run_dir, Failure("DiskFull", "no space", ""))
     answer = launch("status", str(tmp_path))
     assert answer.status == 1
-    assert "1000 runs: 999 done, 1 failed" in answer.out
+    assert "1,000 runs: 999 done, 1 failed" in answer.out
     assert "DiskFull: no space" in answer.out
     assert len(answer.out.splitlines()) < 20
     assert len(json.loads(launch("status", str(tmp_path), "--format", "json").out)) == 1000
+
+
+def test_one_run_is_not_called_runs_and_one_try_takes_no_column(launch, run_dir):
+    attempt(run_dir, "start", **this_process().as_dict())
+    attempt(run_dir, "end", exit_status=75)
+    once = launch("status", str(run_dir.path)).out
+    assert ": 1 run: 1 preempted" in once
+    assert "tries" not in once
+    attempt(run_dir, "start", **this_process().as_dict())
+    attempt(run_dir, "end", exit_status=75)
+    lines = launch("status", str(run_dir.path)).out.splitlines()
+    head, row = (line.split() for line in lines if "tries" in line or "preempted  " in line)
+    assert (head[-1], row[-1]) == ("tries", "2")
 
 
 def test_watch_ends_when_all_is_settled(launch, run_dir, tmp_path):

@@ -29,7 +29,7 @@ def test_a_sweep_arm_by_arm_then_one_run_again(launch: Launch) -> None:
     assert "Did you mean adaptive?" in wrong.err
     part = launch(*words, "--only", "adaptive")
     assert part.status == 0
-    assert "submitting 1 runs (1 left alone)" in part.out
+    assert "submitting 1 run (1 left alone)" in part.out
     folder = launch.runs_dir / "two"
     assert list(launch.states("two")) == [f"{CELL}/adaptive/seed_0"]
     run = RunDir(folder / CELL / "adaptive" / "seed_0")

@@ -102,7 +102,7 @@ def test_a_saved_config_is_checked_too():
          "A batch of 16 does not divide evenly over the 3 ranks that hardware.devices gives it."),
         # 8 samples are micro-batches of 3, 3 and 2.
         (("hardware.num_devices=2", "hardware.devices={8: 1, 16: 2}", "max_micro_batch_size=3"), "ranks-do-not-divide",
-         "A batch of 8 is 8 samples on each of its 1 rank(s), which 3 micro-batches of at most 3 do not divide"
+         "A batch of 8 over 1 rank is 8 samples on each, which 3 micro-batches of at most 3 do not divide"
          " evenly."),
     ],
 )  # fmt: skip
