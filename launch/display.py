@@ -11,7 +11,6 @@ from types import TracebackType
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -147,7 +146,8 @@ class LiveDisplay(Display):
 
     def _say(self, line: str, state: State | None) -> None:
         style = {State.DONE: "green", State.PREEMPTED: "yellow"}.get(state, "red") if state else ""
-        self._live.console.print(escape(printable(line)), style=style, highlight=False, soft_wrap=True)
+        # A style given to print() would also cover the table below, which rich prints anew with the line.
+        self._live.console.print(Text(printable(line), style=style), highlight=False, soft_wrap=True)
 
 
 def make_display(root: Path, runs: Sequence[Path]) -> Display:
