@@ -66,6 +66,7 @@ class MetricSums:
 
         If the number of ranks has changed, the main rank takes the sums of all.
         """
+        state = state.reshape(-1, len(self._sums))  # version 0.1.0 kept the sums over all ranks
         if len(state) == ranks.world_size:
             self._sums.copy_(state[ranks.rank])
         else:
