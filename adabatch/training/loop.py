@@ -104,24 +104,25 @@ class TrainingLoop:
         """
         self._resume()
         self._reporter.on_start(self.progress, self.rows, self._own.values, self._seconds_before)
-        resumed_at = self.progress
         while self.progress.epoch <= self.config.num_epochs:
-            self._end_segment_if_due(resumed_at)
+            self._end_segment_if_due()
             last_update = self.train_epoch()
             self._finish_epoch(last_update)
         if self._profiler:
             self._profiler.close()
         self._save()
 
-    def _end_segment_if_due(self, resumed_at: Progress) -> None:
-        """Save and end if this epoch is not for as many ranks as there are."""
+    @property
+    def _wanted_ranks(self) -> int:
+        """How many ranks train this epoch; after the last one, as many as there are."""
         epoch = self.progress.epoch
-        wanted = next((one.num_ranks for one in self._allocations if epoch <= one.last_epoch), self._ranks.world_size)
-        if wanted == self._ranks.world_size:
-            return
-        if self.progress != resumed_at:
-            self._save()
-        raise SegmentEnd(epoch, wanted)
+        return next((one.num_ranks for one in self._allocations if epoch <= one.last_epoch), self._ranks.world_size)
+
+    def _end_segment_if_due(self) -> None:
+        """End if this epoch is not for as many ranks as there are; what was trained is saved by then."""
+        if self._wanted_ranks != self._ranks.world_size:
+            self._reporter.write_rows()
+            raise SegmentEnd(self.progress.epoch, self._wanted_ranks)
 
     def seconds(self) -> dict[str, float]:
         """Return the seconds per span over all segments of the run; on a GPU this waits for the device."""
@@ -217,11 +218,15 @@ class TrainingLoop:
         self._own.close_epoch()
         # Time from here on (starting with writing this row) goes into the next row.
         self._seconds_at_epoch = seconds
-        self._reporter.on_epoch(self.rows, self._own.values)
         self._sums.reset()
         self.progress = self.progress.next_epoch()
+        # Which ranks are started next follows from the rows, so a segment's last row must not precede its checkpoint.
+        ends_segment = self._wanted_ranks != self._ranks.world_size
+        if ends_segment:
+            self._save()
+        self._reporter.on_epoch(self.rows, self._own.values)
         every = self.config.checkpoint.every_epochs
-        if every is not None and len(self.rows) % every == 0:
+        if every is not None and len(self.rows) % every == 0 and not ends_segment:
             self._save()
 
     def _test(self, size: int) -> Metrics:

@@ -162,6 +162,20 @@ def test_a_chain_that_is_killed_anywhere_goes_on_where_it_was(chain, tmp_path):
     assert read_summary(run_dir)["ledger"] == read_summary(reference)["ledger"]
 
 
+def test_a_chain_that_breaks_before_its_checkpoint_begins_with_the_same_job(chain):
+    """The rows of a finished segment without a checkpoint would let the next chain begin one job too far."""
+    run_dir = chain.run_dir("unsaved")
+    run_dir.fresh_checkpoint.mkdir(parents=True)  # what a checkpoint is written to cannot be
+    submit(chain, "unsaved", "checkpoint.every_seconds=null")
+    wait_for_state(chain, "unsaved", "failed")
+    before = job_ids(chain, "unsaved")
+    run_dir.fresh_checkpoint.rmdir()
+    submit(chain, "unsaved", "checkpoint.every_seconds=null")
+    assert len(job_ids(chain, "unsaved")) == len(before) + 3
+    assert wait_for_end(chain, "unsaved") == "done"
+    assert [row["world_size"] for row in read_rows(run_dir)] == ["1", "1", "2", "2", "4", "4"]
+
+
 def test_a_preempted_job_of_a_chain_is_requeued_and_the_others_wait(chain, cluster):
     submit(chain, "preempted")
     jobs = job_ids(chain, "preempted")

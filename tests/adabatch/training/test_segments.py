@@ -129,6 +129,20 @@ def test_a_rank_that_a_job_started_ends_where_another_number_goes_on(tmp_path):
     assert "hardware.devices is {8: 1, 16: 2, 32: 4}; it must be 3" in wrong.stderr
 
 
+def test_rows_never_say_that_a_segment_is_finished_before_a_checkpoint_does(tmp_path):
+    """Which job of a chain comes next follows from the rows: one too far could not train."""
+    words = (*GROWING, *RANKS, "run_dir=run", "checkpoint.every_seconds=null")
+    alone = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29512"}
+    run_dir = RunDir(tmp_path / "run")
+    run_dir.fresh_checkpoint.mkdir(parents=True)  # what a checkpoint is written to cannot be
+    assert run_command(*words, cwd=tmp_path, **alone).returncode == 1
+    assert not run_dir.checkpoint.exists()
+    assert [row["epoch"] for row in read_rows(run_dir)] == ["1"]
+    run_dir.fresh_checkpoint.rmdir()
+    assert run_command(*words, cwd=tmp_path, **alone).returncode == 76
+    assert [row["epoch"] for row in read_rows(run_dir)] == ["1", "2"]
+
+
 def test_several_nodes_are_refused_on_one_machine_before_anything_is_trained(tmp_path):
     several = ("hardware.num_nodes=2", "hardware.num_devices=2", "hardware.devices={8: 1, 16: 2, 32: 4}")
     answer = run_command(*GROWING, *several, "run_dir=run", cwd=tmp_path)
