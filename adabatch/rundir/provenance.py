@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import os
 import platform
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -147,7 +148,16 @@ def new_segment(before: Meta, world_size: int, made_by: Mapping[str, Any]) -> di
         "host": own["host"],
         "world_size": world_size,
         "job_ids": sorted({entry["job_id"] for entry in segments if entry["job_id"]}),
-        "restarts": len(segments) - 1,
+        "restarts": _num_restarts(segments),
         "segments": segments,
         "started_at": before.started_at or utc_now(),
     }
+
+
+def _num_restarts(segments: Sequence[Mapping[str, Any]]) -> int:
+    """Return how often a run began again, not counting the boundaries after which other ranks go on as planned.
+
+    Only there does the number of ranks change; segments of older versions do not record it.
+    """
+    counts = [entry.get("world_size") for entry in segments]
+    return sum(before == after or None in (before, after) for before, after in itertools.pairwise(counts))

@@ -153,7 +153,9 @@ def _attempt_end(evidence: Evidence, last: Attempt) -> tuple[State, str | None]:
     end = last.end
     assert end is not None
     if end.stopped_by is not None:
-        used_up = f", {counted(len(evidence.attempts) - 1, 'retry', 'retries')} used up" if end.gave_up else ""
+        # Those of an earlier job, such as the one before it in a chain, were not its own.
+        of_job = [one for one in evidence.attempts if (one.job_id, one.log_id) == (last.job_id, last.log_id)]
+        used_up = f", {counted(len(of_job) - 1, 'retry', 'retries')} used up" if end.gave_up else ""
         state = State.TIMEOUT if end.stopped_by == StoppedBy.TIME_LIMIT else State.PREEMPTED
         return state, f"stopped by a {end.stopped_by}{used_up}"
     if evidence.has_failed:

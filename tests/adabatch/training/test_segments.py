@@ -77,6 +77,7 @@ def test_the_clock_is_the_sum_of_the_segments_and_devices_are_paid_by_stage(undi
     summary = read_summary(undisturbed)
     assert summary["state"] == "done"
     assert summary["world_size"] == 4
+    assert summary["restarts"] == 0
 
 
 #: What the log says when a run is in the middle of a segment, or at a boundary.
@@ -118,11 +119,13 @@ def test_a_rank_that_a_job_started_ends_where_another_number_goes_on(tmp_path):
     [evidence] = collect_evidence([run_dir.path])
     found = read_state(evidence)
     assert (found.state, found.cause, found.epoch) == (State.SEGMENT_END, "epoch 3 is trained by 2 ranks", 2)
+    assert read_summary(run_dir)["restarts"] == 0
     # Started by mistake once more with one rank, it trains nothing and says the same.
     before = run_dir.checkpoint.read_bytes()
     resume = [sys.executable, "-m", "adabatch.resume", "run", "--num-ranks", "1"]
     again = subprocess.run(resume, cwd=tmp_path, capture_output=True, text=True)
     assert again.returncode == 76, again.stderr
+    assert read_summary(run_dir)["restarts"] == 1
     assert run_dir.checkpoint.read_bytes() == before
     wrong = subprocess.run([*resume[:-1], "3"], cwd=tmp_path, capture_output=True, text=True)
     assert wrong.returncode == 2
