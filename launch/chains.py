@@ -28,6 +28,11 @@ def parts_of(run: Run) -> tuple[Allocation, ...]:
     return tuple(part for part in found if part.last_epoch >= epoch) or (found[-1],)
 
 
+def ranks_of_job(config: TrainConfig, part: Allocation) -> int | None:
+    """Return the number of ranks of a job in a chain; None for one that trains its runs whole."""
+    return None if config.hardware.devices is None else part.num_ranks
+
+
 def check_chain(cluster: ClusterConfig, config: TrainConfig) -> None:
     """Raise ConfigError if the cluster's settings do not go with jobs that differ in their devices."""
     if config.hardware.devices is None:

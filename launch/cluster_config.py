@@ -9,10 +9,11 @@ from typing import Any
 from omegaconf import MISSING
 
 from adabatch.config.keys import suggestion
+from adabatch.config.values import shortened
 from adabatch.errors import ConfigError
 from adabatch.fields import require, require_choice
 from launch.slurm_options import OptionValue, check_srun_options, parse_gpus, sbatch_options
-from launch.time_limit import parse_time
+from launch.time_limit import limits_by_ranks
 
 #: submitit's local executor starts a job six times and then silently drops it.
 _MAX_LOCAL_RETRIES = 5
@@ -43,7 +44,8 @@ class ClusterConfig:
         block: ``seed``: the arms of one grid point and seed run one after another in one job, in their recorded order.
         max_retries: how often a job is requeued after a time limit or a preemption; at most 5 on a local machine.
         retry: by how much a resubmission raises a limit that a run met: ``{memory: 2x, time: 2x}``.
-        time: time limit of a job, in SLURM's formats, such as ``1-12:00:00``; null: that of timeout_min.
+        time: time limit of a job, in SLURM's formats, such as ``1-12:00:00``; null: that of timeout_min. On SLURM
+            it may be one by number of ranks: ``{1: 8:00:00, 4: 2:00:00}``.
         timeout_min: time limit of a job in minutes; null on a local machine: none.
         signal_delay_s: how long before the limit a job is signalled to save its state and requeue; less than the limit.
         max_concurrent_jobs: cap on this sweep's concurrent jobs; null: none.
@@ -64,7 +66,7 @@ class ClusterConfig:
     block: str | None = None
     max_retries: int = 3
     retry: dict[str, Any] = field(default_factory=dict)
-    time: str | None = None
+    time: Any = None
     timeout_min: int | None = None
     signal_delay_s: int = 120
     max_concurrent_jobs: int | None = None
@@ -109,8 +111,31 @@ class ClusterConfig:
 
     @property
     def limit_minutes(self) -> int | None:
-        """The time limit of a job in minutes, however it was spelled; None: none."""
-        return self.timeout_min if self.time is None else parse_time(self.time)
+        """The time limit of a job in minutes, however it was spelled; None: none. Of several, the longest."""
+        return max(self._limits.values(), default=None)
+
+    def minutes_for(self, num_ranks: int) -> int | None:
+        """Return the time limit of a job with so many ranks in minutes; None: none.
+
+        Raises:
+            ConfigError: if cluster.time has limits for other numbers of ranks only.
+        """
+        limits = self._limits
+        if None in limits or not limits:
+            return limits.get(None)
+        if num_ranks not in limits:
+            raise ConfigError(
+                f"cluster.time has limits for {', '.join(map(str, limits))} ranks; it must have one for each number of "
+                f"ranks, and a job has {num_ranks}."
+            )
+        return limits[num_ranks]
+
+    @property
+    def _limits(self) -> dict[int | None, int]:
+        """The time limits by number of ranks, in minutes; that of all jobs by None; empty: none."""
+        if self.time is not None:
+            return limits_by_ranks(self.time)
+        return {} if self.timeout_min is None else {None: self.timeout_min}
 
     @property
     def num_gpus(self) -> int | None:
@@ -170,12 +195,13 @@ class ClusterConfig:
         """Check that a job is signalled after its start and before its limit; else it is killed unsaved."""
         if self.time is not None and self.timeout_min is not None:
             raise ConfigError(
-                f"cluster.time is {self.time} and cluster.timeout_min is {self.timeout_min}; give one of the two."
+                f"cluster.time is {shortened(self.time)} and cluster.timeout_min is {self.timeout_min}; "
+                "give one of the two."
             )
-        minutes = self.limit_minutes
-        if minutes is None:
+        if not self._limits:
             return
-        key = f"cluster.timeout_min={self.timeout_min}" if self.time is None else f"cluster.time={self.time}"
+        minutes = min(self._limits.values())
+        key = f"cluster.timeout_min={self.timeout_min}" if self.time is None else f"cluster.time={shortened(self.time)}"
         allowed = f"between 10 and less than {60 * minutes}, the seconds of {key}"
         require(10 <= self.signal_delay_s < 60 * minutes, "cluster.signal_delay_s", self.signal_delay_s, allowed)
 
@@ -194,6 +220,8 @@ class ClusterConfig:
             return
         retries, allowed = self.max_retries, f"at most {_MAX_LOCAL_RETRIES} where cluster.kind is local"
         require(retries <= _MAX_LOCAL_RETRIES, "cluster.max_retries", retries, allowed)
+        allowed = "one time limit where cluster.kind is local, whose jobs train with all numbers of ranks"
+        require(not isinstance(self.time, dict), "cluster.time", shortened(self.time), allowed)
         for key in _ONLY_SLURM:
             value = getattr(self, key)
             require(value in (None, {}, []), f"cluster.{key}", value, "left out where cluster.kind is local")

@@ -29,7 +29,7 @@ SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 _SAFE_NAME_TEXT = "letters, digits and _ . + -, beginning with a letter, digit or _"
 _TWIN = re.compile(r"\s*twin\(\s*([^()\s]+)\s*\)\s*")
 #: The keys that hold mappings, of which a call may set one entry.
-_MAPPINGS = ("grid", "arms", "exceptions", "sbatch", "retry")
+_MAPPINGS = ("grid", "arms", "exceptions", "sbatch", "retry", "time")
 #: The keys of clusters below which a number is text, as SLURM gets it: 4:00:00 is a time, and no number.
 _SPELLED = ("time", "timeout_min", "gpus_per_node", "sbatch", "srun")
 Words = Mapping[str, str]
@@ -45,7 +45,6 @@ _EXAMPLES = {
     "margin": "0.5",
     "smallest_effect": "0.02",
     "retry": "{memory: 2x, time: 2x}",
-    "time": "1-12:00:00",
     "gpus_per_node": "2 or a100:2",
     "sbatch": "{exclude: n3, mail_type: END}",
     "srun": "[--container-image=IMAGE]",
@@ -235,8 +234,9 @@ def _config(schema: type[Group], group: str, path: Path, values: object, words: 
 
 def _choose_time_limit(values: dict[str, Any], words: Words) -> None:
     """Let the time limit of the call, however it is spelled, replace the file's."""
+    given = {key.partition(".")[0] for key in words}
     for asked, other in (("time", "timeout_min"), ("timeout_min", "time")):
-        if asked in words and other not in words:
+        if asked in given and other not in given:
             values.pop(other, None)
     refuse_time_as_minutes(values.get("timeout_min"))
 

@@ -14,6 +14,7 @@ from adabatch.rundir.journal import Journal
 from adabatch.rundir.process_identity import identity_of, this_process
 from adabatch.rundir.states import State, exit_status
 from adabatch.terminal import counted
+from launch.chains import parts_of, ranks_of_job
 from launch.cluster_config import ClusterConfig
 from launch.expand import Expansion, Run
 from launch.frozen_code import FrozenCode, freeze_adabatch, remove_unused_codes
@@ -21,7 +22,7 @@ from launch.local_queue import Stopped, foreground_queue, start_detached
 from launch.own_code import freeze_own_code
 from launch.raised_limits import raised
 from launch.slurm import Queue, Slurm
-from launch.slurm_submit import Job, Submission, submit_to_slurm
+from launch.slurm_submit import Job, Link, Submission, submit_to_slurm
 from launch.slurm_throttle import live_arrays, rebalance
 from launch.status import RunStatus, status_of
 
@@ -56,10 +57,16 @@ def jobs_of(
 ) -> list[Job]:
     """Return the jobs with their limits, raised where a run met one before and cluster.retry says so."""
     facts = journal.latest_facts()
-    return [
-        Job(group, raised([(facts.get(run.name, {}), statuses[run.run_dir]) for run in group], cluster))
-        for group in groups
-    ]
+    jobs = []
+    for group in groups:
+        links: list[Link] = []
+        for part in parts_of(group[0]):
+            ranks = ranks_of_job(group[0].config, part)
+            # Only the first of a chain has met a limit: those behind it have not begun.
+            asked = [(facts.get((run.name, ranks), {}), None if links else statuses[run.run_dir]) for run in group]
+            links.append(Link(part, raised(asked, cluster, part.num_ranks)))
+        jobs.append(Job(group, tuple(links)))
+    return jobs
 
 
 def share_anew(journal: Journal, cluster: ClusterConfig, slurm: Slurm) -> None:

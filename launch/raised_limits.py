@@ -15,29 +15,33 @@ from launch.status import RunStatus
 _OF_DEVICE = "OutOfMemory"
 
 
-def raised(runs: Sequence[tuple[Mapping[str, Any], RunStatus]], cluster: ClusterConfig) -> Limits:
+def raised(
+    runs: Sequence[tuple[Mapping[str, Any], RunStatus | None]], cluster: ClusterConfig, num_ranks: int | None = None
+) -> Limits:
     """Return what a job may use: the most that one of its runs needs.
 
     A run that met a limit gets a multiple of what it had; what was raised before stays raised.
 
     Args:
-        runs: what the last request for each run asked for (empty: none), and the run's state.
+        runs: what the last request for each run, with as many ranks, asked for (empty: none), and the run's state;
+            None in place of the state for a job that comes later in its chain.
+        num_ranks: of the job; None: any.
     """
     return max(
-        (_raised(facts, status, cluster) for facts, status in runs),
+        (_raised(facts, status, cluster, Limits.of(cluster, num_ranks)) for facts, status in runs),
         key=lambda limits: (limits.minutes, limits.memory_gb or 0),
     )
 
 
-def _raised(facts: Mapping[str, Any], status: RunStatus, cluster: ClusterConfig) -> Limits:
-    own = Limits.of(cluster)
+def _raised(facts: Mapping[str, Any], status: RunStatus | None, cluster: ClusterConfig, own: Limits) -> Limits:
     minutes, memory = own.minutes, own.memory_gb
+    state, cause = (status.state, status.cause) if status else (None, None)
     if cluster.time_factor > 1 and facts.get("minutes"):
         had = facts["minutes"]
-        met = status.state is State.TIMEOUT
+        met = state is State.TIMEOUT
         minutes = max(minutes, math.ceil(had * cluster.time_factor) if met else had)
     if cluster.memory_factor > 1 and memory is not None and facts.get("memory_gb"):
         had = facts["memory_gb"]
-        met = status.state is State.OUT_OF_MEMORY and not (status.cause or "").startswith(_OF_DEVICE)
+        met = state is State.OUT_OF_MEMORY and not (cause or "").startswith(_OF_DEVICE)
         memory = max(memory, had * cluster.memory_factor if met else had)
     return Limits(minutes, memory)

@@ -60,12 +60,12 @@ def _rerun(folders: Sequence[Path], cluster: ClusterConfig, cluster_name: str, d
         slurm = Slurm(ASK_EVERY_SECONDS)
         statuses = _ended(runs, sweep_folder, slurm)
         groups = groups_of(cluster, starting_order(runs, _recorded_places(runs)))
-        jobs = jobs_of(cluster, groups, statuses, journal)
         submission = new_submission(expansion, journal, cluster, own_codes_of(runs), slurm)
         code = snapshot_code(journal)
         journal.record_set_aside([run.name for run in runs])
         for run in runs:
             _set_aside(run, cluster, cluster_name, code)
+        jobs = jobs_of(cluster, groups, statuses, journal)  # after that: what was finished decides what is left
         otherwise = "adabatch submit starts them later"
         status, _ = hand_over(submission, jobs, slurm, detach=detach, otherwise=otherwise)
     return work(submission, jobs) if status is None else status

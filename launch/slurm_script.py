@@ -9,7 +9,7 @@ from typing import Any
 
 import submitit
 
-from adabatch.config import TrainConfig
+from adabatch.config import TrainConfig, allocations
 from adabatch.errors import ConfigError
 from adabatch.files import SOURCE_DIR
 from adabatch.processes.children import safe_python
@@ -34,14 +34,21 @@ class Limits:
     memory_gb: float | None
 
     @staticmethod
-    def of(cluster: ClusterConfig) -> Limits:
-        """Return the limits that a cluster's settings give every job."""
-        return Limits(cluster.limit_minutes or 0, cluster.memory_gb)
+    def of(cluster: ClusterConfig, num_ranks: int | None = None) -> Limits:
+        """Return the limits that a cluster's settings give a job with so many ranks; by default the longest time.
+
+        Raises:
+            ConfigError: if the cluster has no time limit for them, but for others.
+        """
+        minutes = cluster.limit_minutes if num_ranks is None else cluster.minutes_for(num_ranks)
+        return Limits(minutes or 0, cluster.memory_gb)
 
 
 def check_shape(cluster: ClusterConfig, config: TrainConfig) -> None:
     """Raise ConfigError if a run's ranks do not fit the cluster's settings."""
     check_chain(cluster, config)
+    for part in allocations(config):
+        cluster.minutes_for(part.num_ranks)
     if cluster.runs_per_job > 1 and config.hardware.world_size > 1:
         raise ConfigError(f"cluster.runs_per_job is {cluster.runs_per_job}; it must be 1 for runs with several ranks.")
     gpus = cluster.num_gpus
@@ -72,7 +79,7 @@ def executor_of(
 
     Args:
         name: of the jobs.
-        limits: None: those of the cluster's settings.
+        limits: None: those of the cluster's settings, the longest time.
         throttle: most concurrent jobs of one array; None: no limit.
         dependency: what the jobs wait for, as sbatch spells it, besides the one in ``cluster.sbatch``.
         code: the folder from which jobs import adabatch.

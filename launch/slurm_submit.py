@@ -13,7 +13,7 @@ from pathlib import Path
 from adabatch.config import Allocation, TrainConfig, during
 from adabatch.rundir.journal import Journal
 from adabatch.terminal import counted
-from launch.chains import cluster_for, dependency_on, parts_of
+from launch.chains import cluster_for, dependency_on, ranks_of_job
 from launch.cluster_config import ClusterConfig
 from launch.expand import Expansion, Run
 from launch.frozen_code import FrozenCode
@@ -30,22 +30,25 @@ _LONGEST_ARMS = 40
 
 
 @dataclass(frozen=True)
-class Job:
-    """One job, or of a run whose ranks grow a chain of them: its runs, and what it may use."""
+class Link:
+    """One job of a chain: what it trains of its run, and what it may use."""
 
-    runs: list[Run]
+    part: Allocation
     limits: Limits
 
-    @property
-    def parts(self) -> tuple[Allocation, ...]:
-        """What each job of the chain trains."""
-        return parts_of(self.runs[0])
+
+@dataclass(frozen=True)
+class Job:
+    """One job with its runs, or of a run whose ranks grow a chain of them; what is not a chain has one link."""
+
+    runs: list[Run]
+    links: tuple[Link, ...]
 
     @property
-    def shape(self) -> tuple[list[tuple[int, int]], str, Limits]:
+    def shape(self) -> tuple[list[tuple[int, int, Limits]], str]:
         """What the jobs of one array have in common."""
-        parts = [(part.hardware.num_nodes, part.hardware.num_devices) for part in self.parts]
-        return parts, self.config.hardware.device, self.limits
+        links = [(link.part.hardware.num_nodes, link.part.hardware.num_devices, link.limits) for link in self.links]
+        return links, self.config.hardware.device
 
     @property
     def config(self) -> TrainConfig:
@@ -123,7 +126,7 @@ def submit_to_slurm(submission: Submission, jobs: Sequence[Job], earlier: Mappin
             ) from error
         accepted += len(chunk)
         arrays[job_id] = len(chunk)
-        num_links = len(chunk[0].parts)
+        num_links = len(chunk[0].links)
         chain = f", each the first of a chain of {num_links}" if num_links > 1 else ""
         print(f"SLURM job {job_id}: {counted(len(chunk), 'job')}{chain}", flush=True)
     if earlier or cap is not None:
@@ -133,9 +136,9 @@ def submit_to_slurm(submission: Submission, jobs: Sequence[Job], earlier: Mappin
 
 def _refuse_unavailable(cluster: ClusterConfig, jobs: Sequence[Job]) -> None:
     """Raise SlurmError if the partition lacks what a later job of a chain needs, before an earlier one begins."""
-    chains = [parts for parts in (job.parts for job in jobs) if len(parts) > 1]
-    if chains:
-        refuse_unavailable(cluster, {repr(part.hardware): part.hardware for parts in chains for part in parts}.values())
+    wanted = [link.part.hardware for job in jobs if len(job.links) > 1 for link in job.links]
+    if wanted:
+        refuse_unavailable(cluster, {repr(hardware): hardware for hardware in wanted}.values())
 
 
 @dataclass(frozen=True)
@@ -147,9 +150,9 @@ class _Accepted:
 def _submit_chain(submission: Submission, chunk: Sequence[Job], share: Share, arrays: Sequence[str]) -> str:
     """Submit an array for each allocation of its runs, all of them or none, and return the id of the first."""
     accepted: list[_Accepted] = []
-    for part in chunk[0].parts:
+    for link in chunk[0].links:
         try:
-            accepted.append(_submit_array(submission, chunk, part, share, arrays, accepted[-1] if accepted else None))
+            accepted.append(_submit_array(submission, chunk, link, share, arrays, accepted[-1] if accepted else None))
         except (NoRoom, SlurmError):
             if accepted:
                 submission.journal.record_cancellation([run.name for job in chunk for run in job.runs])
@@ -162,7 +165,7 @@ def _submit_chain(submission: Submission, chunk: Sequence[Job], share: Share, ar
 def _submit_array(
     submission: Submission,
     chunk: Sequence[Job],
-    part: Allocation,
+    link: Link,
     share: Share,
     arrays: Sequence[str],
     before: _Accepted | None,
@@ -170,11 +173,14 @@ def _submit_array(
     """Submit one array, again where the controller is busy.
 
     Args:
-        part: of the runs that it trains.
+        link: what its jobs train.
         before: the array that trains what comes before it.
     """
-    journal, cluster, limits = submission.journal, submission.cluster, chunk[0].limits
+    journal, cluster, part, limits = submission.journal, submission.cluster, link.part, link.limits
     facts = {"codes": submission.frozen.names, "minutes": limits.minutes, "memory_gb": limits.memory_gb}
+    ranks = ranks_of_job(chunk[0].config, part)
+    if ranks is not None:
+        facts["num_ranks"] = ranks
     waits_for = [] if share.after is None else [f"afterany:{arrays[share.after]}"]
     if before is not None:
         facts["after"] = before.token
@@ -195,7 +201,7 @@ def _submit_array(
             dependency=",".join(waits_for) or None,
             code=submission.frozen.adabatch,
         )
-        job_id = request(journal, intent, executor, [_train_job(submission, job, part) for job in chunk])
+        job_id = request(journal, intent, executor, [_train_job(submission, job, link) for job in chunk])
         if job_id is not None:
             return _Accepted(job_id, token)
         num_failures += 1
@@ -204,16 +210,16 @@ def _submit_array(
             raise SlurmError(f"sbatch was refused {num_failures} times by a busy controller.")
 
 
-def _train_job(submission: Submission, job: Job, part: Allocation) -> TrainJob:
+def _train_job(submission: Submission, job: Job, link: Link) -> TrainJob:
     cluster = submission.cluster
-    limit = 60.0 * job.limits.minutes - cluster.signal_delay_s - _EARLY_SECONDS
+    limit = 60.0 * link.limits.minutes - cluster.signal_delay_s - _EARLY_SECONDS
     return TrainJob(
         [str(run.run_dir.resolve()) for run in job.runs],
         cluster.max_retries,
         max(0.0, limit),
         submission.frozen.environment,
         in_turn=cluster.block is not None,
-        num_ranks=None if job.config.hardware.devices is None else part.num_ranks,
+        num_ranks=ranks_of_job(job.config, link.part),
         code=str(submission.frozen.adabatch),
     )
 
@@ -231,17 +237,18 @@ def print_scripts(sweep: str, cluster: ClusterConfig, logs: Path, jobs: Sequence
     for _, alike in itertools.groupby(chunks, key=lambda chunk: (chunk[0].shape, len(chunk))):
         arrays = list(alike)
         first = arrays[0]
-        for number, part in enumerate(first[0].parts, 1):
+        for number, link in enumerate(first[0].links, 1):
+            part = link.part
             executor = executor_of(
                 cluster_for(cluster, first[0].config, part),
                 during(first[0].config, part),
                 logs,
                 job_name(sweep, first, "TOKEN"),
-                limits=first[0].limits,
+                limits=link.limits,
                 throttle=cluster.max_concurrent_jobs,
                 dependency=dependency_on("JOB", len(first)) if number > 1 else None,
                 code=code,
             )
-            where = f", epochs {part.first_epoch} to {part.last_epoch}" if len(first[0].parts) > 1 else ""
+            where = f", epochs {part.first_epoch} to {part.last_epoch}" if len(first[0].links) > 1 else ""
             print(f"# {len(arrays)} x {counted(len(first), 'job')}, the first for {first[0].runs[0].name}{where}")
             print(script_text(executor, len(first)), flush=True)

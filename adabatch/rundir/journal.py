@@ -99,12 +99,13 @@ _FIELDS: dict[Event, dict[str, Callable[[object], bool]]] = {
 }
 
 
-#: What may be recorded of a request besides: the copies of code, a job's limits, and in a chain the token of the
-#: request before it. Anything else is left out.
+#: What may be recorded of a request besides: the copies of code, a job's limits, and in a chain its number of ranks and
+#: the token of the request before it. Anything else is left out.
 _FACTS: dict[str, Callable[[object], bool]] = {
     "codes": _is_names,
     "minutes": _is_count,
     "memory_gb": _is_amount,
+    "num_ranks": _is_count,
     "after": _is_text,
 }
 
@@ -268,15 +269,16 @@ class Journal:
         caps = [record["jobs"] for _, record in self._of(Event.CAP)]
         return caps[-1] if caps else None
 
-    def latest_facts(self) -> dict[str, dict[str, Any]]:
-        """Return what the last accepted request for a run asked for, by run."""
+    def latest_facts(self) -> dict[tuple[str, int | None], dict[str, Any]]:
+        """Return what the last accepted request for a run asked for, by run and, in a chain, number of ranks."""
         accepted = {record["token"] for _, record in self._of(Event.ACCEPTED)}
-        facts: dict[str, dict[str, Any]] = {}
+        latest: dict[tuple[str, int | None], dict[str, Any]] = {}
         for _, record in self._of(Event.INTENT):
             if record["token"] in accepted:
-                for group in record["groups"]:
-                    facts |= dict.fromkeys(group, _facts(record))
-        return facts
+                facts = _facts(record)
+                for name in itertools.chain(*record["groups"]):
+                    latest[name, facts.get("num_ranks")] = facts
+        return latest
 
     def codes_in_use(self, is_live: Callable[[str], bool]) -> set[str] | None:
         """Return the copies of code that jobs may still import; None if an older version did not record them.

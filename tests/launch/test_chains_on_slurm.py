@@ -164,7 +164,8 @@ def test_a_chain_that_is_killed_anywhere_goes_on_where_it_was(chain, tmp_path):
 
 def test_a_chain_that_breaks_before_its_checkpoint_begins_with_the_same_job(chain):
     """The rows of a finished segment without a checkpoint would let the next chain begin one job too far."""
-    run_dir = chain.run_dir("unsaved")
+    shown = submit(chain, "unsaved", "--dry-run")
+    run_dir = RunDir(chain.runs_dir / "unsaved" / re.search(r"the first for (\S+), epochs 1 to 2", shown)[1])
     run_dir.fresh_checkpoint.mkdir(parents=True)  # what a checkpoint is written to cannot be
     submit(chain, "unsaved", "checkpoint.every_seconds=null")
     wait_for_state(chain, "unsaved", "failed")
@@ -198,6 +199,14 @@ def test_a_cancelled_chain_is_submitted_anew_from_where_it_was(chain):
     submit(chain, "cancelled")
     assert len(job_ids(chain, "cancelled")) == len(before) + 2  # of 2 and of 4 ranks; the first segment is done
     assert wait_for_end(chain, "cancelled") == "done"
+
+
+def test_each_job_of_a_chain_has_its_own_time_limit(chain, cluster):
+    words = ("cluster.time={1: 0:40:00, 2: 30:00:00, 4: 0:20:00}", "cluster.time.2=1-06:30:00")
+    answer = chain("submit", "sweep=chain", "sweep.name=limits", "cluster=slurm", "cluster.cpus_per_task=1", *words)
+    assert answer.status == 0, answer.err
+    shown = [cluster.run("scontrol", "show", "job", job) for job in job_ids(chain, "limits")]
+    assert [re.search(r"TimeLimit=(\S+)", text)[1] for text in shown] == ["00:40:00", "1-06:30:00", "00:20:00"]
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,39 @@ def test_the_calls_time_limit_replaces_the_files(tmp_path):
         load_cluster("slurm", {"time": "0:02:00"})
 
 
+def test_a_time_limit_may_depend_on_the_number_of_ranks(tmp_path):
+    conf = write_cluster(tmp_path, "time: {1: 8:00:00, 4: 0:30:00}")
+    cluster = load_cluster("ours", {"time.4": "1-00"}, conf)
+    assert [cluster.minutes_for(1), cluster.minutes_for(4)] == [480, 1440]
+    assert load_cluster("ours", {"timeout_min": "30"}, conf).minutes_for(2) == 30
+    assert load_cluster("slurm", {"time.1": "1:00:00"}).minutes_for(1) == 60
+    assert load_cluster("slurm", {"time": "1:00:00"}).minutes_for(3) == 60
+    chain = compose(["schedule=adabatch", "schedule.batch_size=128", "schedule.every_epochs=1", "num_epochs=2",
+                     "hardware.num_devices=2", "hardware.devices={128: 1, 256: 2}"])  # fmt: skip
+    with pytest.raises(ConfigError, match="has limits for 1, 4 ranks; it must have one for each .*, and a job has 2"):
+        check_shape(cluster, chain)
+
+
+@pytest.mark.parametrize(
+    ("cluster", "words", "sentence"),
+    [
+        ("slurm", {"time": "{}"}, r"cluster.time is {}; .* one by number of ranks such as {1: 8:00:00, 4: 2:00:00}"),
+        ("slurm", {"time": "[1]"}, r"cluster.time is \['?1'?\]; it must be null, a time limit such as"),
+        ("slurm", {"time": "{one: 1:00:00}"}, "a key of cluster.time is one; it must be a number of ranks, at least 1"),
+        ("slurm", {"time.0": "1:00:00"}, "a key of cluster.time is 0; it must be a number of ranks"),
+        ("slurm", {"time": "{1: 8:00}"}, "cluster.time.1 is 8:00, which is ambiguous; write 8:00:00"),
+        ("slurm", {"time": "{1: 240}"}, "cluster.time.1 is 240; it must be in one of SLURM's formats .*HH:MM:SS\\.$"),
+        ("slurm", {"time": "{1: null}"}, "cluster.time.1 is null; it must be in one of SLURM's formats"),
+        ("slurm", {"time": "{1: 8:00:00, 4: 0:01:00}"}, "signal_delay_s is 120; .* less than 60, the seconds of"),
+        ("slurm", {"time": "1:00:00", "time.4": "2:00:00"}, "cluster.time is 1:00:00; it must be a mapping"),
+        ("local", {"time": "{1: 8:00:00}"}, "cluster.time is {.*}; it must be one time limit where cluster.kind is lo"),
+    ],
+)
+def test_time_limits_by_ranks_that_cannot_be_meant_cost_a_sentence(cluster, words, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        load_cluster(cluster, words)
+
+
 def test_options_of_sbatch_are_given_by_file_and_call(tmp_path):
     conf = write_cluster(tmp_path, "timeout_min: 30", "sbatch: {mem_per_cpu: 4G, mail_type: [END, FAIL], hold: true}")
     cluster = load_cluster("ours", {"sbatch.exclude": "n3", "sbatch.hold": "false"}, conf)

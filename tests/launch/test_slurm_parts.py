@@ -71,6 +71,13 @@ def test_a_limit_that_a_run_met_is_raised(state, cause, had, minutes, memory_gb)
     assert (limits.minutes, limits.memory_gb) == (minutes, memory_gb)
 
 
+def test_of_a_chain_only_the_job_that_met_its_limit_gets_more_time():
+    cluster = load_cluster("slurm", {"time": "{1: 0:30:00, 4: 0:20:00}", "retry.time": "2x"})
+    met = raised([({"minutes": 30}, status(State.TIMEOUT, None))], cluster, 1)
+    behind = raised([({"minutes": 20}, None)], cluster, 4)
+    assert (met.minutes, behind.minutes) == (60, 20)
+
+
 def test_without_a_factor_every_submission_asks_for_what_the_cluster_says():
     cluster = ClusterConfig(kind="slurm", timeout_min=30, memory_gb=4)
     limits = raised([({"minutes": 90, "memory_gb": 16.0}, status(State.TIMEOUT, None))], cluster)
