@@ -13,7 +13,10 @@ from adabatch.rundir.states import RETRY_STATES, State
 SORT_KEYS = ("name", "state", "arm", "epoch", "left", "tries")
 #: How often files are read by those who watch; SLURM is asked less often.
 EVERY_SECONDS = 2.0
-_WORDS_HELP = "sweep=NAME, sweep.KEY=VALUE, and overrides of training keys, which apply to all runs"
+_WORDS_HELP = (
+    "sweep=NAME, sweep.KEY=VALUE, and overrides of training keys, which apply to all runs; cluster=NAME, "
+    "cluster.KEY=VALUE"
+)
 _FOLDERS_HELP = "sweeps' folders, parts of them, or run directories"
 
 
@@ -24,8 +27,8 @@ def parser_of(name: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _add_sweep(parser: argparse.ArgumentParser, words_help: str = _WORDS_HELP) -> None:
-    parser.add_argument("words", nargs="*", metavar="KEY=VALUE", help=words_help)
+def _add_sweep(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("words", nargs="*", metavar="KEY=VALUE", help=_WORDS_HELP)
     parser.add_argument("--config-dir", type=user_path, help="a folder with your own options, sweeps and clusters")
     parser.add_argument(
         "--runs-dir", type=user_path, default=Path("runs"), help="the folder that holds the sweeps' folders"
@@ -58,7 +61,7 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
 
 def add_submit(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``submit``."""
-    _add_sweep(parser, _WORDS_HELP + "; cluster=NAME, cluster.KEY=VALUE")
+    _add_sweep(parser)
     parser.add_argument("--jobs", type=int, metavar="N", help="cluster=local: number of concurrent jobs")
     parser.add_argument("--detach", action="store_true", help="cluster=local: return immediately")
     parser.add_argument(

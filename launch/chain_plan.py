@@ -10,33 +10,55 @@ from adabatch.config import TrainConfig, allocations
 from adabatch.rundir.columns import read_epochs_csv
 from adabatch.rundir.files import RunDir
 from adabatch.schedules.trajectory import planned_trajectory
-from adabatch.terminal import counted
+from adabatch.terminal import counted, duration
+from launch.cluster_config import ClusterConfig
 
 
 @dataclass(frozen=True)
 class ChainLink:
-    """Epochs with one number of ranks; on SLURM one job."""
+    """Epochs with one number of ranks; on SLURM one job.
+
+    Attributes:
+        num_nodes, num_devices: nodes, and the devices of each.
+        limit_minutes: the job's time limit; None if it has none, or no cluster of SLURM was named.
+    """
 
     first_epoch: int
     last_epoch: int
     num_nodes: int
     num_devices: int
+    limit_minutes: int | None = None
 
     @property
     def text(self) -> str:
         """The link as people read it."""
         epochs = f"{self.first_epoch}-{self.last_epoch}" if self.last_epoch > self.first_epoch else self.first_epoch
         devices = counted(self.num_devices, "device")
-        return f"epochs {epochs} on " + (f"{self.num_nodes} nodes x {devices}" if self.num_nodes > 1 else devices)
+        where = f"{self.num_nodes} nodes x {devices}" if self.num_nodes > 1 else devices
+        limit = f" for at most {duration(60 * self.limit_minutes)}" if self.limit_minutes else ""
+        return f"epochs {epochs} on {where}{limit}"
 
 
-def chain_of(config: TrainConfig) -> tuple[ChainLink, ...]:
-    """Return the links of a run's chain; none if its ranks are the same throughout."""
+def chain_of(config: TrainConfig, cluster: ClusterConfig | None = None) -> tuple[ChainLink, ...]:
+    """Return the links of a run's chain; none if its ranks are the same throughout.
+
+    Args:
+        cluster: of SLURM, for the jobs' time limits.
+
+    Raises:
+        ConfigError: if the cluster has no time limit for one of the links, but for others.
+    """
     parts = allocations(config)
     if len(parts) == 1:
         return ()
     return tuple(
-        ChainLink(part.first_epoch, part.last_epoch, part.hardware.num_nodes, part.hardware.num_devices)
+        ChainLink(
+            part.first_epoch,
+            part.last_epoch,
+            part.hardware.num_nodes,
+            part.hardware.num_devices,
+            cluster.minutes_for(part.num_ranks) if cluster else None,
+        )
         for part in parts
     )
 

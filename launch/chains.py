@@ -39,7 +39,7 @@ def check_chain(cluster: ClusterConfig, config: TrainConfig) -> None:
         return
     clashes = {
         "cluster.block": (cluster.block, "the arms of a block share one job, and its devices"),
-        "cluster.max_concurrent_jobs": (cluster.max_concurrent_jobs, "it would have to be shared among the links"),
+        "cluster.max_concurrent_jobs": (cluster.max_concurrent_jobs, "a chain's jobs are arrays of their own, which would each get that many"),
     }
     for key, (value, reason) in clashes.items():
         if value is not None:

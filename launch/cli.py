@@ -29,6 +29,7 @@ from launch.plan_text import findings_text, plan_text
 from launch.prepare import most_concurrent_runs
 from launch.probe import Prober
 from launch.rerun import rerun
+from launch.slurm_script import check_shape
 from launch.status import states_to_submit, status_of
 from launch.status_command import status
 from launch.submit import Request, refuse_errors, submit
@@ -106,14 +107,12 @@ def _is_key(name: str) -> bool:
     return name.partition(".")[0] in _GROUPS or is_key_or_group(name)
 
 
-def _split_arguments(words: Sequence[str], groups: Sequence[str]) -> _Arguments:
+def _split_arguments(words: Sequence[str]) -> _Arguments:
     split = _Arguments({}, {}, {}, [])
     for word in words:
         key, _, value = word.partition("=")
         group, _, rest = key.partition(".")
-        if key in _GROUPS and key not in groups:
-            raise ConfigError(f"{word} cannot be used here; plan takes cluster=NAME only with --forecast.")
-        if key in groups:
+        if key in _GROUPS:
             split.names[key] = value
         elif group == "sweep" and rest:
             split.sweep[rest] = value
@@ -144,12 +143,16 @@ def _plan(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     add_plan(parser)
     options = _parsed(parser, arguments)
     allowed = _codes(options)
-    words = _split_arguments(options.words, ("sweep", "cluster") if options.forecast else ("sweep",))
+    words = _split_arguments(options.words)
+    cluster = load_cluster(words.names.get("cluster", "local"), words.cluster, options.config_dir)
     expansion, findings = _expand(options, words)
+    on_slurm = cluster.kind == "slurm"
+    if on_slurm:
+        for run in expansion.runs:
+            check_shape(cluster, run.config)
     forecast: list[CellForecast] = []
     together: Totals | None = None
     if options.forecast:
-        cluster = load_cluster(words.names.get("cluster", "local"), words.cluster, options.config_dir)
         prober = Prober(expansion.runs, expansion.folder, cluster, options.again)
         expansion = replace(expansion, runs=prober.resolve_auto(expansion.runs))
         measured = prober.measure_times(expansion.runs)
@@ -157,7 +160,7 @@ def _plan(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
         concurrent = most_concurrent_runs(cluster)
         together = forecast_totals(expansion.runs, forecast_runs(expansion.runs, measured), concurrent)
     statuses = status_of([run.run_dir for run in expansion.runs], expansion.folder)
-    plan = make_plan(expansion, statuses, findings, forecast, together)
+    plan = make_plan(expansion, statuses, findings, forecast, together, cluster if on_slurm else None)
     if options.format == "json":
         print(plan.as_json())
     else:
@@ -168,7 +171,7 @@ def _plan(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
 def _submit(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     add_submit(parser)
     options = _parsed(parser, arguments)
-    words = _split_arguments(options.words, ("sweep", "cluster"))
+    words = _split_arguments(options.words)
     cluster_name = words.names.get("cluster", "local")
     cluster = _cluster(options, cluster_name, words)
     allowed = _codes(options)

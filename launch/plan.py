@@ -17,6 +17,7 @@ from adabatch.schedules import EpochPlan, listens_to_signals, tabulate
 from adabatch.schedules.batching import split_update
 from adabatch.schedules.trajectory import rate_per_sample
 from launch.chain_plan import ChainLink, chain_of, mean_ranks
+from launch.cluster_config import ClusterConfig
 from launch.expand import Expansion
 from launch.forecast import CellForecast, Totals
 from launch.lint import Finding
@@ -112,6 +113,7 @@ def make_plan(
     findings: Sequence[Finding],
     forecast: Sequence[CellForecast] = (),
     forecast_totals: Totals | None = None,
+    cluster: ClusterConfig | None = None,
 ) -> Plan:
     """Plan a sweep.
 
@@ -120,8 +122,9 @@ def make_plan(
         findings: of `lint`.
         forecast: of `launch.forecast.forecast_cells`; empty if nothing was measured.
         forecast_totals: of `launch.forecast.forecast_totals`.
+        cluster: of SLURM, if one was named.
     """
-    arms = _arm_plans(expansion)
+    arms = _arm_plans(expansion, cluster)
     states = Counter(status.state.value for status in statuses)
     listed = tuple(
         {"run_dir": str(run.run_dir), "arm": run.arm, "cell": run.cell, "seed": run.seed, "state": status.state.value}
@@ -142,13 +145,13 @@ def make_plan(
     )
 
 
-def _arm_plans(expansion: Expansion) -> list[ArmPlan]:
+def _arm_plans(expansion: Expansion, cluster: ClusterConfig | None) -> list[ArmPlan]:
     """Return the arms in the sweep's order; cells in which an arm's plan is the same are merged."""
     plans: dict[tuple[str, str], ArmPlan] = {}
     for run in expansion.runs:
         key = (run.arm, _schedule_key(run.config))
         if key not in plans:
-            plans[key] = _plan_arm(run.arm, run.cell, run.config)
+            plans[key] = _plan_arm(run.arm, run.cell, run.config, cluster)
         plan = plans[key]
         cells = plan.cells if run.cell in plan.cells else (*plan.cells, run.cell)
         plans[key] = dataclasses.replace(plan, cells=cells, num_runs=plan.num_runs + 1)
@@ -161,7 +164,7 @@ def _schedule_key(config: TrainConfig) -> str:
     return repr((config.schedule, config.optimizer.learning_rate, config.num_epochs, data, split))
 
 
-def _plan_arm(arm: str, cell: str, config: TrainConfig) -> ArmPlan:
+def _plan_arm(arm: str, cell: str, config: TrainConfig, cluster: ClusterConfig | None) -> ArmPlan:
     rows = epoch_rows(config)
     return ArmPlan(
         arm=arm,
@@ -173,7 +176,7 @@ def _plan_arm(arm: str, cell: str, config: TrainConfig) -> ArmPlan:
         samples=sum(row.num_samples for row in rows),
         samples_dropped=sum(row.samples_dropped for row in rows),
         listens_to_signals=listens_to_signals(config.build_schedule(), config.num_epochs),
-        chain=chain_of(config),
+        chain=chain_of(config, cluster),
     )
 
 

@@ -52,6 +52,13 @@ def test_plan_shows_the_chain_with_its_resources(launch):
     assert sentence in shown
     assert "8 x 1 x 4" in shown
     assert "chain-costs-more" not in shown
+    limits = "cluster.time={1: 8:00:00, 2: 0:30:00, 4: 1-00:00:00}"
+    shown = " ".join(launch("plan", "sweep=c", "cluster=slurm", limits).out.split())
+    assert "1-2 on 1 device for at most 8 h 00 min, epochs 3-4 on 2 devices for at most 30 min 00 s, epochs" in shown
+    assert "5-6 on 2 nodes x 2 devices for at most 24 h 00 min." in shown
+    answer = launch("plan", "sweep=c", "cluster=slurm", "cluster.time={1: 8:00:00, 4: 1-00:00:00}")
+    assert answer.status == 2
+    assert "cluster.time has limits for 1, 4 ranks; it must have one for each number of ranks, and a" in answer.err
     answer = launch("plan", "sweep=c", "hardware.devices={8: 1, 16: 4}")
     shown = " ".join(answer.out.split())
     # A batch of 16 on 4 ranks leaves each of them 4 samples.

@@ -165,7 +165,8 @@ def test_a_chain_that_is_killed_anywhere_goes_on_where_it_was(chain, tmp_path):
 def test_a_chain_that_breaks_before_its_checkpoint_begins_with_the_same_job(chain):
     """The rows of a finished segment without a checkpoint would let the next chain begin one job too far."""
     shown = submit(chain, "unsaved", "--dry-run")
-    run_dir = RunDir(chain.runs_dir / "unsaved" / re.search(r"the first for (\S+), epochs 1 to 2", shown)[1])
+    [name] = re.findall(r"the first for (\S+), epochs 1 to 2", shown)
+    run_dir = RunDir(chain.runs_dir / "unsaved" / name)
     run_dir.fresh_checkpoint.mkdir(parents=True)  # what a checkpoint is written to cannot be
     submit(chain, "unsaved", "checkpoint.every_seconds=null")
     wait_for_state(chain, "unsaved", "failed")
@@ -206,7 +207,7 @@ def test_each_job_of_a_chain_has_its_own_time_limit(chain, cluster):
     answer = chain("submit", "sweep=chain", "sweep.name=limits", "cluster=slurm", "cluster.cpus_per_task=1", *words)
     assert answer.status == 0, answer.err
     shown = [cluster.run("scontrol", "show", "job", job) for job in job_ids(chain, "limits")]
-    assert [re.search(r"TimeLimit=(\S+)", text)[1] for text in shown] == ["00:40:00", "1-06:30:00", "00:20:00"]
+    assert re.findall(r"TimeLimit=(\S+)", "".join(shown)) == ["00:40:00", "1-06:30:00", "00:20:00"]
 
 
 @pytest.mark.parametrize(

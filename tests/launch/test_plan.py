@@ -188,7 +188,7 @@ def test_text_fits_a_terminal(launch, plan, width):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["sweep=golden", "cluster=local"], "cluster=local cannot be used here"),
+        (["sweep=golden", "cluster=slrum"], "cluster is slrum; it must be one of"),
         (["sweep=golden", "schedule"], "schedule does not have the form key=value"),
         (["sweep", "golden"], "sweep golden does not have the form key=value; the call must be: .* plan sweep=golden "),
         (["golden"], "golden does not have the form key=value; the call must be: .* sweep=golden "),
