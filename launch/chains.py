@@ -39,7 +39,10 @@ def check_chain(cluster: ClusterConfig, config: TrainConfig) -> None:
         return
     clashes = {
         "cluster.block": (cluster.block, "the arms of a block share one job, and its devices"),
-        "cluster.max_concurrent_jobs": (cluster.max_concurrent_jobs, "a chain's jobs are arrays of their own, which would each get that many"),
+        "cluster.max_concurrent_jobs": (
+            cluster.max_concurrent_jobs,
+            "a chain is an array for each number of ranks, which would each run that many",
+        ),
     }
     for key, (value, reason) in clashes.items():
         if value is not None:
