@@ -68,6 +68,7 @@
     for (const figure of document.querySelectorAll(".js-plotly-plot:not([data-fits])")) {
       figure.dataset.fits = "";
       figure.on("plotly_afterplot", () => fit(figure));
+      followZoom(figure);
     }
   }).observe(document.documentElement, { childList: true, subtree: true });
 

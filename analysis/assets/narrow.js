@@ -1,5 +1,5 @@
 "use strict";
-// What has no room in a narrow figure, on the dashboard and in reports.
+// How figures fit their width and what a reader zooms into, on the dashboard and in reports.
 const NARROW = 480; // pixels
 
 // Beside its marks only the number of a text has room; the tables have the rest.
@@ -13,5 +13,26 @@ const fitTo = (width, layout) => {
   if (!xaxis) return;
   xaxis.nticks = 4;
   const isScale = xaxis.tickvals?.length > 4 && xaxis.ticks !== "";
-  if (isScale) for (const key of ["tickvals", "ticktext"]) xaxis[key] = xaxis[key].filter((_, place) => place % 2 === 0);
+  if (!isScale) return;
+  // Where there is a tick at 1x, of no difference, it stays.
+  const kept = Math.max(0, xaxis.tickvals.indexOf(1)) % 2;
+  for (const key of ["tickvals", "ticktext"]) xaxis[key] = xaxis[key].filter((_, place) => place % 2 === kept);
 };
+
+// The ticks of a logarithmic axis are given. Who zooms in until less than two are left gets plotly's own.
+const tickModes = (layout) => {
+  const changed = {};
+  for (const name of ["xaxis", "yaxis"]) {
+    const { type, tickvals, tickmode, range, autorange } = layout[name] ?? {};
+    if (type !== "log" || !tickvals || !range) continue;
+    const [low, high] = range.map(Number).sort((one, other) => one - other);
+    const seen = tickvals.map(Math.log10).filter((place) => low <= place && place <= high).length;
+    const wanted = seen < 2 && !autorange ? "auto" : "array";
+    if (tickmode !== wanted) changed[`${name}.tickmode`] = wanted;
+  }
+  return changed;
+};
+const followZoom = (figure) => figure.on("plotly_afterplot", () => {
+  const changed = figure.layout ? tickModes(figure.layout) : {};
+  if (Object.keys(changed).length) window.Plotly.relayout(figure, changed);
+});

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -98,7 +99,13 @@ def curve(name: str, source: Source, group: str | None) -> Picture:
     if any(line.width > Line.width for line in wide):
         said.append(COINCIDE)
     x_axis = drawn.x_axis if unit is None else replace(drawn.x_axis, label=f"{drawn.x_axis.label}, {unit.name}")
-    return Picture(name, drawn.title, x_axis, drawn.y_axis, tuple(wide), tuple(said))
+    y_axis = replace(drawn.y_axis, places=_places(lines)) if drawn.y == "batch_size" else drawn.y_axis
+    return Picture(name, drawn.title, x_axis, y_axis, tuple(wide), tuple(said))
+
+
+def _places(lines: Sequence[Line]) -> tuple[float, ...]:
+    """Return the values that lines have, which a reader wants to read off."""
+    return tuple(sorted({value for line in lines for value in line.y if math.isfinite(value)}))
 
 
 def _wanted(drawn: Curve) -> str:

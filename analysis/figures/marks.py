@@ -24,6 +24,7 @@ class Axis:
         from_zero: the axis begins at 0.
         low, high: where the axis ends, if not where the marks do.
         suffix: behind each tick, such as "x" or " %".
+        places: where the ticks of a logarithmic axis are, if these are few and apart, such as the batch sizes of a run.
         reverse: larger values are at the left, or at the bottom.
     """
 
@@ -37,6 +38,7 @@ class Axis:
     high: float | None = None
     suffix: str = ""
     reverse: bool = False
+    places: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

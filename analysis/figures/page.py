@@ -30,6 +30,13 @@ _MARKERS = {
     "star": "M0-5L1.4-1.6L5-1.5L2.2.8L3.2 4.4L0 2.3L-3.2 4.4L-2.2.8L-5-1.5L-1.4-1.6z",
     "pentagon": "M0-4.8L4.6-1.5L2.8 3.9h-5.6L-4.6-1.5z",
 }
+#: Over a rectangle from 4, 1 to 28, 11.
+_HATCHES = {
+    "/": "M6 11L16 1M16 11L26 1",
+    "\\": "M6 1L16 11M16 1L26 11",
+    "x": "M6 11L16 1M16 11L26 1M6 1L16 11M16 1L26 11",
+    "-": "M4 4.5H28M4 8H28",
+}
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,9 @@ def _sample(entry: Entry) -> Markup:
     if entry.kinds <= {Bar} or isinstance(entry.style, PartStyle):
         content = '<rect x="4" y="1" width="24" height="10" fill="currentColor"/>'
         if isinstance(entry.style, PartStyle) and entry.style.hatch:
-            content += '<path d="M8 11L16 1M16 11L24 1" stroke="var(--paper)" stroke-width="2"/>'
+            content += (
+                f'<path d="{_HATCHES.get(entry.style.hatch, _HATCHES["/"])}" stroke="var(--paper)" stroke-width="1.5"/>'
+            )
     else:
         content = _line(entry) + _marker(entry)
     return Markup(f'<svg class="sample" width="32" height="12" viewBox="0 0 32 12" aria-hidden="true"{colours}>'

@@ -14,7 +14,7 @@ from analysis.figures.marks import Axis, Bar, Cell, Interval, Line, Picture, Poi
 from analysis.figures.overlap import marked_points
 from analysis.figures.themes import THEMES, Theme, colour_of, faint
 from analysis.figures.ticks import axis_values, limits, share_of, ticks
-from analysis.figures.words import wrapped
+from analysis.figures.words import balanced, wrapped
 
 #: In pixels: of a picture without rows, of a row, and of what is around the rows.
 _HEIGHT, _ROW, _AROUND = 340, 44, 110
@@ -98,7 +98,7 @@ def _axis(picture: Picture, name: str, theme: Theme) -> dict[str, Any]:
     colours = THEMES[theme]
     found: dict[str, Any] = {
         "title": {
-            "text": "<br>".join(wrapped(axis.label, _LABEL_WIDTHS[picture.y.scale != "categories"])),
+            "text": "<br>".join(balanced(axis.label, _LABEL_WIDTHS[picture.y.scale != "categories"])),
             "standoff": 8,
         },
         "showgrid": axis.scale != "categories",
@@ -139,7 +139,7 @@ def _tick_texts(axis: Axis, name: str, values: Sequence[float]) -> dict[str, Any
     if axis.scale == "categories":
         texts = [f"<b>{text}</b>" if place in axis.headings else text for place, text in enumerate(texts)]
         return {"tickmode": "array", "tickvals": places[0], "ticktext": texts, "ticks": ""}
-    return {"tickmode": "array", "tickvals": places[0], "ticktext": texts, "ticksuffix": ""}
+    return {"tickmode": "array", "tickvals": places[0], "ticktext": texts}
 
 
 def _line(figure: go.Figure, mark: Line, picture: Picture, theme: Theme) -> None:

@@ -133,7 +133,7 @@ def throughput_picture(source: Source, group: str | None) -> Picture:
     notes = ["Samples by seconds of training, without growth and tests; geometric mean over runs, lines: their range."]
     if len(lines):
         notes.append("Forecast: of micro-batches that were timed before the first run started.")
-    x = Axis("batch size, samples", "log2")
+    x = Axis("batch size, samples", "log2", places=tuple(sorted({float(size) for size in frame.batch_size})))
     return Picture(_NAME, _TITLE, x, Axis("samples per second", from_zero=True), tuple(marks), tuple(notes))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -10,6 +11,10 @@ from analysis.figures.marks import Axis, Bar, Cell, Interval, Line, Mark, Pictur
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 #: More ticks than these of one axis are thinned.
 _MOST_TICKS = 8
+#: Neighbours of which one is less than so many times the other have no room for their texts.
+_APART = 1.25
+#: An axis of powers of two whose ends are less than so many times apart has a tick between any two of them.
+_FEW_POWERS = 8
 
 
 def number_text(value: float) -> str:
@@ -28,10 +33,11 @@ def log_ticks(low: float, high: float, base: int) -> list[float]:
     ratio = high / low
     if ratio < (2 if base == 2 else 5):
         return [tick for tick in linear_ticks(low, high) if tick > 0]
-    if base == 10 and ratio < 50:
-        first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-        return [part * 10.0**power for power in range(first, last + 1) for part in (1, 2, 5)]
     first, last = math.floor(math.log(low, base) + 1e-9), math.ceil(math.log(high, base) - 1e-9)
+    if base == 10 and ratio < 50:
+        return [part * 10.0**power for power in range(first, last + 1) for part in (1, 2, 5)]
+    if base == 2 and ratio < _FEW_POWERS:
+        return [part * 2.0**power for power in range(first, last + 1) for part in (1, 1.5)]
     step = max(1, math.ceil((last - first + 1) / _MOST_TICKS))
     return [float(base) ** power for power in range(first, last + 1, step)]
 
@@ -86,8 +92,15 @@ def ticks(axis: Axis, values: Sequence[float]) -> tuple[list[float], list[str]] 
     positive = [value for value in values if value > 0]
     if not positive:
         return None
-    places = log_ticks(min(positive), max(positive), 2 if axis.scale == "log2" else 10)
+    places = _own_places(axis) or log_ticks(min(positive), max(positive), 2 if axis.scale == "log2" else 10)
     return places, [number_text(place) + axis.suffix for place in places]
+
+
+def _own_places(axis: Axis) -> list[float]:
+    """Return the places that the axis names itself; nothing where their texts would have no room."""
+    places = sorted(place for place in axis.places if place > 0)
+    is_apart = all(high / low >= _APART for low, high in itertools.pairwise(places))
+    return places if len(places) <= _MOST_TICKS and is_apart else []
 
 
 def limits(picture: Picture, name: str) -> tuple[float, float] | None:

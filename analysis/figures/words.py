@@ -18,3 +18,10 @@ def wrapped(text: str, width: int) -> list[str]:
             lines.append("")
         lines[-1] += part
     return [line.rstrip() for line in lines]
+
+
+def balanced(text: str, width: int) -> list[str]:
+    """Return a text in as few lines as `wrapped`, of about equal lengths: no unit has a line of its own."""
+    lines = wrapped(text, width)
+    narrower = (wrapped(text, fewer) for fewer in range(1, width))
+    return next((found for found in narrower if len(found) == len(lines)), lines)

@@ -25,8 +25,9 @@ const draw = (id) => {
   for (const trace of data) trace.visible = !hidden.has(trace.legendgroup);
   if (isPrinting) layout.width = PRINTED_WIDTH;
   fitTo(layout.width ?? document.getElementById(id).clientWidth, layout);
+  const isFirst = !drawn.has(id);
   drawn.add(id);
-  return Plotly.react(id, data, layout, CONFIG);
+  return Plotly.react(id, data, layout, CONFIG).then((figure) => { if (isFirst) followZoom(figure); });
 };
 
 const watch = () => {

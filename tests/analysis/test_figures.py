@@ -19,10 +19,11 @@ from analysis.figures.costs import time_by_span
 from analysis.figures.curves import CURVES, curve_frame
 from analysis.figures.marks import Interval, Line, Picture, alternative_text, legend
 from analysis.figures.registry import PICTURES, build
+from analysis.figures.screen import draw
 from analysis.figures.source import groups, source_of
 from analysis.figures.themes import DARK, LIGHT
 from analysis.figures.ticks import log_ticks, number_text
-from analysis.figures.words import wrapped
+from analysis.figures.words import balanced, wrapped
 from analysis.names import plain_arm
 from tests.analysis.runs import write_run
 from tests.analysis.sweeps import grid_of_six, imported, twelve_arms
@@ -200,6 +201,7 @@ def test_numbers_of_ticks(value: float, text: str) -> None:
         (16, 128, 2, [16, 32, 64, 128]),
         (0.0003, 0.1, 10, [0.0001, 0.001, 0.01, 0.1]),
         (2, 50, 10, [1, 2, 5, 10, 20, 50]),
+        (0.9, 3.2, 2, [0.5, 0.75, 1, 1.5, 2, 3]),
         (1.0, 1.5, 2, [1.0, 1.1, 1.2, 1.3, 1.4, 1.5]),
     ],
 )
@@ -208,11 +210,29 @@ def test_ticks_of_logarithmic_axes(low: float, high: float, base: int, wanted: l
     assert found == pytest.approx(wanted)
 
 
+def test_batch_sizes_that_are_no_powers_of_two_have_ticks_of_their_own(tmp_path: Path) -> None:
+    write_run(tmp_path, "fixed", batches=100)
+    write_run(tmp_path, "grown", batches=(100, 400))
+    source = source_of(analysis.load(tmp_path))
+    [group] = groups(source.data)
+    found = draw(build("batch_size", source, group)).layout.yaxis
+    assert (found.tickvals, found.ticktext) == ((100, 400), ("100", "400"))
+    found = draw(build("throughput", source, group)).layout.xaxis
+    assert (found.tickvals, found.ticktext) == ((100, 400), ("100", "400"))
+    # 100 and 110 would lie on each other
+    write_run(tmp_path, "near", batches=(100, 110))
+    found = draw(build("batch_size", source_of(analysis.load(tmp_path)), group)).layout.yaxis
+    assert found.tickvals == (64, 96, 128, 192, 256, 384, 512, 768)
+
+
 def test_long_names_break_behind_marks_only() -> None:
     assert wrapped("fixed_at_the_second_batch_of_the_growing_arm", 20) == [
         "fixed_at_the_second_", "batch_of_the_", "growing_arm"
     ]  # fmt: skip
     assert wrapped("unbreakableandverylong", 10) == ["unbreakableandverylong"]
+    assert wrapped("mean time of a run, min", 20) == ["mean time of a run,", "min"]
+    assert balanced("mean time of a run, min", 20) == ["mean time of", "a run, min"]
+    assert balanced("epoch", 20) == ["epoch"]
 
 
 # The command figure.

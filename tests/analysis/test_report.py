@@ -262,6 +262,40 @@ def test_nothing_lies_on_anything_and_nothing_is_cut(
         assert browser_page.locator(".goes-on:visible").count() == wide.count()
 
 
+#: Texts of the ticks of a figure's axis, "x" or "y".
+_TICKS = """([place, axis]) =>
+  [...document.querySelectorAll(`#${place} .${axis}tick text`)].map((text) => text.textContent)"""
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("browser")
+def test_who_zooms_into_a_logarithmic_axis_keeps_ticks(
+    written: Callable[[str], Path], browser_page: BrowserPage
+) -> None:
+    said = open_and_draw(browser_page, written("few"))
+    place = "figure-1-batch_size"
+    given = browser_page.evaluate(_TICKS, [place, "y"])
+    assert given == ["10", "20"]
+    zoom = "([place, range]) => Plotly.relayout(place, {'yaxis.range': range.map(Math.log10)})"
+    browser_page.evaluate(zoom, [place, [12, 17]])
+    found = [float(text) for text in browser_page.evaluate(_TICKS, [place, "y"])]
+    assert len(found) >= 2
+    assert all(12 <= tick <= 17 for tick in found)
+    browser_page.evaluate("(place) => Plotly.relayout(place, {'yaxis.autorange': true})", place)
+    assert browser_page.evaluate(_TICKS, [place, "y"]) == given
+    assert said == []
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("browser")
+def test_a_phones_speedups_have_a_tick_at_no_difference(
+    written: Callable[[str], Path], browser_page: BrowserPage
+) -> None:
+    browser_page.set_viewport_size({"width": 390, "height": 900})
+    open_and_draw(browser_page, written("grid"))
+    assert "1x" in browser_page.evaluate(_TICKS, ["figure-speedup", "x"])
+
+
 @pytest.mark.slow
 @pytest.mark.xdist_group("browser")
 def test_the_page_follows_its_readers_theme(written: Callable[[str], Path], browser_page: BrowserPage) -> None:
