@@ -29,6 +29,7 @@ _NEEDED = ("group", "arm", "seed", "state", "damage")
 #: Decisions besides those of `analysis.verdicts.quality_verdict`: some runs of the arm, or of the baseline, failed, so
 #: that a mean over the others says nothing about it; all pairs were refused; no seed has a usable pair.
 FAILED_ARM, FAILED_BASELINE, REFUSED, NO_PAIR = "failed", "baseline failed", "refused", "no pair"
+WITHOUT_PAIR = (FAILED_ARM, FAILED_BASELINE, REFUSED, NO_PAIR)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -15,13 +15,15 @@ from analysis.devices import devices_table
 from analysis.forecast_tables import forecast_table, graphs_table
 from analysis.frames import is_final, shown_state, tuples
 from analysis.names import arm_in, cell_and_levels, plain_arm
-from analysis.quality import FAILED_ARM, quality_decisions
+from analysis.quality import FAILED_ARM, REFUSED, WITHOUT_PAIR, quality_decisions
 from analysis.speedup import EXACT, NOT_MEASURED, QUANTITIES
 from analysis.speedup import REFUSED as REFUSED_SPEED
 from analysis.table import GROUP, Table, make_table
 from analysis.verdicts import BETTER, EQUIVALENT, NOT_WORSE, UNDECIDED, WORSE
 
 _LISTED = 20
+#: Group, arm and baseline.
+_Key = tuple[str, str, str]
 #: Quality decisions beside which a speedup stands without a mark.
 _EQUAL_QUALITY = (BETTER, EQUIVALENT, NOT_WORSE)
 
@@ -52,13 +54,13 @@ def verdict_table(comparison: Comparison) -> Table:
     columns = [GROUP, "arm", "against", "to the target", "speed", name]
     targets = _by_arm(comparison.target)
     qualities = quality_decisions(comparison.quality)
+    totals = _by_arm(_totals(comparison))
     rows = []
-    for row in tuples(_totals(comparison)):
-        key = (row.group, row.arm, row.baseline)
-        target, quality = targets.get(key), qualities.get(key)
-        cells = [*key, "" if target is None else _with_ratio(target)]
-        cells += [_speed_verdict(row, quality, comparison), "" if quality is None else _quality_verdict(quality)]
-        rows.append(cells)
+    for key in _compared(totals, qualities):
+        target, quality, total = targets.get(key), qualities.get(key), totals.get(key)
+        speed = _without_pair(quality, comparison) if total is None else _speed_verdict(total, quality, comparison)
+        cells = [*key, "" if target is None else _with_ratio(target), speed]
+        rows.append([*cells, "" if quality is None else _quality_verdict(quality)])
     notes = [
         f"to the target: see the next table; speed: training and growth; {name}: after the last epoch, arm - baseline. "
         f"A speedup counts only beside a {name} that is better, equivalent or not worse.",
@@ -66,6 +68,23 @@ def verdict_table(comparison: Comparison) -> Table:
         *comparison.registrations,
     ]
     return make_table("verdicts", "Verdicts", columns, rows, notes)
+
+
+def _compared(totals: Mapping[_Key, Any], qualities: Mapping[_Key, Any]) -> list[_Key]:
+    """Return the compared arms by group, those without a pair behind the others."""
+    keys = list(dict.fromkeys([*totals, *qualities]))
+    places = {group: place for place, group in enumerate(dict.fromkeys(group for group, _, _ in keys))}
+    return sorted(keys, key=lambda key: places[key[0]])
+
+
+def _without_pair(quality: Any, comparison: Comparison) -> str:
+    """Return why an arm without a pair has no speedup, with the keys that refuse it."""
+    if quality.decision != REFUSED:
+        return str(quality.verdict)
+    refused = comparison.matching.refused
+    own = (refused.group == quality.group) & (refused.arm == quality.arm) & (refused.baseline == quality.baseline)
+    keys = list(map(str, dict.fromkeys(refused.key[own])))
+    return f"{REFUSED}: {_some(keys, ', ', 2)}" if keys else REFUSED
 
 
 def _with_ratio(row: Any) -> str:
@@ -76,6 +95,8 @@ def _with_ratio(row: Any) -> str:
 def _speed_verdict(row: Any, quality: Any, comparison: Comparison) -> str:
     if row.decision in (REFUSED_SPEED, NOT_MEASURED):
         return str(row.decision)
+    if math.isnan(row.value) and quality is not None and quality.decision in WITHOUT_PAIR:
+        return _without_pair(quality, comparison)
     return f"{verdict_text(row)} ({speedup_text(row, quality, comparison)})"
 
 
@@ -336,9 +357,9 @@ def _group_text(group: str, all_groups: Sequence[str]) -> str:
     return ", ".join([*words, *(f"{key}={value}" for key, value in levels.items())])
 
 
-def _some(texts: Sequence[str], between: str) -> str:
-    more = len(texts) - _LISTED
-    return between.join(texts[:_LISTED]) + (f" and {more} more" if more > 0 else "")
+def _some(texts: Sequence[str], between: str, most: int = _LISTED) -> str:
+    more = len(texts) - most
+    return between.join(texts[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def provenance(comparison: Comparison) -> list[str]:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.comparison import Comparison
 from analysis.frames import tuples
-from analysis.quality import FAILED_ARM, FAILED_BASELINE, NO_PAIR, REFUSED, quality_decisions
+from analysis.quality import FAILED_ARM, FAILED_BASELINE, WITHOUT_PAIR, quality_decisions
 from analysis.speedup import NOT_MEASURED
 from analysis.speedup import REFUSED as REFUSED_SPEED
 from analysis.target import NOT_REACHED
@@ -18,7 +18,6 @@ from analysis.verdicts import BETTER, EQUIVALENT, NOT_WORSE, UNDECIDED
 COLUMNS = ["group", "arm", "baseline", "value", "low", "high", "n", "verdict", "adjusted", "is_decided", "remark"]
 #: Qualities beside which a speedup counts.
 _NO_WORSE = (BETTER, EQUIVALENT, NOT_WORSE)
-_WITHOUT_PAIR = (FAILED_ARM, FAILED_BASELINE, REFUSED, NO_PAIR)
 _NO_NUMBER = {"value": math.nan, "low": math.nan, "high": math.nan, "n": 0}
 
 
@@ -82,7 +81,7 @@ def _beside_quality(comparison: Comparison, frame: pd.DataFrame, without: set[st
 
 def _word_without(speed: Any, quality: Any) -> str:
     """Return what is said of a pair without a speedup."""
-    if quality is not None and quality.decision in _WITHOUT_PAIR:
+    if quality is not None and quality.decision in WITHOUT_PAIR:
         return str(quality.verdict)
     return NOT_MEASURED if speed is None else str(speed.verdict)
 

@@ -16,6 +16,7 @@ from analysis.figures.effect_frames import quality_effects, speed_effects, targe
 from analysis.figures.marks import Bar, Cell, Interval, Picture, Rule
 from analysis.figures.registry import build
 from analysis.figures.source import source_of
+from analysis.tables import verdict_table
 from analysis.verdicts import Quality
 from tests.analysis.figures_of import GROUP, all_pictures, picture
 from tests.analysis.runs import write_run
@@ -109,6 +110,11 @@ def test_an_arm_without_a_number_is_named_with_its_word(
     quality = intervals(picture(tmp_path, "quality_difference", None))["grown"]
     assert quality.text.startswith(quality_word)
     grid = compared(tmp_path)
+    [said] = verdict_table(grid).frame.to_dict("records")
+    assert said["speed"].startswith(word)
+    assert quality_word == "+0.00" or said["test accuracy"].startswith(quality_word)
+    if word == quality_word == "refused":
+        assert said["speed"] == "refused: optimizer.nesterov"
     assert list(speed_effects(grid).arm) == list(quality_effects(grid).arm) == ["grown"]
 
 
