@@ -13,6 +13,7 @@ from dash import Patch, html
 from adabatch.rundir.heartbeat import Beat
 from adabatch.rundir.states import State
 from analysis.comparison import Comparison
+from analysis.dashboard_runs import breakable
 from analysis.figures.arm_styles import arm_names, styles_of
 from analysis.figures.curves import CURVES, Curve
 from analysis.figures.page import Framed, framed
@@ -128,11 +129,11 @@ def _image(sample: str, theme: Theme) -> str:
 def around(name: str, figure: dict[str, Any]) -> dict[str, object]:
     """Return what stands around a figure, by part of the page."""
     meta = figure["layout"]["meta"]
-    legend = [html.Li([html.Img(src=image, alt=""), label]) for label, image in meta["samples"]]
+    legend = [html.Li([html.Img(src=image, alt=""), html.Span(breakable(label))]) for label, image in meta["samples"]]
     return {
         f"{name}_title": meta["title"],
         f"{name}_legend": legend,
-        f"{name}_notes": meta["notes"],
+        f"{name}_notes": breakable(meta["notes"]),
         f"{name}_said": meta["said"],
         f"{name}_size": {"height": f"{meta['height']}px"},
     }

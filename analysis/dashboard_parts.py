@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Mapping
 
 import pandas as pd
@@ -17,13 +16,12 @@ from analysis.formats import is_bad, is_good
 from analysis.frames import Data, shown_state
 from analysis.live import STATES
 from analysis.names import plain_arm
-from analysis.table import Table
+from analysis.table import Table, is_number
 from analysis.tables import make_tables
 from analysis.time_left import TimeLeft
 
 #: Rows of a table beyond these are counted, not listed.
 MAX_ROWS = 100
-_NUMBER = re.compile(r"[-+]?\d|–|not reached|unknown|$")
 
 
 def count_by_state(data: Data) -> dict[str, int]:
@@ -115,8 +113,7 @@ def tables_part(comparison: Comparison) -> list[object]:
 
 
 def _table(table: Table) -> list[object]:
-    columns = list(zip(*table.rows, strict=True))
-    kinds = ["number" if all(_NUMBER.match(cell) for cell in cells) else "" for cells in columns]
+    kinds = ["number" if is_number(table, column) else "" for column in table.columns]
     head = html.Tr(
         [html.Th(name, className=kind, scope="col") for name, kind in zip(table.columns, kinds, strict=True)]
     )
@@ -130,7 +127,10 @@ def _table(table: Table) -> list[object]:
     return [
         html.H3(table.title),
         html.Div(html.Table([html.Thead(head), html.Tbody(body)], **data_words(table=table.name)), **region),
-        html.Ul([html.Li(note, className="mark" if note.startswith("!") else "") for note in notes], className="notes"),
+        html.Ul(
+            [html.Li(breakable(note), className="mark" if note.startswith("!") else "") for note in notes],
+            className="notes",
+        ),
     ]
 
 

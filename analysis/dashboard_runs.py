@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -13,13 +12,12 @@ from adabatch.terminal import duration
 from analysis.cells import NONE, percent
 from analysis.figures.arm_styles import ArmStyle
 from analysis.live import RunRow
-from analysis.names import arm_in, cell_and_levels, plain_arm, short_keys
+from analysis.names import arm_in, cell_and_levels, pieces, plain_arm, short_keys
 
 _COLUMNS = {
     "arm": "", "seed": "number", "state": "", "progress": "", "epoch": "number", "batch size": "number",
     "accuracy, %": "number", "seconds": "number", "time left": "number", "cause": "",
 }  # fmt: skip
-_AFTER = re.compile(r"(?<=[_\-.,/=])(?=\w)")
 
 
 def group_labels(groups: Sequence[str]) -> dict[str, str]:
@@ -43,7 +41,7 @@ def _heading(group: str) -> str:
 
 def breakable(text: str) -> list[Any]:
     """Return a long name that is broken, if it must be, behind its separators."""
-    first, *others = _AFTER.split(text)
+    first, *others = pieces(text)
     return [first, *(piece for other in others for piece in (html.Wbr(), other))]
 
 

@@ -7,7 +7,14 @@ from collections.abc import Iterable, Sequence
 
 #: A swept value in a group's name; its key is dotted, or one word.
 _LEVEL = re.compile(r" ([A-Za-z_][\w.@/]*)=")
+#: Behind what a long name may go on in the next line; a number such as 1,000 or 1.03 stays in one.
+_BREAKS = re.compile(r"(?<=[_/=])(?=\w)|(?<=\D,)(?=\w)|(?<=,)(?=[^\W\d])|(?<=\w\.)(?=[a-z_])")
 _LEVEL_OF_ARM = re.compile(r",([A-Za-z_][\w.@/]*)=")
+
+
+def pieces(text: str) -> list[str]:
+    """Return the pieces of a text between which a long name may go on in the next line."""
+    return _BREAKS.split(text)
 
 
 def plain_arm(arm: object) -> str:

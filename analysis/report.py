@@ -6,7 +6,6 @@ plotly's code and the figures are most of a page: they are compressed, and the b
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 import adabatch
 from adabatch.files import output
@@ -27,6 +26,7 @@ from analysis.figures.registry import PICTURES, build
 from analysis.figures.screen import dark_colours, draw
 from analysis.figures.source import Source, groups, level_names, source_of
 from analysis.formats import is_bad, is_good, numbers
+from analysis.names import pieces
 from analysis.paths import Shortener
 from analysis.table import Table, is_number
 from analysis.tables import make_tables, provenance
@@ -36,8 +36,6 @@ MOST_EPOCHS_CHARACTERS = 2_500_000
 #: plotly's own buttons would send the figure to a server.
 _PLOT_CONFIG = {"displaylogo": False, "responsive": True, "showSendToCloud": False, "plotlyServerURL": ""}
 _RUN_COLUMNS = ["state", "cause", "git_sha", "git_dirty", "torch", "device_model", "config_hash"]
-#: Behind these a long name may go on in the next line.
-_BREAKS = re.compile(r"([_/,=]|(?<=\w)\.(?=[a-z_]))(?=\w)")
 
 
 def write_report(comparison: Comparison, path: str | Path, title: str) -> Path:
@@ -97,7 +95,7 @@ def _text(name: str) -> str:
 
 def _breakable(text: str) -> Markup:
     """Return a text whose long names may go on in the next line, behind a mark between words."""
-    return Markup(_BREAKS.sub(r"\1<wbr>", str(escape(text))))
+    return Markup("<wbr>").join(pieces(text))
 
 
 def _kind(column: str, table: Table, cell: str = "") -> Markup:

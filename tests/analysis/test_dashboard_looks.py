@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from analysis.names import pieces
 from tests.analysis.runs import write_run
 from tests.analysis.served import Served, beat, looking, serving, shorten
 
@@ -302,3 +303,11 @@ def test_curves_go_on_within_an_epoch(served: Served, page: Page, grid: Path) ->
     assert page.locator(".bar [data-part]").evaluate_all("all => all.map(e => e.dataset.part)") == [
         "done", "running", "failed",
     ]  # fmt: skip
+
+
+def test_numbers_and_names_are_broken_between_words_only() -> None:
+    assert pieces("faster (1.03x), 1,000 seeds") == ["faster (1.03x), 1,000 seeds"]
+    assert pieces("fixed_at,optimizer.weight_decay=0.1") == [
+        "fixed_", "at,", "optimizer.", "weight_", "decay=", "0.1"
+    ]  # fmt: skip
+    assert pieces("momentum=1,decay=2") == ["momentum=", "1,", "decay=", "2"]
