@@ -275,7 +275,7 @@ def test_who_zooms_into_a_logarithmic_axis_keeps_ticks(
     said = open_and_draw(browser_page, written("few"))
     place = "figure-1-batch_size"
     given = browser_page.evaluate(_TICKS, [place, "y"])
-    assert given == ["10", "20"]
+    assert given == ["10"]
     zoom = "([place, range]) => Plotly.relayout(place, {'yaxis.range': range.map(Math.log10)})"
     browser_page.evaluate(zoom, [place, [12, 17]])
     found = [float(text) for text in browser_page.evaluate(_TICKS, [place, "y"])]
