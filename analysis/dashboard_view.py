@@ -297,9 +297,9 @@ def _content(snapshot: Snapshot, data: Data, choice: Choice) -> dict[str, _Part]
         "group_options": _plain(_named(offered)),
         "group": _plain(group),
         "hides_group": _plain(len(offered) < 2),
-        **_figures(shown, compared, choice.theme, beats),
         "tables": _Part(compared, lambda: [] if narrowed is None else tables_part(narrowed)),
         "tables_note": _plain(_tables_note(snapshot)),
+        **_figures(shown, compared, choice.theme, beats),
         "provenance": _Part(compared, lambda: _provenance(snapshot, data)),
     }
 
