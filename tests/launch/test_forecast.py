@@ -167,9 +167,3 @@ def test_a_device_that_cannot_be_measured_costs_a_sentence(launch, runs):
     answer = launch("plan", "sweep=twelve", "--forecast", "hardware=gpu")
     assert answer.status == 2
     assert "measuring times for synthetic-tiny_cnn failed: hardware.device is cuda" in answer.err
-
-
-def test_a_cluster_means_nothing_to_a_plan_without_a_forecast(launch, runs):
-    answer = launch("plan", "sweep=twelve", "cluster=local")
-    assert answer.status == 2
-    assert "only with --forecast" in answer.err

@@ -230,8 +230,8 @@ def test_status_and_wait_take_several_folders(launch: Launch, tmp_path: Path) ->
         answer = launch(*words)
         assert answer.status == 3
         shown = "".join(answer.out.split())  # lines break anywhere in a long path
-        assert f"{folders[0]}:1runs:1done" in shown
-        assert f"{folders[1]}:1runs:1missing" in shown
+        assert f"{folders[0]}:1run:1done" in shown
+        assert f"{folders[1]}:1run:1missing" in shown
         assert answer.err.count(f"{folders[2]} does not exist") == 1
     assert launch("wait", folders[0]).status == 0
     chosen = json.loads(launch("status", *folders[:2], "--state", "missing", "--format", "json").out)
