@@ -59,6 +59,12 @@ CONTRASTS = """
 }
 """
 
+#: That every figure's words are there, and that plotly has drawn it.
+DRAWN = """
+() => Array.from(document.querySelectorAll("[role=figure]")).every(
+  (e) => e.querySelector(".said-only").innerText && e.querySelector(".js-plotly-plot")?.layout?.meta)
+"""
+
 
 def write_grid(root: Path) -> Path:
     """The README's own shape: two weight decays, three arms, one of which has a long name; runs in four states."""
@@ -112,8 +118,9 @@ def visit(page: Page, served: Served, width: int, theme: Any = "light") -> None:
     page.set_viewport_size({"width": width, "height": 1000})
     page.goto(served.url)
     expect(page.locator("tr[data-run]")).to_have_count(12)
-    expect(page.locator("#time_by_span .js-plotly-plot .main-svg").first).to_be_visible()
     expect(page.locator('[data-table="quality"]')).to_be_visible()
+    # Figures come one after another, and plotly draws each a moment after its words are there.
+    page.wait_for_function(DRAWN)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -292,9 +299,7 @@ def test_the_page_asks_for_little_and_for_nothing_in_vain(served: Served, page: 
 def test_curves_go_on_within_an_epoch(served: Served, page: Page, grid: Path) -> None:
     visit(page, served, 1280)
     run = "fashion_mnist-resnet14/growing,optimizer.weight_decay=0/seed_1"
-    last_x = (
-        "(document.querySelector('#batch_size .js-plotly-plot')._fullData ?? []).find(t => t.name === 'running now')?.x"
-    )
+    last_x = "document.querySelector('#batch_size .js-plotly-plot')._fullData.find(t => t.name === 'running now')?.x"
     assert page.evaluate(last_x) == [1, 1.5, None]
     seconds = page.locator(f'tr[data-run="{run}"] td[data-column="seconds"]')
     # One epoch of 5 s and half of another at the same pace.
