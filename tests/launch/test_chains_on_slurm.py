@@ -57,9 +57,11 @@ def wait_for_state(launch, name, *states):
     return wait_until(lambda: launch.only(name) if launch.only(name)["state"] in states else None)
 
 
-def wait_for_end(launch, name):
+def wait_for_end(launch, name, seconds=240.0):
     """Wait until a sweep's single run is neither queued nor running, and return its state."""
-    return wait_until(lambda: state if (state := launch.only(name)["state"]) not in ("pending", "running") else None)
+    return wait_until(
+        lambda: state if (state := launch.only(name)["state"]) not in ("pending", "running") else None, seconds
+    )
 
 
 def trained_by_one(run_dir, folder):
@@ -187,6 +189,22 @@ def test_a_preempted_job_of_a_chain_is_requeued_and_the_others_wait(chain, clust
     assert wait_for_end(chain, "preempted") == "done"
     wait_until(lambda: ends(run_dir) == [76, 75, 76, 0])
     assert job_ids(chain, "preempted") == jobs
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1200)
+def test_a_job_of_a_chain_that_meets_its_time_limit_goes_on_and_the_others_wait(chain, cluster):
+    """The first stage takes longer than its minute; at the limit its job is requeued, and the chain ends as planned."""
+    words = ("dataset.num_train_samples=40000", "num_epochs=3", "schedule.every_epochs=1", "cluster.signal_delay_s=20")
+    submit(chain, "limited", *words, "cluster.timeout_min=null", "cluster.time={1: 0:01:00, 2: 0:20:00, 4: 0:20:00}")
+    jobs = job_ids(chain, "limited")
+    assert wait_for_end(chain, "limited", 900.0) == "done"
+    run_dir = chain.run_dir("limited")
+    attempts = read_attempts(run_dir.path)
+    assert attempts[0].end is not None
+    assert attempts[0].end.stopped_by == "time limit"
+    assert [attempt.job_id for attempt in attempts] == [*([jobs[0]] * (len(attempts) - 2)), *jobs[1:]]
+    assert [row["world_size"] for row in read_rows(run_dir)] == ["1", "2", "4"]
 
 
 def test_a_cancelled_chain_is_submitted_anew_from_where_it_was(chain):
