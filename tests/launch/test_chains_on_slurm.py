@@ -207,6 +207,36 @@ def test_a_job_of_a_chain_that_meets_its_time_limit_goes_on_and_the_others_wait(
     assert [row["world_size"] for row in read_rows(run_dir)] == ["1", "2", "4"]
 
 
+def flip_a_bit(run_dir):
+    content = bytearray(run_dir.checkpoint.read_bytes())
+    content[len(content) // 2] ^= 1
+    run_dir.checkpoint.write_bytes(content)
+
+
+def delete_checkpoints(run_dir):
+    run_dir.checkpoint.unlink()
+    run_dir.previous_checkpoint.unlink()
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("harm", [flip_a_bit, delete_checkpoints])
+def test_a_chain_whose_checkpoint_lies_before_a_finished_segment_goes_back_to_it(chain, harm):
+    """The rows say that the first segment is finished, and no checkpoint that can be read does."""
+    submit(chain, "harmed")
+    run_dir = chain.run_dir("harmed")
+    wait_until(functools.partial(says, run_dir, "is trained by 2 ranks", 0))
+    assert chain("cancel", str(chain.runs_dir / "harmed")).status == 0
+    wait_for_state(chain, "harmed", "cancelled", "segment-end")
+    harm(run_dir)
+    assert "the first of a chain of 2" in submit(chain, "harmed")
+    assert wait_for_end(chain, "harmed") == "segment-end"
+    assert chain.only("harmed")["cause"].endswith("is trained by 1 rank")
+    assert "the first of a chain of 3" in submit(chain, "harmed")
+    assert wait_for_end(chain, "harmed") == "done"
+    assert [row["world_size"] for row in read_rows(run_dir)] == ["1", "1", "2", "2", "4", "4"]
+
+
 def test_a_cancelled_chain_is_submitted_anew_from_where_it_was(chain):
     submit(chain, "cancelled")
     run_dir = chain.run_dir("cancelled")
