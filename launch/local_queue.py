@@ -20,7 +20,7 @@ import submitit
 from adabatch.config import TrainConfig, load_config
 from adabatch.files import write_json_atomic
 from adabatch.processes.children import child_environment, module_command, safe_python
-from adabatch.processes.signals import is_under_nohup, leave_terminal
+from adabatch.processes.signals import handling, is_under_nohup, leave_terminal
 from adabatch.rundir.clock import file_system_now
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.journal import Journal
@@ -121,7 +121,9 @@ class LocalQueue:
                 in_turn=self._cluster.block is not None,
                 code=str(self._frozen.adabatch),
             )
-            with _children_ignore_terminal(), _import_path(self._frozen.adabatch):
+            # Children inherit what is ignored; at Ctrl-C or when the terminal ends, this process stops them gracefully.
+            ignored = (signal.SIGINT, signal.SIGHUP)
+            with handling(ignored, signal.SIG_IGN), _import_path(self._frozen.adabatch):
                 self._active[slot] = (self._executor.submit(job), group)
             for path in group:
                 self._display.started(path)
@@ -168,23 +170,8 @@ def _stop_on_signals() -> Iterator[None]:
             signal.signal(one, signal.SIG_IGN)
         raise Stopped(signal.Signals(number).name)
 
-    before = {number: signal.signal(number, stop) for number in numbers}
-    try:
+    with handling(numbers, stop):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _children_ignore_terminal() -> Iterator[None]:
-    """Make processes started within the block ignore Ctrl-C and the terminal's end; this one stops them gracefully."""
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import Any
 
 #: SIGTERM comes from operators and preemption, SIGUSR1 and SIGUSR2 from batch systems ahead of a time limit, SIGHUP
 #: when the terminal or the connection to it is gone.
@@ -31,6 +32,19 @@ def leave_terminal() -> None:
                 os.close(nowhere)
 
 
+@contextmanager
+def handling(
+    numbers: Iterable[signal.Signals], handler: Callable[[int, FrameType | None], Any] | signal.Handlers
+) -> Iterator[None]:
+    """Let a handler have these signals within the block, in the main thread; restore the previous ones after it."""
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
+
+
 class StopRequest:
     """Remembers the first signal that asked for a stop; a second SIGINT interrupts at once."""
 
@@ -46,17 +60,10 @@ class StopRequest:
 
     @contextmanager
     def installed(self) -> Iterator[StopRequest]:
-        """Handle the stop signals within the block, in the main thread; restore the previous handlers after it.
-
-        Under nohup SIGHUP stays ignored.
-        """
+        """Handle the stop signals within the block, in the main thread. Under nohup SIGHUP stays ignored."""
         handled = [number for number in STOP_SIGNALS if number != signal.SIGHUP or not is_under_nohup()]
-        before = {number: signal.signal(number, self._handle) for number in handled}
-        try:
+        with handling(handled, self._handle):
             yield self
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 class Terminated(SystemExit):
@@ -87,10 +94,5 @@ def sigterm_as_exception() -> Iterator[None]:
         raise Terminated(signal.Signals(number))
 
     free = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_DFL]
-    for number in free:
-        signal.signal(number, stop)
-    try:
+    with handling(free, stop):
         yield
-    finally:
-        for number in free:
-            signal.signal(number, signal.SIG_DFL)
