@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from adabatch.errors import EXIT_INTERRUPTED, EXIT_USAGE, ConfigError
+from adabatch.processes.collector import pause_collector
 from adabatch.run import resume_run
 from adabatch.terminal import complain, prepare_streams
 
@@ -30,4 +31,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    pause_collector()
     sys.exit(main())

@@ -40,6 +40,7 @@ from adabatch.files import user_path
 from adabatch.measure.feasible import refuse_uncomputable
 from adabatch.plugins import Kind
 from adabatch.plugins.loading import OwnCodeError, one_line, own_frames, shown_frames
+from adabatch.processes.collector import resume_collector
 from adabatch.processes.local_ranks import refuse_several_nodes, run_local_ranks
 from adabatch.processes.rank_place import RankPlace, rank_place
 from adabatch.processes.segments import run_segments
@@ -209,6 +210,7 @@ def _execute(config: TrainConfig, run_dir: RunDir, place: RankPlace | None, warn
             from adabatch.training.worker import Worker
 
             worker = Worker(config, run_dir, place, stop, _resolve_auto)
+            resume_collector()
             worker.train()
             return worker.finish(State.DONE, None, EXIT_DONE)
         except Preempted as stopped:
@@ -228,6 +230,7 @@ def _execute(config: TrainConfig, run_dir: RunDir, place: RankPlace | None, warn
 def _resolve_auto(config: TrainConfig, device: torch.device) -> tuple[TrainConfig, Sequence[str], dict[str, Any]]:
     from adabatch.measure.resolve_auto import resolve_auto
 
+    resume_collector()
     resolved = resolve_auto([config], device)
     refuse_uncomputable(resolved.configs[0])
     return resolved.configs[0], resolved.reasons, resolved.measured

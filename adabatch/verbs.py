@@ -12,7 +12,9 @@ def train() -> int:
     adabatch train network=tiny_cnn dataset=digits schedule=adabatch seed=1 num_epochs=2
     """
     from adabatch.command import main
+    from adabatch.processes.collector import pause_collector
 
+    pause_collector()
     return main("adabatch train")
 
 
