@@ -14,12 +14,14 @@ from adabatch.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, ConfigError, Out
 from adabatch.files import output
 from adabatch.measure.resolve_auto import resolve_auto
 from adabatch.measure.run_times import measure_sizes
+from adabatch.processes.collector import pause_collector, resume_collector
 from adabatch.terminal import complain, prepare_streams
 from adabatch.training.device import make_device
 
 
 def _measure(configs: Sequence[TrainConfig], options: argparse.Namespace) -> dict[str, Any]:
     device = make_device(configs[0])
+    resume_collector()
     resolved = resolve_auto(configs, device, again=options.again)
     first = resolved.configs[0]
     answer: dict[str, Any] = {
@@ -59,4 +61,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    pause_collector()
     sys.exit(main())

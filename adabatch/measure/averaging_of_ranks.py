@@ -16,6 +16,7 @@ from adabatch.config import TrainConfig, load_config
 from adabatch.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, ConfigError, RankFailed
 from adabatch.files import output
 from adabatch.measure.averaging import num_gradients, time_averaging
+from adabatch.processes.collector import pause_collector, resume_collector
 from adabatch.processes.rank_place import rank_place
 from adabatch.processes.ranks import ProcessGroupRanks
 from adabatch.terminal import complain, prepare_streams
@@ -31,6 +32,7 @@ def _measure(config: TrainConfig) -> float | None:
         raise ConfigError("no ranks were started; srun or torchrun must start as many as hardware says.")
     device = make_device(config, place.gpu)
     ranks = ProcessGroupRanks(place, device, _give_up, _START_TIMEOUT)
+    resume_collector()
     try:
         seconds = time_averaging(num_gradients(config), config.hardware.precision, device)
         ranks.wait_for_all()
@@ -63,4 +65,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    pause_collector()
     sys.exit(main())

@@ -17,11 +17,24 @@ from tests.adabatch.support import TINY, assert_equal_bits, largest_difference, 
 pytestmark = pytest.mark.slow
 
 
+#: Compiles within seconds, and has statistics that warming up must leave alone.
+NORMED = """
+from torch import nn
+
+class Normed(nn.Sequential):
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(nn.Flatten(), nn.Linear(64, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, num_classes))
+"""
+
+
 @pytest.mark.timeout(600)
-def test_compiling_is_charged_to_the_epoch_that_needs_it(train):
+def test_compiling_is_charged_to_the_epoch_that_needs_it(train, tmp_path, monkeypatch):
     """With a capped micro-batch growth is accumulation, so the growing batch compiles nothing new."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "normed.py").write_text(NORMED)
     # An update of 9 is cut into 5 and 4: the second shape is warmed up while the first one's gradient waits.
     words = (
+        "network=normed:Normed",
         "dataset.num_train_samples=63",
         "dataset.num_test_samples=5",
         "schedule.batch_size=9",
