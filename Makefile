@@ -3,7 +3,7 @@ PY := .venv/bin/python
 # Both come before anything imports torch, so that a run's own number of threads is the one that counts.
 export PYTHONUTF8 = 1
 
-.PHONY: demo test test-fast test-oldest test-adapters test-tex check bench bench-gpu gpu-check clean
+.PHONY: demo test test-fast test-oldest test-bench test-adapters test-tex check bench bench-gpu gpu-check clean
 
 # Ready once all packages of setup.cfg are installed in the versions of constraints.txt.
 .venv/ready: setup.cfg constraints.txt
@@ -17,10 +17,10 @@ demo: .venv/ready
 	$(PY) -m analysis tables runs/demo
 	$(PY) -m analysis report runs/demo -o runs/demo/report.html
 
-# Everything but the soaks. A test trains with one thread; one process more than two cores need, because the tests with
-# SLURM and with a browser mostly wait.
+# Everything but the soaks and the tiers below. A test trains with one thread; one process more than two cores need,
+# because the tests with SLURM and with a browser mostly wait.
 test: .venv/ready
-	$(PY) -m pytest -n 3 --dist loadgroup -m "not soak and not adapters and not tex"
+	$(PY) -m pytest -n 3 --dist loadgroup -m "not soak and not adapters and not tex and not bench"
 
 # What needs neither processes nor training (config, schedules, plan, lint, tables, ...): a minute and a half on two free cores.
 test-fast: .venv/ready
@@ -28,13 +28,17 @@ test-fast: .venv/ready
 
 # Like test, with the oldest versions that setup.cfg allows, torch 2.6 among them, in an environment of their own.
 test-oldest: .venv-oldest/ready
-	.venv-oldest/bin/python -m pytest -n 3 --dist loadgroup -m "not soak and not adapters and not tex"
+	.venv-oldest/bin/python -m pytest -n 3 --dist loadgroup -m "not soak and not adapters and not tex and not bench"
 
 .venv-oldest/ready: setup.cfg
 	$(PYTHON) -m venv .venv-oldest
 	sed -n '/^install_requires/,/^$$/s/^ *\(.*\)>=/\1==/p; /^dashboard/,/^adapters/s/^ *\(.*\)>=/\1==/p' setup.cfg > .venv-oldest/constraints.txt
 	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-oldest/constraints.txt -e '.[dashboard,dev]'
 	touch $@
+
+# Whole benchmarks, at their smallest; make test keeps one of them and the arithmetic of all.
+test-bench: .venv/ready
+	$(PY) -m pytest -m bench
 
 # With the real Lightning, Transformers, timm and datasets, in an environment of their own.
 test-adapters: .venv-adapters/ready

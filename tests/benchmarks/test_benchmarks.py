@@ -171,6 +171,7 @@ def test_training_speed_writes_what_its_table_shows(tmp_path: Path, capsys: pyte
 
 
 @pytest.mark.slow
+@pytest.mark.bench
 def test_small_costs(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     output = tmp_path / "costs.json"
     assert main(["small_costs", "--quick", "-o", str(output)]) == 0
@@ -208,7 +209,7 @@ def test_loading(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("browser")
+@pytest.mark.bench
 def test_the_dashboard(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     if shutil.which("chromium") is None and not os.environ.get("CI"):
         pytest.skip("chromium shows the page; install it to run this test")
@@ -222,6 +223,7 @@ def test_the_dashboard(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
 
 
 @pytest.mark.slow
+@pytest.mark.bench
 def test_packing(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     output = tmp_path / "packing.json"
     assert main(["packing", "--quick", "-o", str(output)]) == 0

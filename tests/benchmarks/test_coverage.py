@@ -15,6 +15,7 @@ from benchmarks.simulated_sweeps import MIRRORED, flipped_points, half_widths_of
 
 
 @pytest.mark.slow
+@pytest.mark.bench
 def test_coverage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "coverage.json"
     assert main(["coverage", "--quick", "-o", str(output)]) == 0

@@ -122,6 +122,7 @@ def test_a_killed_run_must_end_like_a_whole_one(place: Place) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.bench
 def test_a_sweep_is_forecast_and_tabulated(place: Place) -> None:
     text = check("a sweep with forecast").run(Place(place.folder, (*ON_CPU, "network=tiny_cnn", "num_epochs=2")))
     assert "adaptive " in text

@@ -34,6 +34,7 @@ def test_files_are_jpegs_as_large_as_imagenets(tmp_path: Path):
 
 
 @pytest.mark.slow
+@pytest.mark.bench
 def test_jpeg_loading(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     output = tmp_path / "jpegs.json"
     assert main(["jpeg_loading", "--quick", "--devices", "cpu", "-o", str(output)]) == 0
