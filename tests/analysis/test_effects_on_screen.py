@@ -18,7 +18,7 @@ from analysis.figures.source import source_of
 from tests.analysis.served import looking
 from tests.analysis.sweeps import twelve_arms
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("effects")]  # so that they share a browser
 #: Boxes of texts, in pixels: those of rows, of ticks, above the marks, and of the reference lines.
 _BOXES = """() => {
   const boxes = selector => [...document.querySelectorAll(selector)].map(text => {

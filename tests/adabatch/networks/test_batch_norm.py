@@ -144,6 +144,7 @@ def two_ranks(tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("two ranks")
 def test_sync_over_two_ranks_is_batch_norm_of_the_whole_batch(two_ranks):
     cases, _, ranks = two_ranks
     for number, case in enumerate(cases):
@@ -164,6 +165,7 @@ def test_sync_over_two_ranks_is_batch_norm_of_the_whole_batch(two_ranks):
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("two ranks")
 def test_sync_network_over_two_ranks_has_the_gradient_of_the_whole_batch(two_ranks):
     _, cases, ranks = two_ranks
     for number, case in enumerate(cases):

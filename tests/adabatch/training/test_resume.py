@@ -23,7 +23,7 @@ from adabatch.training.loop import TrainingLoop
 from adabatch.training.reporting import MainReporter
 from tests.adabatch.support import TINY, assert_equal_bits, read_rows, read_summary, without_seconds
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("resume")]  # so that they share one stopped run
 
 LONG = (*TINY, "num_epochs=12", "schedule.every_epochs=3", "schedule.batch_size=2")
 

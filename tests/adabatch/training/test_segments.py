@@ -25,7 +25,7 @@ from tests.adabatch.support import (
     without_seconds,
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("segments")]  # so that they share one undisturbed run
 
 #: 64 samples; batches of 8, 16 and 32 on 1, 2 and 4 ranks, two epochs each.
 GROWING = (
