@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing.process
 import os
 import signal
@@ -22,6 +23,9 @@ Train = Callable[..., RunDir]
 #: What keeps a fast test from starting processes.
 _PATCH = pytest.StashKey[pytest.MonkeyPatch]()
 
+# Half of a worker's start would be spent on looking for garbage among what the tests import; see pytest_runtestloop.
+gc.disable()
+
 # A shell lets what it starts in the background ignore SIGINT, and so would every command that a test interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -37,6 +41,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function) and "train" in item.fixturenames:
             item.add_marker("slow")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
+    """Collect garbage from now on, but not among the modules and the tests."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -89,9 +89,7 @@ def _word(value: object) -> str:
 
 def expanded(found: dict[str, Any], folder: Path, num_seeds: int = 1) -> Expansion | None:
     seeds = list(range(num_seeds))
-    sweep = SweepConfig(
-        name="generated", overrides=[*_BASE, "num_epochs=4"], seeds=seeds, baseline="small", arms=found
-    )
+    sweep = SweepConfig(name="generated", overrides=[*_BASE, "num_epochs=4"], seeds=seeds, baseline="small", arms=found)
     try:
         return expand(sweep, [], folder)
     except ValueError:  # two arms with equal configs, or values that do not go together
@@ -125,7 +123,7 @@ def rows(config: TrainConfig) -> list[EpochRow]:
     return written
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(found=arms())
 def test_what_lint_lets_pass_tables_accept_and_what_tables_refuse_lint_has_named(found: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -32,6 +32,8 @@ seeds: [SEEDS]
 baseline: adaptive
 arms: {adaptive: [schedule=adabatch, schedule.batch_size=8]}
 """
+#: The first two stages of it, both on one node.
+SHORT = ("num_epochs=4", "hardware.num_nodes=1", "hardware.devices={8: 1, 16: 2}")
 QUICK = ("cluster=slurm", "cluster.timeout_min=30", "cluster.cpus_per_task=1")
 #: Rounding of float64 over 240 updates.
 TOLERANCE = 1e-10
@@ -78,7 +80,8 @@ def ends(run_dir):
     return [attempt.end.exit_status for attempt in read_attempts(run_dir.path) if attempt.end is not None]
 
 
-def test_a_chain_ends_as_one_process_would(chain, cluster, tmp_path):
+@pytest.mark.timeout(1200)
+def test_a_chain_ends_as_one_process_would_and_goes_on_wherever_it_was_killed(chain, cluster, tmp_path):
     submit(chain, "whole")
     jobs = job_ids(chain, "whole")
     assert len(jobs) == 3
@@ -101,12 +104,20 @@ def test_a_chain_ends_as_one_process_would(chain, cluster, tmp_path):
     assert read_summary(one)["ledger"] == read_summary(run_dir)["ledger"]
     assert "nothing to submit (1 done)" in submit(chain, "whole")
 
+    kill_everywhere(chain, "killed")
+    submit(chain, "killed")
+    assert wait_for_end(chain, "killed") == "done"
+    killed = chain.run_dir("killed")
+    assert without_seconds(killed) == without_seconds(run_dir)
+    assert_equal_bits(killed, run_dir)
+    assert read_summary(killed)["ledger"] == read_summary(run_dir)["ledger"]
+
 
 def test_chains_of_several_seeds_are_arrays_that_wait_task_by_task(chain, cluster):
     write_sweep(chain.config_dir, "chain", CHAIN.replace("SEEDS", "0, 1"))
-    submit(chain, "arrays", "num_epochs=3", "schedule.every_epochs=1")
+    submit(chain, "arrays", *SHORT, "num_epochs=2", "schedule.every_epochs=1")
     accepted = [record["jobs"] for record in chain.submissions("arrays") if record["event"] == "accepted"]
-    assert [len(jobs) for jobs in accepted] == [2, 2, 2]
+    assert [len(jobs) for jobs in accepted] == [2, 2]
     arrays = [next(iter(jobs)).split("_")[0] for jobs in accepted]
     assert f"Dependency=aftercorr:{arrays[0]}" in cluster.run("scontrol", "show", "job", arrays[1])
     wait_until(lambda: not {"pending", "running"} & {run["state"] for run in chain.states("arrays").values()})
@@ -140,44 +151,36 @@ def says(run_dir, text, times):
 PLACES = ("epoch 1/6", "is trained by 2 ranks", "epoch 3/6", "is trained by 4 ranks", "epoch 5/6")
 
 
-@pytest.mark.timeout(1200)
-def test_a_chain_that_is_killed_anywhere_goes_on_where_it_was(chain, tmp_path):
+def kill_everywhere(chain, name):
+    """Submit a chain and end it in the middle of each segment and at each boundary, by a kill and by the command."""
     for number, place in enumerate(PLACES):
-        submit(chain, "killed")
-        run_dir = chain.run_dir("killed")
+        submit(chain, name)
+        run_dir = chain.run_dir(name)
         seen = run_dir.log.read_text().count(place) if run_dir.log.exists() else 0
         wait_until(functools.partial(says, run_dir, place, seen))
         if number % 2 == 0:
             kill(run_dir)
         else:  # at a boundary the job may have ended: what is left is cancelled
-            assert chain("cancel", str(chain.runs_dir / "killed")).status == 0
-        left = wait_for_state(chain, "killed", "failed", "cancelled", "preempted", "segment-end", "lost")
+            assert chain("cancel", str(chain.runs_dir / name)).status == 0
+        left = wait_for_state(chain, name, "failed", "cancelled", "preempted", "segment-end", "lost")
         assert not run_dir.done.exists(), left
-        wait_until(lambda: not {run["state"] for run in chain.states("killed").values()} & {"running", "pending"})
-    submit(chain, "killed")
-    assert wait_for_end(chain, "killed") == "done"
-    submit(chain, "undisturbed")
-    assert wait_for_end(chain, "undisturbed") == "done"
-    run_dir, reference = chain.run_dir("killed"), chain.run_dir("undisturbed")
-    assert without_seconds(run_dir) == without_seconds(reference)
-    assert_equal_bits(run_dir, reference)
-    assert read_summary(run_dir)["ledger"] == read_summary(reference)["ledger"]
+        wait_until(lambda: not {run["state"] for run in chain.states(name).values()} & {"running", "pending"})
 
 
 def test_a_chain_that_breaks_before_its_checkpoint_begins_with_the_same_job(chain):
     """The rows of a finished segment without a checkpoint would let the next chain begin one job too far."""
-    shown = submit(chain, "unsaved", "--dry-run")
+    shown = submit(chain, "unsaved", *SHORT, "--dry-run")
     [name] = re.findall(r"the first for (\S+), epochs 1 to 2", shown)
     run_dir = RunDir(chain.runs_dir / "unsaved" / name)
     run_dir.fresh_checkpoint.mkdir(parents=True)  # what a checkpoint is written to cannot be
-    submit(chain, "unsaved", "checkpoint.every_seconds=null")
+    submit(chain, "unsaved", *SHORT, "checkpoint.every_seconds=null")
     wait_for_state(chain, "unsaved", "failed")
     before = job_ids(chain, "unsaved")
     run_dir.fresh_checkpoint.rmdir()
-    submit(chain, "unsaved", "checkpoint.every_seconds=null")
-    assert len(job_ids(chain, "unsaved")) == len(before) + 3
+    submit(chain, "unsaved", *SHORT, "checkpoint.every_seconds=null")
+    assert len(job_ids(chain, "unsaved")) == len(before) + 2
     assert wait_for_end(chain, "unsaved") == "done"
-    assert [row["world_size"] for row in read_rows(run_dir)] == ["1", "1", "2", "2", "4", "4"]
+    assert [row["world_size"] for row in read_rows(run_dir)] == ["1", "1", "2", "2"]
 
 
 def test_a_preempted_job_of_a_chain_is_requeued_and_the_others_wait(chain, cluster):
