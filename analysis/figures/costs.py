@@ -114,8 +114,9 @@ def _power_below(size: float) -> int:
 
 def _stage_label(part: pd.DataFrame) -> str:
     sizes = [f"{size:,.0f}" for size in sorted({part.batch_size.min(), part.batch_size.max()})]
-    epochs = sorted({int(part.first_epoch.min()), int(part.last_epoch.max())})
-    return f"{' to '.join(sizes)} (epoch{'s' if len(epochs) > 1 else ''} {' to '.join(map(str, epochs))})"
+    first, last = int(part.first_epoch.min()), int(part.last_epoch.max())
+    epochs = f"epoch {first}" if first == last else f"epochs {first} to {last}"
+    return f"{' to '.join(sizes)} ({epochs})"
 
 
 def spans_by_arm(source: Source, group: str | None) -> Picture:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,16 +11,13 @@ from typing import TYPE_CHECKING, Any
 from adabatch.errors import ConfigError
 from adabatch.fields import require
 from adabatch.files import output
-from adabatch.reading import printable
-from analysis.figures.arm_styles import ArmStyle, PartStyle, Style
-from analysis.figures.marks import Axis, Bar, Cell, Entry, Interval, Line, Picture, Points, Rule, legend, notes_text
-from analysis.figures.overlap import marked_points
-from analysis.figures.themes import THEMES, Theme, colour_of
-from analysis.figures.ticks import axis_values, limits, share_of, ticks
+from analysis.figures.marks import Axis, Entry, Picture, legend, notes_text
+from analysis.figures.paper_marks import draw_marks, font_size, plain, sample
+from analysis.figures.themes import THEMES, Theme
+from analysis.figures.ticks import axis_values, limits, ticks
 from analysis.figures.words import wrapped
 
 if TYPE_CHECKING:
-    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -38,29 +35,9 @@ _STYLE: dict[str, Any] = {
     "lines.linewidth": 1.2,
     "hatch.linewidth": 0.6,
 }
-_DASHES: dict[str, Any] = {
-    "solid": "-",
-    "dash": (0, (4, 1.6)),
-    "dot": (0, (1, 1.2)),
-    "dashdot": (0, (4, 1.4, 1, 1.4)),
-    "longdash": (0, (8, 2)),
-    "longdashdot": (0, (8, 1.6, 1, 1.6)),
-}
-_MARKERS = {
-    "circle": "o",
-    "square": "s",
-    "diamond": "D",
-    "triangle-up": "^",
-    "triangle-down": "v",
-    "cross": "P",
-    "x": "X",
-    "star": "*",
-    "pentagon": "p",
-}
 #: Narrower panels cannot be read.
 _PANEL_INCHES = 1.9
 _ROW_INCHES = 0.3
-_GREY_SCALE_STEPS = 256
 
 
 @dataclass(frozen=True)
@@ -144,18 +121,12 @@ def _figure(blocks: Sequence[Block], sheet: Sheet) -> Figure:
             axes = figure.add_subplot(grid[place, :] if is_alone else grid[place, column])
             _panel(axes, picture, theme)
             if column == 0 and heading:
-                axes.set_title(_plain(heading), loc="left", fontsize="medium")
+                axes.set_title(plain(heading), loc="left", fontsize="medium")
     num_lines = _add_head(figure, sheet.title, legend(*pictures), theme) + _add_notes(figure, pictures, theme)
     if sheet.height_inches is None:
-        line = _font_size() / 72 * 1.5
+        line = font_size() / 72 * 1.5
         figure.set_figheight(sum(heights) + 0.1 + line * num_lines)
     return figure
-
-
-def _font_size() -> float:
-    from matplotlib import rcParams
-
-    return float(rcParams["font.size"])
 
 
 def _theme(figure: Figure) -> Theme:
@@ -194,11 +165,6 @@ def _check_size(figure: Figure, sheet: Sheet) -> None:
         )
 
 
-def _plain(name: str) -> str:
-    """Return a name as matplotlib draws it: a dollar sign begins no formula, and control characters are written out."""
-    return printable(name).replace("$", "\\$")
-
-
 def _panel(axes: Axes, picture: Picture, theme: Theme) -> None:
     if picture.empty:
         axes.set_axis_off()
@@ -208,8 +174,7 @@ def _panel(axes: Axes, picture: Picture, theme: Theme) -> None:
     for name in ("x", "y"):
         if (picture.x if name == "x" else picture.y).scale in ("log2", "log10"):
             getattr(axes, f"set_{name}scale")("log")
-    for mark in picture.marks:
-        _DRAWERS[type(mark)](axes, mark, picture, theme)
+    draw_marks(axes, picture, theme)
     for name in ("x", "y"):
         _set_axis(axes, picture, name)
 
@@ -244,7 +209,7 @@ def _set_axis(axes: Axes, picture: Picture, name: str) -> None:
 
 
 def _tick_text(axis: Axis, text: str) -> str:
-    return "\n".join(map(_plain, wrapped(text, 24))) if axis.scale == "categories" else text
+    return "\n".join(map(plain, wrapped(text, 24))) if axis.scale == "categories" else text
 
 
 def _show_categories(axes: Axes, axis: Axis, name: str) -> None:
@@ -257,156 +222,16 @@ def _show_categories(axes: Axes, axis: Axis, name: str) -> None:
         axes.tick_params(axis="x", labelrotation=30 if max(map(len, axis.categories), default=0) > 8 else 0)
 
 
-def _dash(style: Style | None) -> Any:
-    return _DASHES[style.dash if isinstance(style, ArmStyle) else "dash"]
-
-
-def _marker(style: Style | None) -> str:
-    return _MARKERS[style.marker] if isinstance(style, ArmStyle) else "o"
-
-
-def _line(axes: Axes, mark: Line, picture: Picture, theme: Theme) -> None:
-    colour = colour_of(mark.style, theme)
-    step: Any = {"": None, "before": "pre", "after": "post"}[mark.steps]
-    lines = [other for other in picture.marks if isinstance(other, Line)]
-    dash = _dash(mark.style) if mark.style or mark.label else "-"
-    style: dict[str, Any] = {"color": colour, "linestyle": dash, "linewidth": 0.6 * mark.width}
-    if isinstance(mark.style, ArmStyle):
-        marked = marked_points(len(mark.x), lines.index(mark), len(lines))
-        style |= {"marker": _marker(mark.style), "markersize": 3.4, "markevery": marked, "markeredgewidth": 0}
-    drawstyle = {"": "default", "before": "steps-pre", "after": "steps-post"}[mark.steps]
-    axes.plot(list(mark.x), list(mark.y), drawstyle=drawstyle, **style)
-    if len(mark.low):
-        axes.fill_between(
-            list(mark.x), list(mark.low), list(mark.high), step=step, color=colour, alpha=0.18, linewidth=0
-        )
-
-
-def _points(axes: Axes, mark: Points, picture: Picture, theme: Theme) -> None:
-    colour = colour_of(mark.style, theme)
-    face = colour if mark.filled else "none"
-    axes.plot(
-        list(mark.x), list(mark.y), linestyle="none", marker=_marker(mark.style), markersize=4.5, color=colour,
-        markerfacecolor=face, markeredgewidth=0.8,
-    )  # fmt: skip
-    for x, y, text in zip(mark.x, mark.y, mark.texts, strict=False):
-        _write(axes, x, y, text, 4, "center", theme)
-
-
-def _write(axes: Axes, x: float, y: float, text: str, shift: float, side: Any, theme: Theme) -> None:
-    axes.annotate(
-        _plain(text), (x, y), xytext=(0, shift), textcoords="offset points", ha=side, va="bottom", fontsize="x-small",
-        color=THEMES[theme].quiet, annotation_clip=False,
-    )  # fmt: skip
-
-
-def _side(picture: Picture, x: float) -> str:
-    share = share_of(picture, x)
-    return "left" if share < 0.3 else "right" if share > 0.7 else "center"
-
-
-def _interval(axes: Axes, mark: Interval, picture: Picture, theme: Theme) -> None:
-    colour = colour_of(mark.style, theme)
-    if not math.isnan(mark.low):
-        axes.plot([mark.low, mark.high], [mark.row] * 2, color=colour, linewidth=1.2, marker="|", markersize=4)
-    face = colour if mark.filled else axes.get_facecolor()
-    axes.plot(
-        [mark.value], [mark.row], marker=_marker(mark.style), markersize=5, color=colour, markerfacecolor=face,
-        markeredgewidth=0.9,
-    )  # fmt: skip
-    if mark.text:
-        _write(axes, mark.value, mark.row, mark.text, 3.5, _side(picture, mark.value), theme)
-
-
-def _bar(axes: Axes, mark: Bar, picture: Picture, theme: Theme) -> None:
-    width = 0.56 / mark.lanes
-    middle = mark.row + width * (mark.lane - (mark.lanes - 1) / 2)
-    hatch = _hatch(mark.style)
-    paper = THEMES[theme].paper
-    axes.barh(
-        [middle], [mark.length], height=width, left=[mark.start], color=colour_of(mark.style, theme), hatch=hatch,
-        edgecolor=paper, linewidth=0.4,
-    )  # fmt: skip
-    if mark.text:
-        end = max(mark.start, mark.start + mark.length)
-        is_inside = share_of(picture, end) > 0.75
-        axes.annotate(
-            _plain(mark.text), (end, middle - (width / 2 if is_inside else 0)), xytext=(0 if is_inside else 3, 0),
-            textcoords="offset points", ha="right" if is_inside else "left",
-            va="bottom" if is_inside else "center", fontsize="x-small", color=THEMES[theme].quiet,
-        )  # fmt: skip
-
-
-def _hatch(style: Style | None) -> str:
-    return 3 * style.hatch if isinstance(style, PartStyle) else ""
-
-
-def _cell(axes: Axes, mark: Cell, picture: Picture, theme: Theme) -> None:
-    """Draw all fields when the first is met."""
-    import numpy as np
-    from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm, to_rgb
-
-    cells = [other for other in picture.marks if isinstance(other, Cell)]
-    scale, colours = picture.colours, THEMES[theme]
-    if mark is not cells[0] or scale is None:
-        return
-    values = np.full((len(picture.y.categories), len(picture.x.categories)), math.nan)
-    for cell in cells:
-        values[cell.row, cell.column] = cell.value
-    shades = LinearSegmentedColormap.from_list("", [colours.low, colours.middle, colours.high], _GREY_SCALE_STEPS)
-    norm = TwoSlopeNorm(scale.middle, scale.low, scale.high)
-    drawn = axes.imshow(values, cmap=shades, norm=norm, aspect="auto")
-    for cell in cells:
-        red, green, blue = to_rgb(shades(norm(cell.value))) if not math.isnan(cell.value) else (1.0, 1.0, 1.0)
-        is_dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.55
-        colour = "white" if is_dark else "black"
-        axes.text(cell.column, cell.row, _plain(cell.text), ha="center", va="center", fontsize="x-small", color=colour)
-    figure = axes.figure
-    figure.colorbar(drawn, ax=axes, label=scale.label, pad=0.02)
-
-
-def _rule(axes: Axes, mark: Rule, picture: Picture, theme: Theme) -> None:
-    colours = THEMES[theme]
-    if mark.end is not None:
-        (axes.axvspan if mark.axis == "x" else axes.axhspan)(mark.value, mark.end, color=colours.shade, zorder=0)
-    else:
-        draw = axes.axvline if mark.axis == "x" else axes.axhline
-        draw(mark.value, color=colours.quiet, linewidth=0.8, linestyle=_DASHES[mark.dash], zorder=0.5)
-    if not mark.label:
-        return
-    style: dict[str, Any] = {"fontsize": "x-small", "color": colours.quiet, "va": "bottom"}
-    if mark.axis == "y":
-        axes.text(1, mark.value, _plain(mark.label), transform=axes.get_yaxis_transform(), ha="right", **style)
-        return
-    labelled = [other for other in picture.marks if isinstance(other, Rule) and other.axis == "x" and other.label]
-    middle = mark.value if mark.end is None else (mark.value + mark.end) / 2
-    shift = 1 + _font_size() * labelled.index(mark)
-    axes.annotate(
-        _plain(mark.label), (middle, 1), xycoords=axes.get_xaxis_transform(), xytext=(0, shift),
-        textcoords="offset points", ha=_side(picture, middle), **style,
-    )  # fmt: skip
-
-
-_DRAWERS: dict[type, Callable[[Axes, Any, Picture, Theme], None]] = {
-    Line: _line,
-    Points: _points,
-    Interval: _interval,
-    Bar: _bar,
-    Cell: _cell,
-    Rule: _rule,
-}
-
-
 def _add_head(figure: Figure, title: str, entries: Sequence[Entry], theme: Theme) -> int:
     """Add the title and the legend of all panels above them, in rows that fit; return the number of lines."""
-    width = round(figure.get_figwidth() * 72 / (0.6 * _font_size()))
-    title_lines = list(map(_plain, wrapped(title, width))) if title else []
+    width = round(figure.get_figwidth() * 72 / (0.6 * font_size()))
+    title_lines = list(map(plain, wrapped(title, width))) if title else []
     if not entries:
         if title:
             figure.suptitle("\n".join(title_lines), fontsize="large")
         return len(title_lines)
-    handles = [_sample(entry, theme) for entry in entries]
-    labels = ["\n".join(map(_plain, wrapped(entry.label, width - 8))) for entry in entries]
+    handles = [sample(entry, theme) for entry in entries]
+    labels = ["\n".join(map(plain, wrapped(entry.label, width - 8))) for entry in entries]
     for num_columns in range(len(entries), 0, -1):
         # A title of the figure would lie on a legend outside of the panels.
         drawn = figure.legend(
@@ -420,28 +245,13 @@ def _add_head(figure: Figure, title: str, entries: Sequence[Entry], theme: Theme
     return math.ceil(lines + 1.3 * len(title_lines))
 
 
-def _sample(entry: Entry, theme: Theme) -> Artist:
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
-
-    colour = colour_of(entry.style, theme)
-    if entry.kinds <= {Bar}:
-        return Patch(facecolor=colour, hatch=_hatch(entry.style), edgecolor=THEMES[theme].paper, linewidth=0.4)
-    has_line = Line in entry.kinds
-    has_marker = isinstance(entry.style, ArmStyle) or not has_line
-    return Line2D(
-        [], [], color=colour, linestyle=_dash(entry.style) if has_line else "none",
-        marker=_marker(entry.style) if has_marker else "", markersize=3.4 if has_line else 5, markeredgewidth=0,
-    )  # fmt: skip
-
-
 def _add_notes(figure: Figure, pictures: Sequence[Picture], theme: Theme) -> int:
     """Add below the panels what their lines and bands are made of, each sentence once; return the number of lines."""
     said = notes_text([note for picture in pictures for note in picture.notes])
     if not said:
         return 0
-    size = 0.8 * _font_size()
+    size = 0.8 * font_size()
     lines = wrapped(said, round(figure.get_figwidth() * 72 / (0.55 * size)))
-    text = "\n".join(map(_plain, lines))
+    text = "\n".join(map(plain, lines))
     figure.supxlabel(text, fontsize=size, x=0.01, ha="left", color=THEMES[theme].quiet)
     return len(lines)

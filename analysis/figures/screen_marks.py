@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from analysis.figures.arm_styles import ArmStyle, PartStyle, Style
+from analysis.figures.labels import anchor, end_of, is_above, rule_label
 from analysis.figures.marks import Bar, Cell, Interval, Line, Picture, Points, Rule, legend
 from analysis.figures.overlap import marked_points
 from analysis.figures.themes import THEMES, Theme, colour_of, faint
-from analysis.figures.ticks import share_of
 
 #: The height of a row in pixels.
 ROW = 44
@@ -161,8 +161,6 @@ def _interval(drawing: Drawing, mark: Interval, picture: Picture, theme: Theme) 
 
 def _write_above(drawing: Drawing, x: float, row: float, text: str, picture: Picture, theme: Theme, shift: int) -> None:
     """Write above a place, to the side that has room."""
-    share = share_of(picture, x)
-    anchor = "left" if share < 0.3 else "right" if share > 0.7 else "center"
     is_log = picture.x.scale in ("log2", "log10")
     place = math.log10(x) if is_log else x
     font = {"size": 11, "color": THEMES[theme].quiet}
@@ -171,7 +169,7 @@ def _write_above(drawing: Drawing, x: float, row: float, text: str, picture: Pic
         x=place,
         y=row,
         text=text,
-        xanchor=anchor,
+        xanchor=anchor(picture, x),
         yanchor="bottom",
         yshift=shift,
         font=font,
@@ -201,17 +199,16 @@ def _bar(drawing: Drawing, mark: Bar, picture: Picture, theme: Theme) -> None:
     )
     if mark.text:
         middle = mark.row + width * (mark.lane - (mark.lanes - 1) / 2)
-        end = max(mark.start, mark.start + mark.length)
-        is_inside = share_of(picture, end) > 0.75
+        above, end = is_above(picture, mark), end_of(mark)
         drawing.annotate(
             name=BESIDE,
             x=math.log10(end) if picture.x.scale in ("log2", "log10") else end,
             y=middle,
             text=mark.text,
-            xanchor="right" if is_inside else "left",
-            yanchor="bottom" if is_inside else "middle",
-            xshift=0 if is_inside else 4,
-            yshift=round(ROW * width / 2) - 1 if is_inside else 0,
+            xanchor="right" if above else "left",
+            yanchor="bottom" if above else "middle",
+            xshift=0 if above else 4,
+            yshift=round(ROW * width / 2) - 1 if above else 0,
             font={"size": 11, "color": colours.quiet},
         )
 
@@ -277,12 +274,9 @@ def _rule(drawing: Drawing, mark: Rule, picture: Picture, theme: Theme) -> None:
         place: dict[str, Any] = {"x": 1, "xref": "paper", "y": value, "xanchor": "right", "yanchor": "bottom"}
         drawing.annotate(text=mark.label, font=font, **place)
         return
-    labelled = [other for other in picture.marks if isinstance(other, Rule) and other.axis == "x" and other.label]
-    middle = mark.value if mark.end is None else (mark.value + mark.end) / 2
-    share = share_of(picture, middle)
-    place = {"x": math.log10(middle) if is_log else middle, "y": 1, "yref": "paper", "yanchor": "bottom"}
-    place["xanchor"] = "left" if share < 0.3 else "right" if share > 0.7 else "center"
-    drawing.annotate(text=mark.label, font=font, yshift=2 + 15 * labelled.index(mark), **place)
+    label = rule_label(picture, mark)
+    place = {"x": math.log10(label.x) if is_log else label.x, "y": 1, "yref": "paper", "yanchor": "bottom"}
+    drawing.annotate(text=mark.label, font=font, xanchor=label.anchor, yshift=2 + 15 * label.line, **place)
 
 
 _DRAWERS: dict[type, Callable[[Drawing, Any, Picture, Theme], None]] = {

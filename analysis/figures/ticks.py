@@ -121,11 +121,3 @@ def limits(picture: Picture, name: str) -> tuple[float, float] | None:
     if axis.scale in ("log2", "log10"):
         low, high = math.exp(low), math.exp(high)
     return (low if axis.low is None else axis.low, high if axis.high is None else axis.high)
-
-
-def share_of(picture: Picture, x: float) -> float:
-    """Return where a value lies between the ends of the x axis, from 0 to 1: on which side of it there is room."""
-    low, high = limits(picture, "x") or (min(axis_values(picture, "x")), max(axis_values(picture, "x")))
-    if picture.x.scale in ("log2", "log10"):
-        low, high, x = math.log(low), math.log(high), math.log(x)
-    return 0.5 if low == high else (x - low) / (high - low)
