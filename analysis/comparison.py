@@ -11,6 +11,8 @@ from adabatch.errors import ConfigError
 from analysis.criteria import choose_criteria
 from analysis.frames import Data
 from analysis.matching import Matching, match
+from analysis.names import plain_arm
+from analysis.order import arm_names, ordered_groups
 from analysis.overall import cost, overall_speedup, remarks
 from analysis.preregistration import registrations
 from analysis.quality import Measure, quality_by_arm, size_remarks
@@ -56,6 +58,25 @@ class Comparison:
     def accuracy(self) -> pd.DataFrame:
         """The quality of today's only task, test accuracy."""
         return self.quality
+
+    @property
+    def compared(self) -> list[tuple[str, str, str]]:
+        """Group, arm and baseline of all that is compared, with a number or without, in the order of every output.
+
+        Groups as in `analysis.order.ordered_groups`, their arms as in `arm_names`, and of an arm with several baselines
+        the sweep's own first.
+        """
+        quality = self.quality[self.quality.baseline.notna()]
+        names = ("group", "arm", "baseline")
+        keys = {key for frame in (self.speedup, quality) for key in zip(*(frame[name] for name in names), strict=True)}
+        groups = {group: place for place, group in enumerate(ordered_groups(self.data.runs.group))}
+        arms = {arm: place for place, arm in enumerate(arm_names(self.data))}
+
+        def place(key: tuple[str, str, str]) -> tuple[int, int, bool, str, str]:
+            group, arm, baseline = key
+            return groups[group], arms[plain_arm(arm)], baseline != self.matching.baselines.get(group), arm, baseline
+
+        return sorted(keys, key=place)
 
     @property
     def counted(self) -> Data:

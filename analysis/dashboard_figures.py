@@ -14,7 +14,7 @@ from adabatch.rundir.heartbeat import Beat
 from adabatch.rundir.states import State
 from analysis.comparison import Comparison
 from analysis.dashboard_runs import breakable
-from analysis.figures.arm_styles import arm_names, styles_of
+from analysis.figures.arm_styles import styles_of
 from analysis.figures.curves import CURVES, Curve
 from analysis.figures.page import Framed, framed
 from analysis.figures.registry import PICTURES, build
@@ -25,6 +25,7 @@ from analysis.figures.units import time_unit
 from analysis.frames import Data, tuples
 from analysis.live import last_epochs, seconds_now
 from analysis.names import plain_arm
+from analysis.order import arm_names
 
 #: Of all groups: what came out.
 RESULTS = ("speedup", "quality_difference")

@@ -24,6 +24,7 @@ from adabatch.rundir.states import State
 from analysis.collect import Collector
 from analysis.comparison import Comparison, compare
 from analysis.frames import DAMAGED, IDENTITY, RESULTS, Data, is_final, shown_state, tuples
+from analysis.order import ordered_groups
 
 _log = logging.getLogger(__name__)
 
@@ -226,8 +227,9 @@ def in_order_of_attention(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def in_order_of_groups(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return runs with those of one group together, otherwise as they were."""
-    return runs.iloc[pd.factorize(runs.group)[0].argsort(kind="stable")]
+    """Return runs by group, otherwise as they were."""
+    places = {group: place for place, group in enumerate(ordered_groups(runs.group))}
+    return runs.iloc[runs.group.map(places).argsort(kind="stable")]
 
 
 def read_beats(runs: pd.DataFrame) -> dict[str, Beat]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ import pandas as pd
 
 from adabatch.reading import printable
 from analysis.names import arm_in, cell_and_levels, level_text, short_keys
+from analysis.order import ordered_groups
 
 #: The column of a cell's name.
 GROUP = "data and network"
@@ -102,20 +102,9 @@ def make_table(name: str, title: str, columns: list[str], rows: list[list[str]],
 
 
 def _sorted_by_group(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of each group together: cells in the order in which they appear first, swept values by size."""
-    parts = {group: cell_and_levels(group) for group in dict.fromkeys(frame[GROUP])}
-    cells = list(dict.fromkeys(cell for cell, _ in parts.values()))
-    order = sorted(parts, key=lambda group: (cells.index(parts[group][0]), [*map(_size, parts[group][1].items())]))
-    places = frame[GROUP].map({group: place for place, group in enumerate(order)})
+    """Return the rows of each group together."""
+    places = frame[GROUP].map({group: place for place, group in enumerate(ordered_groups(frame[GROUP]))})
     return frame.iloc[places.argsort(kind="stable")].reset_index(drop=True)
-
-
-def _size(level: tuple[str, str]) -> tuple[str, float, str]:
-    key, value = level
-    try:
-        return key, float(value), value
-    except ValueError:
-        return key, math.inf, value
 
 
 def _levels(groups: pd.Series) -> tuple[pd.DataFrame, list[str]]:

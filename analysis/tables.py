@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pandas as pd
@@ -22,8 +22,6 @@ from analysis.table import GROUP, Table, make_table
 from analysis.verdicts import BETTER, EQUIVALENT, NOT_WORSE, UNDECIDED, WORSE
 
 _LISTED = 20
-#: Group, arm and baseline.
-_Key = tuple[str, str, str]
 #: Quality decisions beside which a speedup stands without a mark.
 _EQUAL_QUALITY = (BETTER, EQUIVALENT, NOT_WORSE)
 
@@ -56,7 +54,7 @@ def verdict_table(comparison: Comparison) -> Table:
     qualities = quality_decisions(comparison.quality)
     totals = _by_arm(_totals(comparison))
     rows = []
-    for key in _compared(totals, qualities):
+    for key in comparison.compared:
         target, quality, total = targets.get(key), qualities.get(key), totals.get(key)
         speed = _without_pair(quality, comparison) if total is None else _speed_verdict(total, quality, comparison)
         cells = [*key, "" if target is None else _with_ratio(target), speed]
@@ -68,13 +66,6 @@ def verdict_table(comparison: Comparison) -> Table:
         *comparison.registrations,
     ]
     return make_table("verdicts", "Verdicts", columns, rows, notes)
-
-
-def _compared(totals: Mapping[_Key, Any], qualities: Mapping[_Key, Any]) -> list[_Key]:
-    """Return the compared arms by group, those without a pair behind the others."""
-    keys = list(dict.fromkeys([*totals, *qualities]))
-    places = {group: place for place, group in enumerate(dict.fromkeys(group for group, _, _ in keys))}
-    return sorted(keys, key=lambda key: places[key[0]])
 
 
 def _without_pair(quality: Any, comparison: Comparison) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from analysis.frames import Data
-from analysis.names import plain_arm
+from analysis.order import arm_names
 
 Dash = Literal["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"]
 Marker = Literal["circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x", "star", "pentagon"]
@@ -74,15 +74,8 @@ def style_at(place: int) -> ArmStyle:
     return ArmStyle(colour, dark_colour, DASHES[place % len(DASHES)], MARKERS[place % len(MARKERS)])
 
 
-def arm_names(data: Data) -> list[str]:
-    """Return the plain names of the arms in the order of tables and legends: baselines, then the others by name."""
-    baselines = [plain_arm(arm) for arm in data.runs.baseline.dropna()]
-    known = {plain_arm(arm) for arm in data.runs.arm}
-    return [arm for arm in dict.fromkeys([*baselines, *sorted(known)]) if arm in known]
-
-
 def arm_styles(data: Data) -> dict[str, ArmStyle]:
-    """Return a style by plain name of an arm, in the order of `arm_names`.
+    """Return a style by plain name of an arm, in the order of `analysis.order.arm_names`.
 
     An arm of a grid, such as ``growing,optimizer.weight_decay=0``, has the style of ``growing``: ask for
     ``styles[plain_arm(arm)]``. Give it all runs of a page, so that a filter changes no colour.

@@ -13,9 +13,9 @@ from analysis.cells import signed, times
 from analysis.figures.effect_frames import quality_effects, speed_effects, target_effects
 from analysis.figures.kinds import Kind
 from analysis.figures.marks import Axis, Interval, Mark, Picture, Rule, nothing
-from analysis.figures.source import Source, groups, level_names
+from analysis.figures.source import Source, level_names
 from analysis.frames import tuples
-from analysis.overall import plain_arm
+from analysis.names import plain_arm
 from analysis.verdicts import Quality
 
 _NOTHING = "No arm has a baseline to be compared with; --baseline ARM names one."
@@ -107,16 +107,13 @@ def _margin_rules(quality: Quality) -> list[Mark]:
 
 
 def _rows(source: Source, frame: pd.DataFrame, group: str | None) -> list[Any]:
-    """Return the drawn rows of a frame, by group in the order of the arms, the sweep's own baseline first."""
-    known = source.comparison.data if source.comparison is not None else source.data
-    names = groups(known) if group is None else [group]
-    places = {arm: place for place, arm in enumerate(source.styles)}
-    baselines = source.comparison.matching.baselines if source.comparison is not None else {}
-    found = []
-    for name in names:
-        rows = [row for row in tuples(frame[frame.group == name]) if source.is_drawn(row.arm)]
-        found += sorted(rows, key=lambda row: (places[plain_arm(row.arm)], row.baseline != baselines.get(row.group)))
-    return found
+    """Return the drawn rows of a frame in the order of the table of verdicts, or by group in that of the asked arms."""
+    assert source.comparison is not None
+    by_key = {(row.group, row.arm, row.baseline): row for row in tuples(frame) if source.is_drawn(row.arm)}
+    rows = [by_key[key] for key in source.comparison.compared if key in by_key and group in (None, key[0])]
+    groups = list(dict.fromkeys(row.group for row in rows))
+    arms = list(source.styles)
+    return sorted(rows, key=lambda row: (groups.index(row.group), arms.index(plain_arm(row.arm))))
 
 
 class _Table:

@@ -8,12 +8,12 @@ from pathlib import Path
 from adabatch.errors import ConfigError
 from adabatch.fields import require
 from analysis.comparison import Comparison
-from analysis.figures.arm_styles import arm_names
 from analysis.figures.marks import Picture
 from analysis.figures.paper import Block, Sheet, save
 from analysis.figures.registry import PICTURES, build
 from analysis.figures.source import Source, groups, level_names, source_of
 from analysis.frames import Data
+from analysis.order import arm_names
 
 DEFAULT = ("batch_size", "accuracy_by_epoch", "accuracy_by_seconds")
 

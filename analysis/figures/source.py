@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from analysis.comparison import Comparison
-from analysis.figures.arm_styles import ArmStyle, arm_names, styles_of
+from analysis.figures.arm_styles import ArmStyle, styles_of
 from analysis.frames import Data
 from analysis.names import cell_and_levels, plain_arm, short_keys
+from analysis.order import arm_names, ordered_groups
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,8 @@ def source_of(
 
 
 def groups(data: Data) -> list[str]:
-    """Return the groups (data set, network, other swept values), each a figure of its own."""
-    return [str(group) for group in data.runs.group.unique()]
+    """Return the groups (data set, network, other swept values), each a figure of its own, in the order of tables."""
+    return ordered_groups(map(str, data.runs.group.unique()))
 
 
 def level_names(names: Sequence[str]) -> dict[str, str]:

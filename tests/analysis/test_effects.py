@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from analysis.comparison import Comparison
 from analysis.figures.effect_frames import quality_effects, speed_effects, target_effects
 from analysis.figures.marks import Bar, Cell, Interval, Picture, Rule
 from analysis.figures.registry import build
-from analysis.figures.source import source_of
+from analysis.figures.source import groups, level_names, source_of
 from analysis.tables import verdict_table
 from analysis.verdicts import Quality
 from tests.analysis.figures_of import GROUP, all_pictures, picture
@@ -150,6 +151,33 @@ def test_arms_stand_below_the_levels_of_their_grid(tmp_path: Path) -> None:
     assert (len(headings), headings[-1]) == (7, "over all 6 cells")
     rows = [name for place, name in enumerate(found.y.categories) if place not in found.y.headings]
     assert rows == ["growing", "large"] * 7
+
+
+@pytest.mark.parametrize("write", [grid_of_six, twelve_arms])
+def test_forest_plots_and_heat_maps_are_in_the_order_of_the_verdicts(
+    tmp_path: Path, write: Callable[[Path], Path]
+) -> None:
+    comparison = compared(write(tmp_path))
+    source = source_of(comparison)
+    table = verdict_table(comparison)
+    swept = [column for column in ("momentum", "weight_decay") if column in table.columns]
+    # a value that is that of the row above is not repeated
+    rows = table.frame.mask(table.frame[[*swept, "arm"]] == "").ffill()
+    said = [
+        f"momentum = {row.momentum}, weight decay = {row.weight_decay}" if swept else "" for row in rows.itertuples()
+    ]
+    wanted = list(zip(said, rows.arm, strict=True))
+    for name in ("speedup", "speedup_to_target", "quality_difference"):
+        axis = build(name, source).y
+        heading, found = "", []
+        for place, text in enumerate(axis.categories):
+            heading = text if place in axis.headings else heading
+            if place not in axis.headings and not heading.startswith("over all"):
+                found.append((heading, text))
+        assert found == wanted, name
+    if swept:
+        assert list(build("speedup_grid", source).y.categories) == list(dict.fromkeys(said))
+        assert list(level_names(groups(comparison.data)).values()) == list(dict.fromkeys(said))
 
 
 def write_grid(root: Path) -> None:
