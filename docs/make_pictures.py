@@ -115,6 +115,9 @@ def take(browser: Browser, address: str, path: Path, width: int, theme: str, med
     page.emulate_media(color_scheme=theme, media=media)  # type: ignore[arg-type]
     page.goto(address)
     page.get_by_text("Verdicts").first.wait_for(state="attached")
+    if media == "print":
+        page.locator(".js-plotly-plot").first.wait_for(state="attached")
+        page.evaluate("dispatchEvent(new Event('beforeprint'))")
     place = number = 0
     while number == 0 or place < page.evaluate("document.documentElement.scrollHeight"):
         page.evaluate(f"window.scrollTo(0, {place})")
