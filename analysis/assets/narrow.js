@@ -3,11 +3,14 @@
 const NARROW = 480; // pixels
 
 // Beside its marks only the number of a text has room; the tables have the rest.
-const shortened = (text) => (/^[-+\d]/.test(text) || text.length > 14 ? text.split(" ")[0].replace(/:$/, "") : text);
+const shortened = (text) => (/^[-+\d]/.test(text) || text.length > 14 ? text.split(" ")[0].replace(/[:,]$/, "") : text);
 
-// Changes a figure's layout so that it fits a width.
-const fitTo = (width, layout) => {
+// Changes a figure's layout, and its data if they are given, so that it fits a width.
+const fitTo = (width, layout, data = []) => {
   if (width >= NARROW) return;
+  // The fields of a heat map say their numbers; the scale beside them would leave them no room.
+  for (const trace of data) if (trace.type === "heatmap") trace.showscale = false;
+  if (layout.yaxis?.ticks === "") layout.yaxis.tickfont = { size: 11 };
   for (const one of layout.annotations ?? []) if (one.name === "beside") one.text = shortened(one.text);
   const { xaxis } = layout;
   if (!xaxis) return;

@@ -33,7 +33,7 @@ class Colours:
 
 
 LIGHT = Colours("#FFFFFF", "#202327", "#5B6068", "#E3E5E8", "#ECEEF1", "#B35806", "#F0F0F1", "#2166AC")
-DARK = Colours("#15181C", "#E7E9EC", "#A4AAB3", "#33383F", "#24292F", "#E08A3A", "#2B2F35", "#5AA0E0")
+DARK = Colours("#15181C", "#E7E9EC", "#A4AAB3", "#33383F", "#24292F", "#9C5212", "#2B2F35", "#2A6CB0")
 THEMES: dict[Theme, Colours] = {"light": LIGHT, "dark": DARK}
 
 

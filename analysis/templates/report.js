@@ -24,7 +24,7 @@ const draw = (id) => {
   const { data, layout } = isDark() ? recoloured(figures[id]) : structuredClone(figures[id]);
   for (const trace of data) trace.visible = !hidden.has(trace.legendgroup);
   if (isPrinting) layout.width = PRINTED_WIDTH;
-  fitTo(layout.width ?? document.getElementById(id).clientWidth, layout);
+  fitTo(layout.width ?? document.getElementById(id).clientWidth, layout, data);
   const isFirst = !drawn.has(id);
   drawn.add(id);
   return Plotly.react(id, data, layout, CONFIG).then((figure) => { if (isFirst) followZoom(figure); });
