@@ -10,7 +10,7 @@ from analysis.frames import Data
 from analysis.order import arm_names
 
 Dash = Literal["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"]
-Marker = Literal["circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x", "star", "pentagon"]
+Marker = Literal["", "circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x", "star", "pentagon"]
 
 #: Okabe and Ito's colours, which the colour-blind tell apart, each with its variant on a dark page. Those that are too
 #: pale are darkened, so that the contrast with the page is at least 3 to 1 (WCAG 2.2, criterion 1.4.11).
@@ -38,7 +38,7 @@ class ArmStyle:
     Attributes:
         colour: on white, as ``#RRGGBB``.
         dark_colour: the same on a dark page.
-        dash, marker: by plotly's names.
+        dash, marker: by plotly's names; a line of no arm, such as a forecast, has no marker, as it has no points.
     """
 
     colour: str
@@ -62,6 +62,11 @@ class PartStyle:
 
 
 Style = ArmStyle | PartStyle
+
+
+def has_marker(style: Style | None) -> bool:
+    """Return whether lines of a style have markers, too."""
+    return isinstance(style, ArmStyle) and bool(style.marker)
 
 
 def style_at(place: int) -> ArmStyle:

@@ -17,7 +17,7 @@ from analysis.verdicts import BETTER, EQUIVALENT, NOT_WORSE, UNDECIDED
 
 COLUMNS = ["group", "arm", "baseline", "value", "low", "high", "n", "verdict", "adjusted", "is_decided", "remark"]
 #: Qualities beside which a speedup counts.
-_NO_WORSE = (BETTER, EQUIVALENT, NOT_WORSE)
+NO_WORSE = (BETTER, EQUIVALENT, NOT_WORSE)
 _NO_NUMBER = {"value": math.nan, "low": math.nan, "high": math.nan, "n": 0}
 
 
@@ -35,8 +35,7 @@ def speed_effects(comparison: Comparison) -> pd.DataFrame:
 def target_effects(comparison: Comparison) -> pd.DataFrame:
     """Return the speedup to the target, as `speed_effects`; NaN where some run did not reach it."""
     target = comparison.target.assign(n=comparison.target.pairs)
-    frame = _beside_quality(comparison, target, {NOT_REACHED})
-    return frame.assign(remark="")  # the target is the quality
+    return _beside_quality(comparison, target, {NOT_REACHED}, any_quality=True)  # the target is the quality
 
 
 def quality_effects(comparison: Comparison) -> pd.DataFrame:
@@ -57,8 +56,15 @@ def quality_effects(comparison: Comparison) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _beside_quality(comparison: Comparison, frame: pd.DataFrame, without: set[str]) -> pd.DataFrame:
-    """Return a row for each row of the quality, in that order: with its row of a frame of speedups, if it has one."""
+def _beside_quality(
+    comparison: Comparison, frame: pd.DataFrame, without: set[str], any_quality: bool = False
+) -> pd.DataFrame:
+    """Return a row for each row of the quality, in that order: with its row of a frame of speedups, if it has one.
+
+    Args:
+        without: decisions that are no number.
+        any_quality: a speedup counts beside every quality.
+    """
     speeds = {(row.group, row.arm, row.baseline): row for row in tuples(frame)}
     qualities = quality_decisions(comparison.quality)
     rows = []
@@ -71,7 +77,7 @@ def _beside_quality(comparison: Comparison, frame: pd.DataFrame, without: set[st
             continue
         row |= {"verdict": str(speed.verdict), "adjusted": speed.adjusted}
         if speed.decision not in without:
-            counts = quality is None or quality.decision in _NO_WORSE
+            counts = any_quality or quality is None or quality.decision in NO_WORSE
             row |= {"value": speed.value, "low": speed.low, "high": speed.high, "n": int(speed.n)}
             row |= {"is_decided": speed.decision != UNDECIDED and counts}
             row |= {"remark": "" if counts else _remark(quality, comparison.measure.quality.name)}
@@ -94,4 +100,4 @@ def _remark(quality: Any, name: str) -> str:
 
 def _words(row: Any) -> str:
     """Return a verdict on quality without the margin, which the picture shows."""
-    return str(row.decision) if row.decision in _NO_WORSE else str(row.verdict)
+    return str(row.decision) if row.decision in NO_WORSE else str(row.verdict)

@@ -16,7 +16,8 @@ from analysis.figures.marks import Axis, Interval, Mark, Picture, Rule, nothing
 from analysis.figures.source import Source, level_names
 from analysis.frames import tuples
 from analysis.names import plain_arm
-from analysis.verdicts import Quality
+from analysis.tables import overall_text
+from analysis.verdicts import UNDECIDED, Quality, speed_decisions
 
 _NOTHING = "No arm has a baseline to be compared with; --baseline ARM names one."
 
@@ -50,12 +51,7 @@ def _speeds(source: Source, name: str, title: str, rows: Sequence[Any], overall:
     if overall:
         table.add_heading(f"over all {max(int(row.cells) for row in overall)} cells")
     for row in overall:
-        place = table.add(source.label(row.arm))
-        style, known = source.style(row.arm), not math.isnan(row.low)
-        hover = f"geometric mean over {row.cells} cells: {times(row.speedup)}"
-        marks.append(
-            Interval(row.speedup, place, row.low, row.high, "", style, times(row.speedup), known, hover)
-        )  # fmt: skip
+        marks.append(_over_all(source, table.add(source.label(row.arm)), row))
     effect = comparison.smallest_effect
     rules: list[Mark] = [Rule(1.0, "x", "as fast", dash="solid")]
     if effect:
@@ -163,6 +159,18 @@ def _interval(source: Source, table: _Table, row: Any, text: str, shown: Callabl
     return Interval(
         row.value, table.place(row), row.low, row.high, "", source.style(row.arm), text, bool(row.is_decided), hover
     )
+
+
+def _over_all(source: Source, place: int, row: Any) -> Interval:
+    """Return the speedup of an arm over all cells, hollow where its table marks it, or the interval decides nothing."""
+    comparison = source.comparison
+    assert comparison is not None
+    text = overall_text(row, comparison)
+    decision = str(speed_decisions(math.log(row.low), math.log(row.high), comparison.smallest_effect))
+    counts = decision != UNDECIDED and text == times(row.speedup)
+    ends = "no interval" if math.isnan(row.low) else f"95 % interval {times(row.low)} to {times(row.high)}"
+    hover = f"geometric mean over {row.cells} cells: {text}<br>{ends}"
+    return Interval(row.speedup, place, row.low, row.high, "", source.style(row.arm), text, counts, hover)
 
 
 def _star(row: Any) -> str:

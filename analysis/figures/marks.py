@@ -90,7 +90,7 @@ class Interval:
     Attributes:
         row: a place of the y axis, which has categories.
         low, high: NaN where there is no interval.
-        text: written at the right end of the row.
+        text: written above the point.
         filled: a hollow point is one on which nothing is decided.
     """
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from analysis.figures.arm_styles import ArmStyle, PartStyle
+from analysis.figures.arm_styles import ArmStyle, PartStyle, has_marker
 from analysis.figures.marks import Bar, Entry, Line, Picture, alternative_text, legend, notes_text
 from analysis.figures.screen import height_of
 
@@ -88,7 +88,7 @@ def _line(entry: Entry) -> str:
 
 
 def _marker(entry: Entry) -> str:
-    if not isinstance(entry.style, ArmStyle) and Line in entry.kinds:
+    if not has_marker(entry.style) and Line in entry.kinds:
         return ""
-    marker = entry.style.marker if isinstance(entry.style, ArmStyle) else "circle"
+    marker = (entry.style.marker if isinstance(entry.style, ArmStyle) else "") or "circle"
     return f'<path d="{_MARKERS[marker]}" transform="translate(16 6)" fill="currentColor"/>'

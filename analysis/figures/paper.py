@@ -14,8 +14,8 @@ from adabatch.files import output
 from analysis.figures.marks import Axis, Entry, Picture, legend, notes_text
 from analysis.figures.paper_marks import draw_marks, font_size, plain, sample
 from analysis.figures.themes import THEMES, Theme
-from analysis.figures.ticks import axis_values, limits, ticks
-from analysis.figures.words import wrapped
+from analysis.figures.ticks import axis_values, end_from_zero, limits, ticks
+from analysis.figures.words import balanced, name_lines, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,6 +37,8 @@ _STYLE: dict[str, Any] = {
 }
 #: Narrower panels cannot be read.
 _PANEL_INCHES = 1.9
+#: Panels of this width have room for more ticks.
+_WIDE_INCHES = 3.0
 _ROW_INCHES = 0.3
 
 
@@ -155,7 +157,8 @@ def _height(picture: Picture, width_inches: float) -> float:
 def _check_size(figure: Figure, sheet: Sheet) -> None:
     """Refuse a size in which the layout leaves no room for the panels themselves."""
     figure.draw_without_rendering()
-    boxes = [axes.get_position() for axes in figure.axes]
+    # The scale beside a heat map is as thin as it is.
+    boxes = [axes.get_position() for axes in figure.axes if axes.get_label() != "<colorbar>"]
     width, height = figure.get_size_inches()
     if any(box.width * width < 0.4 or box.height * height < 0.25 for box in boxes):
         size = f"{width:g} x {height:g} inches"
@@ -185,16 +188,15 @@ def _set_axis(axes: Axes, picture: Picture, name: str) -> None:
     axis = picture.x if name == "x" else picture.y
     drawn = axes.xaxis if name == "x" else axes.yaxis
     set_limits = axes.set_xlim if name == "x" else axes.set_ylim
-    label = "\n".join(wrapped(axis.label, 36))
+    label = "\n".join(balanced(axis.label, 36))
     (axes.set_xlabel if name == "x" else axes.set_ylabel)(label)
     ends = limits(picture, name)
     before = (axes.get_xlim if name == "x" else axes.get_ylim)()
-    if ends is None and axis.from_zero:
-        ends = (0.0, before[1])
-    ends = before if ends is None else ends
+    if ends is None:
+        ends = (0.0, end_from_zero(picture, name)) if axis.from_zero else before
     places = ticks(axis, axis_values(picture, name))
     if places is None:
-        drawn.set_major_locator(MaxNLocator(5, integer=axis.integer, steps=[1, 2, 2.5, 5, 10]))
+        drawn.set_major_locator(MaxNLocator(_most_ticks(axes, name), integer=axis.integer, steps=[1, 2, 2.5, 5, 10]))
         if axis.suffix:
             drawn.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}{axis.suffix}"))
     else:
@@ -208,8 +210,17 @@ def _set_axis(axes: Axes, picture: Picture, name: str) -> None:
     set_limits(*(reversed(ends) if is_reversed else ends))
 
 
+def _most_ticks(axes: Axes, name: str) -> int:
+    """Return how many intervals an axis is divided into at most, so that the texts of its ticks have room."""
+    spec = axes.get_subplotspec()
+    if name == "y" or spec is None:
+        return 5
+    width_inches = axes.figure.bbox.width / axes.figure.dpi * len(spec.colspan) / spec.get_gridspec().ncols
+    return 5 if width_inches < _WIDE_INCHES else 7
+
+
 def _tick_text(axis: Axis, text: str) -> str:
-    return "\n".join(map(plain, wrapped(text, 24))) if axis.scale == "categories" else text
+    return "\n".join(map(plain, name_lines(text, 24))) if axis.scale == "categories" else text
 
 
 def _show_categories(axes: Axes, axis: Axis, name: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from adabatch.reading import printable
-from analysis.figures.arm_styles import ArmStyle, PartStyle, Style
+from analysis.figures.arm_styles import ArmStyle, PartStyle, Style, has_marker
 from analysis.figures.labels import anchor, end_of, is_above, rule_label
 from analysis.figures.marks import Bar, Cell, Entry, Interval, Line, Picture, Points, Rule
 from analysis.figures.overlap import marked_points
@@ -62,7 +62,7 @@ def _dash(style: Style | None) -> Any:
 
 
 def _marker(style: Style | None) -> str:
-    return _MARKERS[style.marker] if isinstance(style, ArmStyle) else "o"
+    return _MARKERS[(style.marker if isinstance(style, ArmStyle) else "") or "circle"]
 
 
 def _line(axes: Axes, mark: Line, picture: Picture, theme: Theme) -> None:
@@ -71,7 +71,7 @@ def _line(axes: Axes, mark: Line, picture: Picture, theme: Theme) -> None:
     lines = [other for other in picture.marks if isinstance(other, Line)]
     dash = _dash(mark.style) if mark.style or mark.label else "-"
     style: dict[str, Any] = {"color": colour, "linestyle": dash, "linewidth": 0.6 * mark.width}
-    if isinstance(mark.style, ArmStyle):
+    if has_marker(mark.style):
         marked = marked_points(len(mark.x), lines.index(mark), len(lines))
         style |= {"marker": _marker(mark.style), "markersize": 3.4, "markevery": marked, "markeredgewidth": 0}
     drawstyle = {"": "default", "before": "steps-pre", "after": "steps-post"}[mark.steps]
@@ -94,13 +94,31 @@ def _points(axes: Axes, mark: Points, picture: Picture, theme: Theme) -> None:
 
 
 def _write(axes: Axes, x: float, y: float, text: str, shift: float, side: Any, theme: Theme) -> None:
+    """Write above a place; lines end at the text."""
     axes.annotate(
         plain(text), (x, y), xytext=(0, shift), textcoords="offset points", ha=side, va="bottom", fontsize="x-small",
         color=THEMES[theme].quiet, annotation_clip=False,
+        bbox=_behind(axes),
     )  # fmt: skip
 
 
+def _write_without_mark(axes: Axes, mark: Interval, theme: Theme) -> None:
+    """Write in the middle of a row why it has no number."""
+    axes.text(
+        0.5, mark.row, plain(mark.text), transform=axes.get_yaxis_transform(), ha="center", va="center",
+        fontsize="x-small", color=THEMES[theme].quiet, bbox=_behind(axes),
+    )  # fmt: skip
+
+
+def _behind(axes: Axes) -> dict[str, Any]:
+    """Return the background of a text, at which lines end."""
+    return {"facecolor": axes.get_facecolor(), "edgecolor": "none", "pad": 0.3}
+
+
 def _interval(axes: Axes, mark: Interval, picture: Picture, theme: Theme) -> None:
+    if math.isnan(mark.value):
+        _write_without_mark(axes, mark, theme)
+        return
     colour = colour_of(mark.style, theme)
     if not math.isnan(mark.low):
         axes.plot([mark.low, mark.high], [mark.row] * 2, color=colour, linewidth=1.2, marker="|", markersize=4)
@@ -199,8 +217,8 @@ def sample(entry: Entry, theme: Theme) -> Artist:
     if entry.kinds <= {Bar}:
         return Patch(facecolor=colour, hatch=_hatch(entry.style), edgecolor=THEMES[theme].paper, linewidth=0.4)
     has_line = Line in entry.kinds
-    has_marker = isinstance(entry.style, ArmStyle) or not has_line
+    is_marked = has_marker(entry.style) or not has_line
     return Line2D(
         [], [], color=colour, linestyle=_dash(entry.style) if has_line else "none",
-        marker=_marker(entry.style) if has_marker else "", markersize=3.4 if has_line else 5, markeredgewidth=0,
+        marker=_marker(entry.style) if is_marked else "", markersize=3.4 if has_line else 5, markeredgewidth=0,
     )  # fmt: skip

@@ -12,8 +12,8 @@ import plotly.graph_objects as go
 from analysis.figures.marks import Axis, Interval, Picture, Rule, legend, notes_text
 from analysis.figures.screen_marks import ROW, drawing_of
 from analysis.figures.themes import THEMES, Theme, colour_of, faint
-from analysis.figures.ticks import axis_values, limits, ticks
-from analysis.figures.words import balanced, wrapped
+from analysis.figures.ticks import axis_values, end_from_zero, limits, ticks
+from analysis.figures.words import balanced, name_lines, wrapped
 
 #: In pixels: of a picture without rows, and of what is around rows.
 _HEIGHT, _AROUND = 340, 110
@@ -57,7 +57,7 @@ def height_of(picture: Picture) -> int:
 
 def _row_height(picture: Picture) -> int:
     """Return a row's height in pixels, which the longest name fits, and a text above a mark."""
-    lines = max(len(wrapped(name, _NAME_WIDTH)) for name in picture.y.categories)
+    lines = max(len(name_lines(name, _NAME_WIDTH)) for name in picture.y.categories)
     has_text_above = any(isinstance(mark, Interval) and mark.text for mark in picture.marks)
     return max(ROW if has_text_above or lines > 1 else _LOW_ROW, _LINE * lines + 6)
 
@@ -115,7 +115,7 @@ def _axis(picture: Picture, name: str, theme: Theme) -> dict[str, Any]:
     if axis.integer:
         found["tickformat"] = ",d"
     if axis.from_zero:
-        found["rangemode"] = "tozero"
+        found |= {"rangemode": "tozero", "autorangeoptions": {"include": [end_from_zero(picture, name)]}}
     found |= _tick_texts(axis, name, axis_values(picture, name))
     ends = limits(picture, name)
     if ends is not None:
@@ -131,7 +131,7 @@ def _tick_texts(axis: Axis, name: str, values: Sequence[float]) -> dict[str, Any
     places = ticks(axis, values)
     if places is None:
         return {}
-    texts = ["<br>".join(wrapped(text, _NAME_WIDTH)) for text in places[1]] if name == "y" else places[1]
+    texts = ["<br>".join(name_lines(text, _NAME_WIDTH)) for text in places[1]] if name == "y" else places[1]
     if axis.scale == "categories":
         texts = [f"<b>{text}</b>" if place in axis.headings else text for place, text in enumerate(texts)]
         return {"tickmode": "array", "tickvals": places[0], "ticktext": texts, "ticks": ""}

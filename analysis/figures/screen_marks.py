@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from analysis.figures.arm_styles import ArmStyle, PartStyle, Style
+from analysis.figures.arm_styles import ArmStyle, PartStyle, Style, has_marker
 from analysis.figures.labels import anchor, end_of, is_above, rule_label
 from analysis.figures.marks import Bar, Cell, Interval, Line, Picture, Points, Rule, legend
 from analysis.figures.overlap import marked_points
@@ -83,7 +83,7 @@ def _line(drawing: Drawing, mark: Line, picture: Picture, theme: Theme) -> None:
         customdata=list(mark.hover) or None,
         hovertemplate=_hover(mark.label, "%{y:.4g}", "%{customdata}" if mark.hover else ""),
     )
-    if isinstance(mark.style, ArmStyle) and len(mark.x) > 1:
+    if has_marker(mark.style) and len(mark.x) > 1:
         _add_markers(drawing, mark, picture, theme)
 
 
@@ -105,9 +105,14 @@ def _add_markers(drawing: Drawing, mark: Line, picture: Picture, theme: Theme) -
 
 def _marker(style: Style | None, theme: Theme, size: float, filled: bool = True) -> dict[str, Any]:
     colour = colour_of(style, theme)
-    symbol = style.marker if isinstance(style, ArmStyle) else "circle"
+    symbol = (style.marker if isinstance(style, ArmStyle) else "") or "circle"
     edge = {"color": THEMES[theme].paper if filled else colour, "width": 1 if filled else 1.5}
     return {"color": colour, "symbol": symbol if filled else f"{symbol}-open", "size": size, "line": edge}
+
+
+def _hollow(style: Style | None, theme: Theme) -> dict[str, Any]:
+    """Return what makes a marker hollow that hides what is below it, such as its own interval."""
+    return {"color": THEMES[theme].paper, "line": {"color": colour_of(style, theme), "width": 1.5}}
 
 
 def _hover(*parts: str) -> str:
@@ -133,13 +138,16 @@ def _points(drawing: Drawing, mark: Points, picture: Picture, theme: Theme) -> N
 
 
 def _interval(drawing: Drawing, mark: Interval, picture: Picture, theme: Theme) -> None:
+    if math.isnan(mark.value):
+        _write_without_mark(drawing, mark, theme)
+        return
     ends = None
     if not math.isnan(mark.low):
         ends = {"type": "data", "symmetric": False, "array": [mark.high - mark.value]}
         ends |= {
             "arrayminus": [mark.value - mark.low],
             "thickness": 2,
-            "width": 5,
+            "width": 7,
             "color": colour_of(mark.style, theme),
         }
     said = f"{mark.value:.4g}" + ("" if ends is None else f" ({mark.low:.4g} to {mark.high:.4g})")
@@ -152,15 +160,30 @@ def _interval(drawing: Drawing, mark: Interval, picture: Picture, theme: Theme) 
         legendgroup=mark.label,
         showlegend=False,
         error_x=ends,
-        marker=_marker(mark.style, theme, 10, mark.filled),
+        marker=_marker(mark.style, theme, 10) | ({} if mark.filled else _hollow(mark.style, theme)),
         hovertemplate=_hover(mark.label, mark.hover or said),
     )
     if mark.text:
         _write_above(drawing, mark.value, mark.row, mark.text, picture, theme, shift=8)
 
 
+def _write_without_mark(drawing: Drawing, mark: Interval, theme: Theme) -> None:
+    """Write in the middle of a row why it has no number."""
+    colours = THEMES[theme]
+    drawing.annotate(
+        name=BESIDE,
+        x=0.5,
+        xref="x domain",
+        y=mark.row,
+        text=mark.text,
+        hovertext=mark.hover,
+        font={"size": 11, "color": colours.quiet},
+        bgcolor=colours.paper,
+    )
+
+
 def _write_above(drawing: Drawing, x: float, row: float, text: str, picture: Picture, theme: Theme, shift: int) -> None:
-    """Write above a place, to the side that has room."""
+    """Write above a place, to the side that has room; lines end at the text."""
     is_log = picture.x.scale in ("log2", "log10")
     place = math.log10(x) if is_log else x
     font = {"size": 11, "color": THEMES[theme].quiet}
@@ -173,6 +196,7 @@ def _write_above(drawing: Drawing, x: float, row: float, text: str, picture: Pic
         yanchor="bottom",
         yshift=shift,
         font=font,
+        bgcolor=THEMES[theme].paper,
     )
 
 
@@ -297,8 +321,8 @@ def _add_legend_samples(drawing: Drawing, picture: Picture, theme: Theme) -> Non
             drawing.trace("bar", x=[None], y=[None], name=entry.label, legendgroup=entry.label, marker=marker)
             continue
         dash = entry.style.dash if isinstance(entry.style, ArmStyle) else "dash"
-        has_marker = isinstance(entry.style, ArmStyle) or Line not in entry.kinds
-        mode = "+".join(["lines"] * (Line in entry.kinds) + ["markers"] * has_marker)
+        is_marked = has_marker(entry.style) or Line not in entry.kinds
+        mode = "+".join(["lines"] * (Line in entry.kinds) + ["markers"] * is_marked)
         drawing.trace(
             "scatter",
             x=[None],

@@ -13,6 +13,7 @@ from adabatch.terminal import counted
 from analysis.figures.arm_styles import ArmStyle
 from analysis.figures.kinds import Kind
 from analysis.figures.marks import Axis, Line, Mark, Picture, Points, nothing
+from analysis.figures.overlap import POINTS_COINCIDE, side_by_side
 from analysis.figures.source import Source
 from analysis.figures.stages import stages
 from analysis.frames import Data, tuples
@@ -26,7 +27,7 @@ _UNKNOWN = "device unknown"
 _NAME, _TITLE = "throughput", "Throughput against batch size"
 #: Forecasts are of no arm: grey, dashed with CUDA graphs and solid without.
 _FORECAST = {
-    graphs: ArmStyle("#6A6F77", "#9AA1AA", "dash" if graphs == GRAPHS else "solid")
+    graphs: ArmStyle("#6A6F77", "#9AA1AA", "dash" if graphs == GRAPHS else "solid", "")
     for graphs in (GRAPHS, NO_GRAPHS, "")
 }
 #: Batch sizes at which a forecast's line is computed.
@@ -126,11 +127,20 @@ def throughput_picture(source: Source, group: str | None) -> Picture:
         marks.append(
             Line(sizes.tolist(), forecast_rates(line, sizes).tolist(), name, _FORECAST[line.graphs], width=1.5)
         )
-    for arm in source.arms(str(group)):
-        for _, part in frame[frame.arm == arm].groupby(["device", "graphs"], sort=False):
-            suffixes = _suffixes(part.iloc[0], has_devices, has_graphs)
-            marks += _points(part, source, arm, ", ".join([source.label(arm), *suffixes]))
+    series = [
+        (arm, part)
+        for arm in source.arms(str(group))
+        for _, part in frame[frame.arm == arm].groupby(["device", "graphs"], sort=False)
+    ]
+    points = pd.concat([part for _, part in series])
+    shifts = side_by_side(np.log2(points.batch_size.to_numpy(dtype=float)), points.rate.to_numpy())
+    frame["x"] = points.batch_size * 2 ** pd.Series(shifts, index=points.index)
+    for arm, part in series:
+        suffixes = _suffixes(part.iloc[0], has_devices, has_graphs)
+        marks += _points(frame.loc[part.index], source, arm, ", ".join([source.label(arm), *suffixes]))
     notes = ["Samples by seconds of training, without growth and tests; geometric mean over runs, lines: their range."]
+    if any(shifts):
+        notes.append(POINTS_COINCIDE)
     if len(lines):
         notes.append("Forecast: of micro-batches that were timed before the first run started.")
     x = Axis("batch size, samples", "log2", places=tuple(sorted({float(size) for size in frame.batch_size})))
@@ -143,16 +153,20 @@ def _suffixes(row: Any, has_devices: bool, has_graphs: bool) -> list[str]:
 
 
 def _points(part: pd.DataFrame, source: Source, arm: str, label: str) -> list[Mark]:
-    """Return an arm's points on one device, hollow without CUDA graphs, and behind them the ranges over runs."""
+    """Return an arm's points on one device, hollow without CUDA graphs, and behind them the ranges over runs.
+
+    Args:
+        part: rows of `throughput`, and as ``x`` where each is drawn.
+    """
     marks: list[Mark] = [
-        Line([row.batch_size] * 2, [row.low, row.high], width=1.0) for row in tuples(part) if row.low < row.high
+        Line([row.x] * 2, [row.low, row.high], width=1.0) for row in tuples(part) if row.low < row.high
     ]
     hover = [
         f"{row.rate:,.0f} samples/s at batch {row.batch_size:,.0f}<br>n = {counted(row.n, 'run')}"
         for row in tuples(part)
     ]
     is_filled = part.graphs.iloc[0] != NO_GRAPHS
-    points = Points(list(part.batch_size), list(part.rate), label, source.style(arm), is_filled, hover=hover)
+    points = Points(list(part.x), list(part.rate), label, source.style(arm), is_filled, hover=hover)
     return [*marks, points]
 
 

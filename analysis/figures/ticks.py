@@ -15,6 +15,8 @@ _MOST_TICKS = 8
 _APART = 1.25
 #: An axis of powers of two whose ends are less than so many times apart has a tick between any two of them.
 _FEW_POWERS = 8
+#: The room behind the last mark of an axis that begins at 0, as a share of the axis.
+_BEHIND = 0.05
 
 
 def number_text(value: float) -> str:
@@ -101,6 +103,11 @@ def _own_places(axis: Axis) -> list[float]:
     places = sorted(place for place in axis.places if place > 0)
     is_apart = all(high / low >= _APART for low, high in itertools.pairwise(places))
     return places if len(places) <= _MOST_TICKS and is_apart else []
+
+
+def end_from_zero(picture: Picture, name: str) -> float:
+    """Return up to where an axis that begins at 0 is drawn at least, so that the last mark is seen whole."""
+    return (1 + _BEHIND) * max([0.0, *axis_values(picture, name)]) or 1.0
 
 
 def limits(picture: Picture, name: str) -> tuple[float, float] | None:

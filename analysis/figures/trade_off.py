@@ -31,6 +31,8 @@ COLUMNS = [
     "n",
     "is_on_front",
 ]
+#: The time begins at 0 if the fastest run took less than this share of the slowest one's; else arms would crowd.
+_FROM_ZERO = 0.25
 _NAME, _TITLE = "quality_by_time", "Final quality against time"
 _ERROR_NAME, _ERROR_TITLE = "error_by_time", "Final test error against time"
 
@@ -136,7 +138,9 @@ def _picture(
     said += (
         [f"Not drawn, since its seconds or its quality are in no number: {', '.join(left_out)}."] if left_out else []
     )
-    along = Axis(f"time of training and growth, {unit.name}", from_zero=True)
+    from_zero = known.low_seconds.min() < _FROM_ZERO * known.high_seconds.max()
+    said += [] if from_zero else ["The axis of the time does not begin at 0."]
+    along = Axis(f"time of training and growth, {unit.name}", from_zero=bool(from_zero))
     return Picture(name, title, along, axis, tuple(marks), (*said, *notes))
 
 

@@ -20,6 +20,17 @@ def wrapped(text: str, width: int) -> list[str]:
     return [line.rstrip() for line in lines]
 
 
+def name_lines(text: str, width: int) -> list[str]:
+    """Return a name in lines as `wrapped`, but break between commas only what is longer than a line."""
+    lines = [""]
+    for phrase in re.split(r"(?<=, )", text):
+        if len(lines[-1]) + len(phrase.rstrip()) <= width:
+            lines[-1] += phrase
+        else:
+            lines += wrapped(phrase, width)
+    return [line.rstrip() for line in lines if line]
+
+
 def balanced(text: str, width: int) -> list[str]:
     """Return a text in as few lines as `wrapped`, of about equal lengths: no unit has a line of its own."""
     lines = wrapped(text, width)

@@ -70,6 +70,16 @@ def write_arm(
         write_run(root, arm, seed, accuracies=accuracies, epoch_seconds=seconds, batches=batches, spans=spans, **kind)
 
 
+def two_arms(root: Path) -> Path:
+    """Two arms with two seeds: 20 and 24 s against 10 and 10 s; the growing one is 0.05 points worse."""
+    for seed, seconds in enumerate((10, 12)):
+        write_run(root, "fixed", seed, accuracies=(0.5, 0.90), epoch_seconds=seconds, rates=(0.01, 0.005))
+        write_run(
+            root, "adaptive_100%", seed, accuracies=(0.5, 0.8995), epoch_seconds=5, batches=(10, 20), rates=(0.01, 0.01)
+        )
+    return root
+
+
 def twelve_arms(root: Path) -> Path:
     """Twelve arms with long names and three seeds; one is refused, one in its seconds only, and one failed."""
     names = [

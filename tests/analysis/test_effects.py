@@ -153,6 +153,32 @@ def test_arms_stand_below_the_levels_of_their_grid(tmp_path: Path) -> None:
     assert rows == ["growing", "large"] * 7
 
 
+def test_a_speedup_to_the_target_counts_whatever_the_final_quality(tmp_path: Path) -> None:
+    # both reach 60 % in their second epoch; the grown arm ends 30 points lower
+    for seed in range(2):
+        write_run(tmp_path, "fixed", seed, accuracies=(0.5, 0.7, 0.9), rates=(0.01, 0.005, 0.005))
+        write_run(
+            tmp_path, "grown", seed, accuracies=(0.5, 0.7, 0.6), epoch_seconds=5, batches=20, rates=(0.02, 0.01, 0.01)
+        )
+    found = intervals(picture(tmp_path, "speedup_to_target", None, target=0.6))["grown"]
+    assert (found.text, found.filled) == ("2.00x faster", True)
+    assert not intervals(picture(tmp_path, "speedup", None, target=0.6))["grown"].filled
+
+
+def test_a_speedup_over_all_cells_is_hollow_beside_a_worse_quality(tmp_path: Path) -> None:
+    for (place, decay), seed in itertools.product(enumerate((0.0, 0.1)), range(2)):
+        swept = {"optimizer.weight_decay": decay}
+        for arm, seconds, final in (("fixed", 20.0, 0.9), ("fast", 10.0, 0.9), ("bad", 10.0, 0.5)):
+            taken = seconds * (1 + 0.001 * place * (arm == "fast"))
+            curve = (0.4, final)
+            write_run(tmp_path, level(arm, swept), seed, epoch_seconds=taken, accuracies=curve, **kind_of(swept))
+    found = picture(tmp_path, "speedup", None, margin=2)
+    last = [mark for mark in found.marks if isinstance(mark, Interval)][-2:]
+    assert [found.y.categories[mark.row] for mark in last] == ["bad", "fast"]
+    assert [mark.text for mark in last] == ["2.00x, at up to 40 points less in 2 of 2 cells", "2.00x"]
+    assert [mark.filled for mark in last] == [False, True]
+
+
 @pytest.mark.parametrize("write", [grid_of_six, twelve_arms])
 def test_forest_plots_and_heat_maps_are_in_the_order_of_the_verdicts(
     tmp_path: Path, write: Callable[[Path], Path]

@@ -17,28 +17,22 @@ from analysis.cli import main
 from analysis.figures.arm_styles import arm_styles, style_at
 from analysis.figures.costs import time_by_span
 from analysis.figures.curves import CURVES, curve_frame
-from analysis.figures.marks import Interval, Line, Picture, alternative_text, legend
+from analysis.figures.marks import Interval, Line, Picture, Points, alternative_text, legend
 from analysis.figures.registry import PICTURES, build
 from analysis.figures.screen import draw
 from analysis.figures.source import groups, source_of
 from analysis.figures.themes import DARK, LIGHT
 from analysis.figures.ticks import log_ticks, number_text
-from analysis.figures.words import balanced, wrapped
+from analysis.figures.words import balanced, name_lines, wrapped
 from analysis.names import plain_arm
+from tests.analysis.commands import run
 from tests.analysis.runs import write_run
-from tests.analysis.sweeps import grid_of_six, imported, twelve_arms
+from tests.analysis.sweeps import grid_of_six, imported, twelve_arms, two_arms
 
 
 @pytest.fixture
 def sweep(tmp_path: Path) -> Path:
-    """Two arms with two seeds: 20 and 24 s against 10 and 10 s; the growing one is one point worse."""
-    root = tmp_path / "sweep"
-    for seed, seconds in enumerate((10, 12)):
-        write_run(root, "fixed", seed, accuracies=(0.5, 0.90), epoch_seconds=seconds, rates=(0.01, 0.005))
-        write_run(
-            root, "adaptive_100%", seed, accuracies=(0.5, 0.8995), epoch_seconds=5, batches=(10, 20), rates=(0.01, 0.01)
-        )
-    return root
+    return two_arms(tmp_path / "sweep")
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +43,6 @@ def twelve(tmp_path_factory: pytest.TempPathFactory) -> analysis.Comparison:
 @pytest.fixture(scope="module")
 def grid(tmp_path_factory: pytest.TempPathFactory) -> analysis.Comparison:
     return analysis.compare(analysis.load(grid_of_six(tmp_path_factory.mktemp("grid"))))
-
-
-def run(capsys: pytest.CaptureFixture[str], *words: object, status: int = 0) -> str:
-    assert main([str(word) for word in words]) == status
-    captured = capsys.readouterr()
-    return captured.err if status == 2 else captured.out
 
 
 def contrast(one: str, other: str) -> float:
@@ -116,6 +104,52 @@ def test_an_arm_below_another_is_wider(tmp_path: Path) -> None:
     assert below.width > above.width == 2.0
     assert below.style != above.style
     assert picture.notes[-1] == "where lines coincide, the lower ones are wider"
+
+
+def test_arms_of_one_batch_size_and_rate_lie_side_by_side(tmp_path: Path) -> None:
+    data = analysis.load(imported(tmp_path))
+    [group] = groups(data)
+    picture = build("throughput", source_of(data), group)
+    x = {mark.label: list(mark.x) for mark in picture.marks if isinstance(mark, Points)}
+    # the batch sizes of the arms are 100; 100, 200, 400; and 400. Two of one place are 0.03 of the axis' two octaves
+    # apart, half of it to each side.
+    half = 2 ** (0.03 * 2 / 2)
+    assert x["small"] == pytest.approx([100 / half])
+    assert x["growing"] == pytest.approx([100 * half, 200, 400 / half])
+    assert x["large"] == pytest.approx([400 * half])
+    assert "where points coincide, they are drawn side by side around their place" in picture.notes
+    # what is said of a point, and the ticks, are the batch sizes
+    [small] = [mark for mark in picture.marks if isinstance(mark, Points) and mark.label == "small"]
+    assert "at batch 100<br>" in small.hover[0]
+    assert draw(picture).layout.xaxis.tickvals == (100, 200, 400)
+
+
+def test_arms_of_one_batch_size_that_differ_in_rate_stay_at_their_place(tmp_path: Path) -> None:
+    write_run(tmp_path, "fixed", epoch_seconds=10)
+    write_run(tmp_path, "fast", epoch_seconds=8)
+    picture = build("throughput", source_of(analysis.load(tmp_path)), "digits-tiny_cnn")
+    assert [list(mark.x) for mark in picture.marks if isinstance(mark, Points)] == [[10.0], [10.0]]
+    assert "side by side" not in " ".join(picture.notes)
+
+
+def test_a_forecast_has_no_points(twelve: analysis.Comparison) -> None:
+    figure = draw(build("throughput", source_of(twelve), groups(twelve.data)[0]))
+    assert {trace.mode for trace in figure.data if trace.name == "forecast"} == {"lines"}
+    assert {trace.name for trace in figure.data if "markers" in trace.mode} >= {"fixed"}
+    assert all(trace.hoverinfo != "skip" for trace in figure.data)
+
+
+@pytest.mark.parametrize(("seconds", "begins_at_zero"), [(6.0, False), (2.0, True)])
+def test_a_time_that_does_not_begin_at_zero_is_said(tmp_path: Path, seconds: float, begins_at_zero: bool) -> None:
+    for seed in range(2):
+        write_run(tmp_path, "fixed", seed, epoch_seconds=10.0, rates=(0.01, 0.005))
+        write_run(tmp_path, "grown", seed, epoch_seconds=seconds, batches=(10, 20), rates=(0.01, 0.01))
+    picture = build("quality_by_time", source_of(analysis.compare(analysis.load(tmp_path))), "digits-tiny_cnn")
+    assert picture.x.from_zero == begins_at_zero
+    assert ("The axis of the time does not begin at 0." in picture.notes) == (not begins_at_zero)
+    axis = draw(picture).layout.xaxis
+    # a twentieth is left behind the last mark, at 20 s
+    assert axis.autorangeoptions.include == ((pytest.approx(21.0),) if begins_at_zero else None)
 
 
 def test_steps_begin_at_the_start_of_the_first_epoch(sweep: Path) -> None:
@@ -233,6 +267,8 @@ def test_long_names_break_behind_marks_only() -> None:
     assert wrapped("mean time of a run, min", 20) == ["mean time of a run,", "min"]
     assert balanced("mean time of a run, min", 20) == ["mean time of", "a run, min"]
     assert balanced("epoch", 20) == ["epoch"]
+    assert name_lines("momentum = 0.8, weight decay = 0.0", 22) == ["momentum = 0.8,", "weight decay = 0.0"]
+    assert name_lines("fixed_at_the_second_batch", 20) == wrapped("fixed_at_the_second_batch", 20)
 
 
 # The command figure.
@@ -310,6 +346,19 @@ def test_a_grid_has_one_legend_and_names_each_level_once(
     levels = [text for text in texts if "weight decay" in text]
     assert len(levels) == len(set(levels)) == 6
     assert "weight decay = 0.005, momentum = 0.9" in levels or "momentum = 0.9, weight decay = 0.005" in levels
+
+
+@pytest.mark.slow
+def test_a_heat_map_has_room_without_being_asked_to(tmp_path: Path, grid: analysis.Comparison) -> None:
+    assert analysis.save_figure(grid, tmp_path / "f.svg", ["speedup_grid", "quality_grid"]).exists()
+
+
+@pytest.mark.slow
+def test_arms_without_a_number_are_named_on_paper(
+    tmp_path: Path, text_style: Path, twelve: analysis.Comparison
+) -> None:
+    path = analysis.save_figure(twelve, tmp_path / "f.svg", ["speedup"], sheet=analysis.Sheet(style=str(text_style)))
+    assert texts_of(path).count("refused") == 2
 
 
 @pytest.mark.slow

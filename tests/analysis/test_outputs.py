@@ -17,29 +17,17 @@ import pytest
 import analysis
 from adabatch.rundir.journal import LAUNCH_FOLDER
 from adabatch.rundir.preregistration import read_registrations, register
-from analysis.cli import main
 from analysis.formats import to_html, to_latex, to_markdown
 from analysis.tables import Table, batch_ranges, make_tables
+from tests.analysis.commands import run
 from tests.analysis.runs import write_run
+from tests.analysis.sweeps import two_arms
 from tests.analysis.test_latex import grid_sweep
 
 
 @pytest.fixture
 def sweep(tmp_path: Path) -> Path:
-    """Two arms with two seeds: 20 and 24 s against 10 and 10 s; the growing one is one point worse."""
-    root = tmp_path / "sweep"
-    for seed, seconds in enumerate((10, 12)):
-        write_run(root, "fixed", seed, accuracies=(0.5, 0.90), epoch_seconds=seconds, rates=(0.01, 0.005))
-        write_run(
-            root, "adaptive_100%", seed, accuracies=(0.5, 0.8995), epoch_seconds=5, batches=(10, 20), rates=(0.01, 0.01)
-        )
-    return root
-
-
-def run(capsys: pytest.CaptureFixture[str], *words: object, status: int = 0) -> str:
-    assert main([str(word) for word in words]) == status
-    captured = capsys.readouterr()
-    return captured.err if status == 2 else captured.out
+    return two_arms(tmp_path / "sweep")
 
 
 def test_text_for_people(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
