@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pandas as pd
-from rich.console import Group, RenderableType
+from rich.console import RenderableType
 from rich.text import Text
 
 from adabatch.reading import printable
-from adabatch.shell.text_table import Sentence, TextTable
+from adabatch.shell.text_table import Output, Sentence, TextTable
 from analysis.comparison import Comparison
 from analysis.embedded import for_spreadsheets
 from analysis.frames import Data, records
@@ -38,7 +38,7 @@ def to_text(tables: Sequence[Table], closing: Sequence[str] = ()) -> RenderableT
         parts += [Sentence(table.title, "bold"), _text_table(table)]
         parts += [Sentence(note, "yellow" if note.startswith("!") else "dim") for note in table.notes]
         parts.append(Text(""))
-    return Group(*parts, *(Sentence(sentence, "dim") for sentence in closing))
+    return Output(*parts, *(Sentence(sentence, "dim") for sentence in closing))
 
 
 def _text_table(table: Table) -> TextTable:

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 
-from adabatch.shell.text_table import MORE_PLACES, PLACES, Widths, columns_that_fit, widths_of, wrapped
+from adabatch.shell.fitting import MORE_PLACES, PLACES, Widths, columns_that_fit, widths_of, wrapped
 from analysis.table import JOINED, Table, is_number
 
 #: The width of a text in the class article, in points, and some less; a wider table is continued in another one.

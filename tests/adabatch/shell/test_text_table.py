@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
+from rich.text import Text
 
-from adabatch.shell.text_table import Sentence, TextTable, wrapped
+from adabatch.shell.fitting import wrapped
+from adabatch.shell.text_table import Output, Sentence, TextTable
 
 
 def shown(content: RenderableType, width: int) -> list[str]:
@@ -59,6 +61,26 @@ def test_columns_that_belong_together_are_parted_where_no_table_holds_them() -> 
     assert [line for line in shown(table, 25) if "fixed" in line] == ["fixed  2222222222", "fixed  3333333333"]
 
 
+def test_long_cells_are_narrowed_before_a_column_stands_alone() -> None:
+    cells = ["undecided: about 26 seeds", "undecided: about 54 seeds", "undecided: about 9 seeds"]
+    # Each wants 22 columns: 7 + 3 * 2 + 3 * 22 = 79. With three quarters of that, 16.5 each, it is 62.5.
+    assert shown(TextTable(["arm", "one", "two", "three"], [["growing", *cells]]), 63) == [
+        "arm      one               two               three",
+        "─────────────────────────────────────────────────────────────",
+        "growing  undecided: about  undecided: about  undecided: about",
+        "         26 seeds          54 seeds          9 seeds",
+    ]
+
+
+def test_a_column_goes_below_with_the_one_that_would_stand_alone() -> None:
+    rows = [["fixed", "1" * 8, "2" * 8, "3" * 8, "4" * 8]]
+    # 5 + 2 + 3 * 8 + 2 * 2 = 35 columns hold three; two and two leave none alone.
+    assert [line for line in shown(TextTable(["arm", *"abcd"], rows), 40) if "fixed" in line] == [
+        "fixed  11111111  22222222",
+        "fixed  33333333  44444444",
+    ]
+
+
 def test_several_names_are_repeated() -> None:
     table = TextTable(["decay", "arm", "one", "two"], [["0", "fixed", "1" * 10, "2" * 10]], num_names=2)
     assert [line for line in shown(table, 30) if "fixed" in line] == [
@@ -81,6 +103,28 @@ def test_names_without_room_get_numbers_that_are_explained() -> None:
     lines = shown(table, 36)
     assert lines[2:4] == ["1    not reached", "2    faster"]
     assert [line.strip() for line in lines[4:]] == ["1: " + "n" * 30, "2: " + "m" * 30]
+
+
+def test_long_names_are_cut_before_they_get_numbers() -> None:
+    name = "growing_with_a_cap_at_eighty_samples"
+    # 36 columns of name and 11 of verdict: the name gets what the verdict leaves, 27.
+    assert shown(TextTable(["arm", "verdict"], [[name, "not reached"]]), 40) == [
+        "arm                          verdict",
+        "────────────────────────────────────────",
+        "growing_with_a_cap_at_       not reached",
+        "eighty_samples",
+    ]
+
+
+def test_a_name_has_one_number_in_an_output_and_is_explained_once() -> None:
+    first = TextTable(["arm", "verdict"], [["n" * 30, "not reached"], ["m" * 30, "faster"]])
+    second = TextTable(["arm", "verdict"], [["m" * 30, "slower"], ["k" * 30, "faster"]])
+    lines = shown(Output(first, Text(""), second), 36)
+    assert [line.strip() for line in lines] == [
+        *("arm  verdict", "────────────────", "1    not reached", "2    faster"),
+        *("1: " + "n" * 30, "2: " + "m" * 30, ""),
+        *("arm  verdict", "────────────", "2    slower", "3    faster", "3: " + "k" * 30),
+    ]
 
 
 def test_numbers_of_names_have_no_gap_where_a_cell_repeats_the_one_above() -> None:
