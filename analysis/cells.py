@@ -10,6 +10,8 @@ import pandas as pd
 
 from adabatch.terminal import duration
 
+#: The end of an interval beyond these is not shown in full: with two seeds it may reach from 1e-9 to 1e9.
+_LEAST_END, _MOST_END = 0.01, 1000.0
 #: Stands for a number that does not exist.
 NONE = "–"
 
@@ -40,7 +42,25 @@ def time_text(seconds: float) -> str:
 
 def times(value: float) -> str:
     """Return a speedup."""
-    return NONE if math.isnan(value) else f"{value:.2f}x"
+    if math.isnan(value):
+        return NONE
+    return f"{value:,.0f}x" if value > _MOST_END else f"{value:.2f}x"
+
+
+def times_end(value: float) -> str:
+    """Return an end of a speedup's interval: ``<0.01x`` and ``>1,000x`` for what lies beyond."""
+    return f"{_ratio_end(value)}x"
+
+
+def ratio_interval(low: float, high: float) -> str:
+    """Return the ends of the interval of a speedup, or of another ratio, such as ``0.42 to >1,000``."""
+    return interval(low, high, _ratio_end)
+
+
+def _ratio_end(value: float) -> str:
+    if value > _MOST_END:
+        return f">{_MOST_END:,.0f}"
+    return plain(value) if round(value, 2) >= _LEAST_END else f"<{_LEAST_END}"
 
 
 def interval(low: float, high: float, shown: Callable[[float], str] = plain) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.cells import interval, times
+from analysis.cells import ratio_interval, times
 from analysis.frames import Data, tuples
 from analysis.intervals import paired_interval
 from analysis.matching import Matching
@@ -62,5 +62,5 @@ def devices_table(data: Data, matching: Matching) -> Table:
 
 
 def _cells(row: Any) -> list[str]:
-    ends = (interval(row.speedup_low, row.speedup_high), interval(row.cost_low, row.cost_high))
+    ends = (ratio_interval(row.speedup_low, row.speedup_high), ratio_interval(row.cost_low, row.cost_high))
     return [row.group, row.arm, row.baseline, sentence(row), *ends, str(row.n)]

@@ -13,7 +13,7 @@ import yaml
 
 from adabatch.errors import ConfigError
 from adabatch.fields import require, require_choice
-from analysis.cells import interval, signed
+from analysis.cells import interval, ratio_interval, signed, times
 from analysis.comparison import Comparison, compare
 from analysis.frames import Data, tuples
 from analysis.quality import FAILED_ARM, quality_decisions
@@ -157,7 +157,7 @@ def _score(data: Data, claim: Claim, options: dict[str, Any]) -> Score:
     if not measured:
         return Score(claim, "", NOT_RUN, _why_nothing(claim, comparison))
     verdict, why = _RULES[claim.says](claim.value, measured)
-    shown = "; ".join(f"{one.label} {one.value:.2f}x ({interval(one.low, one.high)})" for one in measured)
+    shown = "; ".join(f"{one.label} {times(one.value)} ({ratio_interval(one.low, one.high)})" for one in measured)
     return Score(claim, shown, verdict, why)
 
 

@@ -19,8 +19,11 @@ WORDS = {
     GROUP, "arm", "against", "verdict", "state", "cause", "key", "value", "baseline's value", "refuses", "seeds",
     "claim", "source", "says", "measured", "why", "part", "to the target", "speed", "test accuracy",
 }  # fmt: skip
-#: Columns that say little without the one before them: an interval, and what limits a number or is compared with it.
-JOINED = ("95 % CI", "sampling sd", "baseline reached", "baseline's median", "value", "baseline's value")
+#: Columns that say little without the one before them: an interval, a verdict, and what limits a number or is compared
+#: with it.
+JOINED = (
+    "95 % CI", "sampling sd", "verdict", "noise", "baseline reached", "baseline's median", "value", "baseline's value",
+)  # fmt: skip
 #: Besides groups, the columns that name a row, if they come first.
 _NAMES = ("arm", "against", "part")
 #: A path from the root, which says nothing on another machine: three parts or more, not within an address or a word.

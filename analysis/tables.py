@@ -9,7 +9,18 @@ from typing import Any
 import pandas as pd
 
 from adabatch.terminal import counted
-from analysis.cells import NONE, interval, noise_text, percent, plain, signed, time_text, times, verdict_text
+from analysis.cells import (
+    NONE,
+    interval,
+    noise_text,
+    percent,
+    plain,
+    ratio_interval,
+    signed,
+    time_text,
+    times,
+    verdict_text,
+)  # fmt: skip
 from analysis.comparison import Comparison
 from analysis.devices import devices_table
 from analysis.forecast_tables import forecast_table, graphs_table
@@ -112,7 +123,7 @@ def speedup_text(row: Any, quality: Any, comparison: Comparison) -> str:
 def target_table(comparison: Comparison) -> Table:
     """Return which runs reached the target quality, when, and whether sooner than the baseline."""
     columns = [GROUP, "arm", "against", "target %", "reached", "baseline reached", "median", "baseline's median"]
-    columns += ["speedup", "95 % CI", "pairs", "noise", "verdict"]
+    columns += ["speedup", "95 % CI", "verdict", "pairs", "noise"]
     rows = []
     for row in tuples(comparison.target):
         share = f"{row.reached} of {row.n}"
@@ -120,8 +131,8 @@ def target_table(comparison: Comparison) -> Table:
             share += f" ({100 * row.reached_low:.0f} to {100 * row.reached_high:.0f} %)"
         cells = [row.group, row.arm, row.baseline, percent(row.target), share]
         cells += [f"{row.baseline_reached} of {row.baseline_n}", time_text(row.median_seconds)]
-        cells += [time_text(row.baseline_median_seconds), times(row.value), interval(row.low, row.high)]
-        rows.append([*cells, str(row.pairs), noise_text(row.noise), verdict_text(row)])
+        cells += [time_text(row.baseline_median_seconds), times(row.value), ratio_interval(row.low, row.high)]
+        rows.append([*cells, verdict_text(row), str(row.pairs), noise_text(row.noise)])
     derived = "derived: the baseline's median final one minus the margin"
     origin = "declared" if comparison.targets.is_declared else derived
     notes = [
@@ -134,13 +145,13 @@ def target_table(comparison: Comparison) -> Table:
 
 def speedup_table(comparison: Comparison) -> Table:
     """Return seconds of the baseline divided by the arm's, with the arm's quality beside them."""
-    columns = [GROUP, "arm", "against", "pairs", "speedup", "95 % CI", "noise", "verdict"]
+    columns = [GROUP, "arm", "against", "speedup", "95 % CI", "verdict", "pairs", "noise"]
     qualities = quality_decisions(comparison.quality)
     rows = []
     for row in tuples(_totals(comparison)):
         key = (row.group, row.arm, row.baseline)
-        cells = [*key, str(row.n), speedup_text(row, qualities.get(key), comparison), interval(row.low, row.high)]
-        rows.append([*cells, noise_text(row.noise), verdict_text(row)])
+        cells = [*key, speedup_text(row, qualities.get(key), comparison), ratio_interval(row.low, row.high)]
+        rows.append([*cells, verdict_text(row), str(row.n), noise_text(row.noise)])
     effect = f"{100 * comparison.smallest_effect:g} %"
     notes = [
         "Seconds of training and growth (compiling and tuning for larger batches), without tests, of the baseline "
@@ -158,20 +169,20 @@ def quality_table(comparison: Comparison) -> Table:
     shows_top5 = bool(comparison.quality.top5_mean.notna().any())
     shows_sampling = bool(comparison.quality.sampling_sd.notna().any())
     unit = comparison.measure.quality.unit + "s"
-    columns = [GROUP, "arm", "batch", "runs", "final %", "best %*"]
+    columns = [GROUP, "arm", "batch", "runs", "pairs", "final %", "best %*"]
     columns += ["top-5 %"] if shows_top5 else []
-    columns += ["against", "pairs", unit, "95 % CI"] + (["sampling sd"] if shows_sampling else []) + ["verdict"]
+    columns += ["against", unit, "95 % CI"] + (["sampling sd"] if shows_sampling else []) + ["verdict"]
     rows = []
     for row in tuples(comparison.quality):
-        cells = [row.group, row.arm, batches.get((row.group, row.arm), NONE), _runs_text(row)]
+        cells = [row.group, row.arm, batches.get((row.group, row.arm), NONE), _runs_text(row), _pairs_text(row)]
         cells += [percent(row.final_mean, row.final_sd), percent(row.best_mean)]
         cells += [percent(row.top5_mean, row.top5_sd)] if shows_top5 else []
         if not isinstance(row.baseline, str):
             is_baseline = comparison.matching.baselines.get(row.group) == row.arm
             cells += ["", "", "", *([""] if shows_sampling else [])]
-            rows.append([*cells, "", "baseline" if is_baseline else "compared with nothing"])
+            rows.append([*cells, "baseline" if is_baseline else "compared with nothing"])
             continue
-        cells += [row.baseline, _pairs_text(row), signed(row.difference), interval(row.low, row.high, signed)]
+        cells += [row.baseline, signed(row.difference), interval(row.low, row.high, signed)]
         rows.append([*cells, *([plain(row.sampling_sd)] if shows_sampling else []), verdict_text(row)])
     margin = comparison.measure.quality.margin_text
     notes = [
@@ -202,18 +213,21 @@ def _runs_text(row: Any) -> str:
 
 
 def _pairs_text(row: Any) -> str:
+    """Return how many pairs an arm has with its baseline, and of those the independent ones; nothing for a baseline."""
+    if not isinstance(row.baseline, str):
+        return ""
     pairs, replicates = int(row.pairs), int(row.replicates)
     return str(pairs) if replicates >= pairs else f"{pairs} ({replicates} independent)"
 
 
 def parts_table(comparison: Comparison) -> Table:
     """Return the speedups by part, each with its interval and verdict."""
-    columns = [GROUP, "arm", "against", "part", "speedup", "95 % CI", "pairs", "verdict"]
+    columns = [GROUP, "arm", "against", "part", "speedup", "95 % CI", "verdict", "pairs"]
     rows = []
     for row in tuples(comparison.speedup[comparison.speedup.quantity != "total"]):
-        ends = "" if row.decision == EXACT else interval(row.low, row.high)
+        ends = "" if row.decision == EXACT else ratio_interval(row.low, row.high)
         cells = [row.group, row.arm, row.baseline, QUANTITIES[row.quantity].label, times(row.value), ends]
-        rows.append([*cells, str(row.n), verdict_text(row)])
+        rows.append([*cells, verdict_text(row), str(row.n)])
     notes = ["with tests: training, growth and tests; updates: optimizer steps, a count without noise."]
     return make_table("parts", "Speedup by part", columns, rows, notes)
 
@@ -237,7 +251,7 @@ def overall_table(comparison: Comparison) -> Table:
     """Return each arm's speedup over all cells."""
     columns = ["arm", "cells", "speedup", "95 % CI", "interquartile mean", "profile score"]
     rows = [
-        [row.arm, str(row.cells), overall_text(row, comparison), interval(row.low, row.high),
+        [row.arm, str(row.cells), overall_text(row, comparison), ratio_interval(row.low, row.high),
          times(row.interquartile_mean), plain(row.profile_score)]
         for row in tuples(comparison.overall)
     ]  # fmt: skip

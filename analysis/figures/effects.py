@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from adabatch.terminal import counted
-from analysis.cells import signed, times
+from analysis.cells import signed, times, times_end
 from analysis.figures.effect_frames import quality_effects, speed_effects, target_effects
 from analysis.figures.kinds import Kind
 from analysis.figures.marks import Axis, Interval, Mark, Picture, Rule, nothing
@@ -46,7 +46,7 @@ def _speeds(source: Source, name: str, title: str, rows: Sequence[Any], overall:
     marks: list[Mark] = []
     for row in rows:
         said = _joined(f"{'' if math.isnan(row.value) else times(row.value)} {row.verdict}{_star(row)}", row.remark)
-        marks.append(_interval(source, table, row, said.strip(), times))
+        marks.append(_interval(source, table, row, said.strip(), times_end))
     overall = [row for row in overall if source.is_drawn(row.arm)]
     if overall:
         table.add_heading(f"over all {max(int(row.cells) for row in overall)} cells")

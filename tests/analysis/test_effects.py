@@ -55,6 +55,15 @@ def test_a_speedup_by_hand(tmp_path: Path) -> None:
     assert rules == [(pytest.approx(1 / 1.1), pytest.approx(1.1), "within 10 %"), (1.0, None, "as fast")]
 
 
+def test_the_ends_of_a_very_wide_interval_are_bounds(tmp_path: Path) -> None:
+    write_two(tmp_path, (5.0, 50.0))
+    # ln 2 and ln 0.2: their mean is ln sqrt(0.4), and half of the interval is 12.7062 times half of ln 10: 14.6
+    grown = intervals(picture(tmp_path, "speedup", None))["grown"]
+    assert grown.high == pytest.approx(math.sqrt(0.4) * math.exp(12.7062 * math.log(10) / 2), rel=1e-4)
+    assert grown.text.startswith("0.63x undecided")
+    assert "95 % interval <0.01x to >1,000x" in grown.hover
+
+
 def test_a_decided_speedup_is_filled_unless_the_arm_is_worse(tmp_path: Path) -> None:
     write_two(tmp_path / "as_good")
     assert intervals(picture(tmp_path / "as_good", "speedup", None, margin=10))["grown"].filled
