@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import errno
 import io
+import os
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -53,7 +54,12 @@ def complain(sentence: object) -> None:
 
 
 def prepare_streams() -> None:
-    """Let stdout and stderr write characters that their encoding lacks in a plainer way, instead of failing."""
+    """Let stdout and stderr write characters that their encoding lacks in a plainer way, instead of failing.
+
+    A width of 0 columns, as some container tools set it, is no width: rich would print nothing.
+    """
+    if not os.environ.get("COLUMNS", "1").strip("0"):
+        del os.environ["COLUMNS"]
     codecs.register_error(_PLAINLY, _plainly)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -69,11 +75,12 @@ def _plainly(error: UnicodeError) -> tuple[str, int]:
 
 
 def print_renderable(content: RenderableType) -> None:
-    """Print to stdout; if that is not a terminal, without colour and as wide as the content needs."""
+    """Print to stdout; if that is not a terminal, without colour, and as wide as COLUMNS says or the content needs."""
     from rich.console import Console
 
     console = Console(highlight=False)
-    if not console.is_terminal:
+    has_width = os.environ.get("COLUMNS", "").isdecimal()  # which the console has taken
+    if not console.is_terminal and not has_width:
         needed = console.measure(content, options=console.options.update(width=2000)).maximum
         console = Console(highlight=False, width=max(80, needed), soft_wrap=False)
     console.print(content)
@@ -85,7 +92,12 @@ def counted(number: int, noun: str, plural: str = "") -> str:
     Args:
         plural: where it is not the noun with an s.
     """
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+    return f"{number:,} {noun_for(number, noun, plural)}"
+
+
+def noun_for(number: float, noun: str, plural: str = "") -> str:
+    """Return a noun as it stands behind a number: ``run`` behind 1, ``runs`` behind others."""
+    return noun if number == 1 else plural or noun + "s"
 
 
 def duration(seconds: float | None) -> str:

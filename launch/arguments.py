@@ -112,7 +112,7 @@ def add_wait(parser: argparse.ArgumentParser) -> None:
 
 def add_logs(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``logs``."""
-    parser.add_argument("run", type=user_path, metavar="RUN", help="a run directory")
+    parser.add_argument("run", type=user_path, metavar="RUN", help="a run directory, or a folder that holds one run")
     parser.add_argument("-f", "--follow", action="store_true", help="go on until the run has ended")
     parser.add_argument("-n", "--lines", type=int, metavar="N", help="begin with the last N lines")
     parser.add_argument("--job", action="store_true", help="the error log of the run's job instead of log.txt")

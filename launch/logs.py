@@ -15,12 +15,15 @@ from typing import IO
 from adabatch.errors import EXIT_DONE, ConfigError
 from adabatch.reading import Unreadable, open_to_read, printable, reason
 from adabatch.rundir.evidence import Evidence, collect_evidence
-from adabatch.rundir.files import RunDir
+from adabatch.rundir.files import RunDir, find_runs
+from adabatch.terminal import counted
 from launch.arguments import EVERY_SECONDS, add_logs
 from launch.slurm import ASK_EVERY_SECONDS, Slurm
 from launch.status import RunStatus, status_of
 
 _POLL_SECONDS = 0.3
+#: Of the runs of a folder, how many are named.
+_LISTED = 20
 _LONGEST_LINE = 1 << 16
 
 
@@ -28,15 +31,14 @@ def logs(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     """Run ``logs`` and return the exit status."""
     add_logs(parser)
     options = parser.parse_args(arguments)
-    if not os.path.isfile(RunDir(options.run).config):
-        raise ConfigError(f"{options.run} is not a run directory; it must hold a config.yaml.")
-    watched = _Watched(options.run, options.job)
+    run_dir = _run_in(options.run)
+    watched = _Watched(run_dir, options.job)
     log = watched.log
     while log is None and options.follow and watched.status.state.may_change:
         time.sleep(_POLL_SECONDS)
         log = watched.log
     if log is None:
-        raise ConfigError(_no_log(options.run, watched.status, options.job))
+        raise ConfigError(_no_log(run_dir, watched.status, options.job))
     try:
         file = open_to_read(log)
     except (OSError, Unreadable) as error:
@@ -47,6 +49,24 @@ def logs(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
             sys.stdout.write(printable(decoder.decode(part), keep="\n\t\r"))
             sys.stdout.flush()
     return EXIT_DONE
+
+
+def _run_in(folder: Path) -> Path:
+    """Return a run directory, or the only one below a folder.
+
+    Raises:
+        ConfigError: if it is neither; of several runs, it names them.
+    """
+    if os.path.isfile(RunDir(folder).config):
+        return folder
+    runs = find_runs(folder) if folder.is_dir() else []
+    if len(runs) == 1:
+        return runs[0]
+    if not runs:
+        raise ConfigError(f"{folder} is not a run directory; it must hold a config.yaml.")
+    more = f" and {len(runs) - _LISTED:,} more" if len(runs) > _LISTED else ""
+    names = ", ".join(run.relative_to(folder).as_posix() for run in runs[:_LISTED])
+    raise ConfigError(f"{folder} holds {counted(len(runs), 'run')}; logs shows one of them: {names}{more}.")
 
 
 class _Watched:

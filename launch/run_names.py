@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +26,34 @@ class RunNames:
     cells: list[list[str]]
     shared: str
 
+    @property
+    def order(self) -> list[int]:
+        """The places of the runs by the first column, then by the second and so on; numbers by size."""
+        return sorted(range(len(self.cells)), key=lambda place: [_size(cell) for cell in self.cells[place]])
+
+
+def _size(cell: str) -> tuple[float, str]:
+    try:
+        return float(cell), cell
+    except ValueError:
+        return math.inf, cell
+
+
+def without_repeats(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Return rows of names in which what repeats the row above is blank, but for the last column."""
+    found = []
+    for place, row in enumerate(rows):
+        above = rows[place - 1] if place else []
+        same = next((column for column, pair in enumerate(zip(row, above, strict=False)) if pair[0] != pair[1]), 0)
+        same = min(same if above else 0, len(row) - 1)
+        found.append([*[""] * same, *row[same:]])
+    return found
+
+
+def arm_of(run_dir: Path) -> str | None:
+    """Return the arm's folder of a run CELL/ARM/seed_N."""
+    return run_dir.parent.name if _SEED.fullmatch(run_dir.name) else None
+
 
 def arm_and_levels(folder: str) -> tuple[str, dict[str, str]]:
     """Return the arm of a folder ``growing,optimizer.momentum=0.9``, and the swept values."""
@@ -38,7 +67,7 @@ def run_names(run_dirs: Sequence[Path]) -> RunNames | None:
     if not run_dirs or not all(seeds):
         return None
     parts = [arm_and_levels(path.parent.name) for path in run_dirs]
-    keys = list(dict.fromkeys(key for _, levels in parts for key in levels))
+    keys = sorted({key for _, levels in parts for key in levels})
     columns = {"data and network": [path.parent.parent.name for path in run_dirs]}
     columns |= {key: [levels.get(key, "") for _, levels in parts] for key in keys}
     same = {name: values[0] for name, values in columns.items() if len(set(values)) == 1}

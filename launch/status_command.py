@@ -16,7 +16,7 @@ from rich.text import Text
 
 from adabatch.errors import EXIT_INTERRUPTED
 from adabatch.rundir.states import State, exit_status
-from adabatch.shell.text_table import Sentence
+from adabatch.shell.text_table import Output, Sentence
 from adabatch.terminal import complain, print_renderable
 from launch.arguments import add_status
 from launch.display import ProgressLine
@@ -50,7 +50,13 @@ def status(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
 
 def _text(found: _ByFolder, shown: Shown, list_all: bool) -> RenderableType:
     chosen = shown.of(found)
-    return Group(*(status_text(chosen[folder], folder, len(found[folder]), list_all=list_all) for folder in found))
+    keeps_order = shown.sort != "name"
+    return Output(
+        *(
+            status_text(chosen[folder], folder, len(found[folder]), list_all=list_all, keeps_order=keeps_order)
+            for folder in found
+        )
+    )
 
 
 def _left(found: _ByFolder) -> list[RenderableType]:

@@ -7,15 +7,15 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.measure import Measurement
 from rich.text import Text
 
 from adabatch.reading import printable
 from adabatch.rundir.states import State
-from adabatch.shell.text_table import Cell, Sentence, TextTable
+from adabatch.shell.text_table import Cell, Numbers, Output, Sentence, TextTable
 from adabatch.terminal import counted, duration
-from launch.run_names import arm_and_levels, run_names
+from launch.run_names import arm_and_levels, arm_of, run_names, without_repeats
 from launch.status import RunStatus
 
 #: More runs than these are counted by arm; of them, only so many running ones are listed.
@@ -30,14 +30,20 @@ _NUMBER = re.compile(r"\d+(\.\d+)?(e[+-]?\d+)?")
 
 
 def status_text(
-    statuses: Sequence[RunStatus], folder: Path, num_all: int | None = None, *, list_all: bool = False
-) -> RenderableType:
+    statuses: Sequence[RunStatus],
+    folder: Path,
+    num_all: int | None = None,
+    *,
+    list_all: bool = False,
+    keeps_order: bool = False,
+) -> Output:
     """Return counts, a table of the runs, and the causes and logs of those with problems.
 
     Args:
         statuses: of the runs to show.
         num_all: how many runs there are; None if all are shown.
         list_all: list every run, however many there are.
+        keeps_order: the runs are listed in the order in which they are given, not by their names.
     """
     of = f"{len(statuses):,} of " if num_all not in (None, len(statuses)) else ""
     runs = of + counted(len(statuses) if num_all is None else num_all, "run")
@@ -48,28 +54,28 @@ def status_text(
     running = [status for status in statuses if status.state is State.RUNNING]
     listed = list(statuses) if is_listed else running[:_LISTED_RUNNING]
     if listed:
-        parts += [Text(""), RunTable(listed)]
+        parts += [Text(""), RunTable(listed, keeps_order)]
     if len(listed) < len(statuses):
         num_left = len(statuses) - len(listed)
         are = "is" if num_left == 1 else "are"
         parts.append(_line(f"({counted(num_left, 'run')} {are} not listed; --all lists every run)"))
-    return Group(*parts, *_causes(statuses))
+    return Output(*parts, *_causes(statuses))
 
 
 def counts_text(statuses: Sequence[RunStatus]) -> str:
     """Return how many runs are in which state."""
     counts = Counter(status.state for status in statuses)
-    return ", ".join(f"{counts[state]} {state.value}" for state in State if counts[state])
+    return ", ".join(f"{counts[state]:,} {state.value}" for state in State if counts[state])
 
 
 def _arm_table(statuses: Sequence[RunStatus]) -> TextTable:
     """Return how many runs of each arm are in which state."""
     by_arm: dict[str, Counter[State]] = {}
     for status in statuses:
-        by_arm.setdefault(arm_and_levels(status.arm or "")[0], Counter())[status.state] += 1
+        by_arm.setdefault(arm_and_levels(status.arm or arm_of(status.run_dir) or "")[0], Counter())[status.state] += 1
     found = [state for state in State if any(counts[state] for counts in by_arm.values())]
     rows: list[list[Cell]] = [
-        [_text(arm), *(Text(str(counts[state] or ""), style=_style(state)) for state in found)]
+        [_text(arm), *(Text(f"{counts[state]:,}" if counts[state] else "", style=_style(state)) for state in found)]
         for arm, counts in by_arm.items()
     ]
     names = [state.value for state in found]
@@ -77,9 +83,13 @@ def _arm_table(statuses: Sequence[RunStatus]) -> TextTable:
 
 
 class RunTable:
-    """Runs with state and progress: by their names where these fit the terminal, else by arm, swept values and seed."""
+    """Runs with state and progress: by their names where these fit the terminal, else by swept values, arm and seed.
 
-    def __init__(self, statuses: Sequence[RunStatus]) -> None:
+    Args:
+        keeps_order: keep the order of the statuses; otherwise runs in columns are in the order of these.
+    """
+
+    def __init__(self, statuses: Sequence[RunStatus], keeps_order: bool = False) -> None:
         facts = [_facts(status) for status in statuses]
         # A column in which no run has anything is left out.
         kept = [name for name in facts[0] if name == "state" or any(_plain(row[name]) for row in facts)]
@@ -89,17 +99,23 @@ class RunTable:
         self._names = run_names([status.run_dir for status in statuses])
         self._in_columns: TextTable | None = None
         if self._names is not None:
-            parts = [[*map(_text, name), *row] for name, row in zip(self._names.cells, cells, strict=True)]
+            order = range(len(cells)) if keeps_order else self._names.order
+            names = without_repeats([self._names.cells[place] for place in order])
+            parts = [[*map(_text, name), *cells[place]] for name, place in zip(names, order, strict=True)]
             self._in_columns = TextTable([*self._names.headers, *kept], parts, len(self._names.headers), _RIGHT)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield from self.lines(console, options, Numbers())
+
+    def lines(self, console: Console, options: ConsoleOptions, numbers: Numbers) -> RenderResult:
+        """Yield what is printed."""
         is_narrow = Measurement.get(console, options.update(width=2000), self._by_name).maximum > options.max_width
         if self._in_columns is None or self._names is None or not is_narrow:
-            yield self._by_name
+            yield from self._by_name.lines(console, options, numbers)
             return
         if self._names.shared:
             yield _line(f"in {self._names.shared}")
-        yield self._in_columns
+        yield from self._in_columns.lines(console, options, numbers)
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
         return Measurement.get(console, options, self._by_name)

@@ -8,9 +8,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Group
-
 from adabatch.rundir.states import State, exit_status
+from adabatch.shell.text_table import Output
 from adabatch.terminal import complain, print_renderable
 from launch.arguments import add_wait
 from launch.status import RunStatus
@@ -43,7 +42,7 @@ def wait_for(folders: Sequence[Path], timeout_seconds: float | None = None) -> i
             print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
         if deadline is not None and time.monotonic() >= deadline:
             break
-    print_renderable(Group(*(status_text(of_folder, folder) for folder, of_folder in found.items())))
+    print_renderable(Output(*(status_text(of_folder, folder) for folder, of_folder in found.items())))
     return exit_status(status.state for status in statuses)
 
 

@@ -156,7 +156,7 @@ def test_a_narrow_status_names_arm_and_seed_in_columns(sweep: Path) -> None:
     rows = [re.split(r"\s{2,}", line.strip()) for line in lines]
     assert ["arm", "seed", "state", "epoch", "now", "left"] in rows
     assert ["growing", "0", "running", "1/20", "compiling"] in rows
-    assert ["growing", "1", "running", "11/20", "update 1,234", "3 min 10 s"] in rows
+    assert ["1", "running", "11/20", "update 1,234", "3 min 10 s"] in rows  # of the arm above
     # two run: 190 s at the pace of one, and 400 s of the other, which has none of its own
     end = "1 of 4 done, 2 running, 1 neither queued nor done; about 6 min 40 s left (by the pace so far)"
     assert end in " ".join(" ".join(lines).split())
