@@ -106,4 +106,4 @@ class SegmentEnd(Exception):
     """The next epoch is trained by another number of ranks than this process is one of; the state is saved."""
 
     def __init__(self, epoch: int, num_ranks: int) -> None:
-        super().__init__(f"epoch {epoch} is trained by {num_ranks} rank{'s' if num_ranks > 1 else ''}")
+        super().__init__(f"epoch {epoch} is trained by another number of ranks, {num_ranks}")

@@ -51,7 +51,7 @@ from adabatch.rundir.meta import read_meta
 from adabatch.rundir.other_config import refuse_other_config
 from adabatch.rundir.outcome import Failure, clear_outcome, describe_failure, mark_failed, read_done, write_summary
 from adabatch.rundir.states import State
-from adabatch.terminal import complain
+from adabatch.terminal import complain, counted
 from adabatch.trackers.make import check_tracker
 
 if TYPE_CHECKING:
@@ -166,7 +166,10 @@ def _require_started(config: TrainConfig, num_ranks: int, started: int) -> None:
     """Raise ConfigError unless as many ranks were started as a job was to start."""
     require_known_ranks(config.hardware, num_ranks)
     if started != num_ranks:
-        raise ConfigError(f"{started} ranks were started, and this part of the run is for {num_ranks}.")
+        raise ConfigError(
+            f"this part of the run is for {counted(num_ranks, 'rank')}, and {started} started; both must be the same "
+            "number."
+        )
 
 
 def _refuse_changed_config(config: TrainConfig, run_dir: RunDir) -> None:

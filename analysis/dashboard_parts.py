@@ -65,8 +65,7 @@ def counts_part(counts: Mapping[str, int], total: int, left: TimeLeft | None) ->
 
 def left_text(left: TimeLeft) -> str:
     """Return how long it will take, and how that is known."""
-    at_once = "one run" if left.num_at_once == 1 else f"{left.num_at_once:,} runs"
-    return f"about {duration(left.seconds)} left, {left.basis}, {at_once} at a time"
+    return f"about {duration(left.seconds)} left, {left.basis}, {counted(left.num_at_once, 'run')} at a time"
 
 
 def narrow(comparison: Comparison, data: Data, shown: Data) -> Comparison:
@@ -121,7 +120,8 @@ def _table(table: Table) -> list[object]:
         html.Tr([_cell(cell, kind) for cell, kind in zip(row, kinds, strict=True)]) for row in table.rows[:MAX_ROWS]
     ]
     hidden = len(table.rows) - MAX_ROWS
-    notes = [*table.notes, *([f"{hidden:,} more rows are not listed; filters narrow the table."] if hidden > 0 else [])]
+    left_out = f"Not listed: {counted(hidden, 'more row')}; filters narrow the table."
+    notes = [*table.notes, *([left_out] if hidden > 0 else [])]
     # Who cannot use a mouse scrolls a wide table by keys, for which it must be able to have the focus.
     region = {"className": "scroll", "tabIndex": 0, "role": "region", **aria_words(label=table.title)}
     return [

@@ -122,7 +122,8 @@ def _interim_remark(data: Data) -> Iterator[str]:
         done = int(is_final(runs).sum())
         ended = done + sum(map(has_failed, runs.state))
         if planned > ended:
-            yield f"{sweep}: interim, {done} of the {planned:.0f} declared runs are done; verdicts may still change"
+            of = "the declared run is not" if planned == 1 else f"{done} of the {planned:,.0f} declared runs are"
+            yield f"{sweep}: interim, {of} done; verdicts may still change"
 
 
 def _resolution_remark(data: Data, matching: Matching, measure: Measure) -> Iterator[str]:

@@ -214,7 +214,8 @@ def _score_quality(claim: Claim, comparison: Comparison, arms: set[tuple[str, st
     undecided = [name for name, answer in has_quality.items() if answer is None]
     if undecided:
         return Score(claim, shown, UNDECIDED, f"{', '.join(undecided)}: more seeds are needed")
-    return Score(claim, shown, REPRODUCED, f"all of {len(rows)} intervals lie above -{claim.value:g}")
+    which = "the interval lies" if len(rows) == 1 else f"all of {len(rows):,} intervals lie"
+    return Score(claim, shown, REPRODUCED, f"{which} above -{claim.value:g}")
 
 
 def _why_nothing(claim: Claim, comparison: Comparison) -> str:

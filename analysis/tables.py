@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from adabatch.terminal import counted
+from adabatch.terminal import counted, noun_for
 from analysis.cells import (
     NONE,
     interval,
@@ -280,12 +280,12 @@ def overall_text(row: Any, comparison: Comparison) -> str:
     marks = [f"at up to {_amount(max(worse), unit)} less in {len(worse)}"] if worse else []
     marks += [f"{name} undecided in {len(undecided)}"] if undecided else []
     marks += [f"{name} without a verdict in {len(unknown)}"] if unknown else []
-    return f"{', '.join([text, *marks])} of {len(qualities)} cells" if marks else text
+    return f"{', '.join([text, *marks])} of {counted(len(qualities), 'cell')}" if marks else text
 
 
 def _amount(value: float, unit: str) -> str:
     """Return a difference without its sign, such as ``37.4 points``."""
-    return f"{value:.3g} {unit}{'s' if unit and value != 1 else ''}".rstrip()
+    return f"{value:.3g} {noun_for(value, unit)}" if unit else f"{value:.3g}"
 
 
 def cost_table(comparison: Comparison) -> Table:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from adabatch.terminal import counted
 from analysis.bands import FEWEST_SEEDS, MOST_POINTS, evenly, mean_band
 from analysis.frames import Data, among, has_failed, is_final, is_results_only
 from analysis.intervals import Interval, coefficient_of_variation, paired_interval
@@ -164,7 +165,7 @@ def _log_rank_verdict(test: LogRank, is_paired: bool, n: int) -> Verdict:
     if allowed is not None:
         return Verdict(allowed.name, allowed.text, claims)
     fewest = _FEWEST_PAIRS if is_paired else _FEWEST_RUNS
-    reason = f": at least {fewest} seeds" if n < fewest else f" (log-rank p = {test.p_value:.2f})"
+    reason = f": at least {counted(fewest, 'seed')}" if n < fewest else f" (log-rank p = {test.p_value:.2f})"
     return Verdict(UNDECIDED, UNDECIDED + ("" if math.isnan(test.p_value) and n >= fewest else reason), claims)
 
 

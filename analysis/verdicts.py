@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from adabatch.terminal import counted, noun_for
 from analysis.intervals import CONFIDENCE, Interval, Values
 
 #: The error of each claim.
@@ -59,8 +60,7 @@ class Quality:
     @property
     def margin_text(self) -> str:
         """``1 point``, ``0.5 points``, ``0.01``."""
-        plural = "s" if self.unit and self.margin != 1 else ""
-        return f"{self.margin:g} {self.unit}{plural}".strip()
+        return f"{self.margin:g} {noun_for(self.margin, self.unit)}" if self.unit else f"{self.margin:g}"
 
     def gain(self, difference: Interval[Any]) -> Interval[Any]:
         """Return arm - baseline such that more is better."""
@@ -236,7 +236,7 @@ def _adjusted(verdict: Verdict, p_values: Sequence[float], num_comparisons: int)
         return replace(verdict, claims=claims)
     allowed = [claim for claim in claims if claim.p_value < LEVEL]
     if not allowed:
-        return Verdict(UNDECIDED, f"undecided among {num_comparisons} comparisons", claims)
+        return Verdict(UNDECIDED, f"undecided among {counted(num_comparisons, 'comparison')}", claims)
     return Verdict(allowed[0].name, allowed[0].text, claims)
 
 

@@ -27,6 +27,7 @@ from adabatch.schedules.trajectory import (
     factor_sentence,
     planned_trajectory,
 )
+from adabatch.terminal import counted
 from launch import remedies
 from launch.expand import Expansion, Run
 from launch.lint_chain import chain_notes
@@ -203,7 +204,7 @@ def _lint_arm(config: TrainConfig, plan: _Plan) -> Iterator[_Found]:
     if first > samples:
         yield _Found(
             "batch-exceeds-data",
-            f"schedule.batch_size is {first}, but the training set has {samples} samples.",
+            f"schedule.batch_size is {first}, but the training set has {counted(samples, 'sample')}.",
             f"Set schedule.batch_size to at most {samples}.",
         )
     world_size = config.hardware.world_size
@@ -211,7 +212,7 @@ def _lint_arm(config: TrainConfig, plan: _Plan) -> Iterator[_Found]:
     if uneven and config.hardware.devices is None and plan.schedule.constant_within_epoch:
         yield _Found(
             "ranks-do-not-divide",
-            f"Batches of {', '.join(map(str, uneven))} do not divide evenly over {world_size} ranks.",
+            f"Batches of {', '.join(map(str, uneven))} do not divide evenly over {counted(world_size, 'rank')}.",
             f"Choose batch sizes and growth so that every batch is a multiple of {world_size}.",
         )
     yield from _lint_growth(config, plan)
@@ -262,7 +263,7 @@ def _lint_growth(config: TrainConfig, plan: _Plan) -> Iterator[_Found]:
     if isinstance(settings, StepwiseScheduleConfig) and settings.wants_growth and never_grows:
         yield _Found(
             "growth-never-happens",
-            f"The batch never changes: no boundary falls before the last of {config.num_epochs} epochs.",
+            f"The batch never changes: no boundary falls before the last of {counted(config.num_epochs, 'epoch')}.",
             remedies.move_boundaries(settings),
         )
     cap = config.max_micro_batch_size

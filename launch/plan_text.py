@@ -124,9 +124,8 @@ def _estimate_text(estimate: Estimate) -> str:
     if estimate.total_hours is None or estimate.left_hours is None:
         return f"The {estimate.device} time is unknown until every cell has a finished run; --forecast measures it."
     total, left = (duration(3600 * hours) for hours in (estimate.total_hours, estimate.left_hours))
-    return (
-        f"About {total} of {estimate.device} time, {left} of it left, based on {estimate.finished_runs} finished runs."
-    )
+    runs = counted(estimate.finished_runs, "finished run")
+    return f"About {total} of {estimate.device} time, {left} of it left, based on {runs}."
 
 
 def findings_text(findings: Sequence[Finding], allowed: Sequence[str]) -> RenderableType:

@@ -19,6 +19,7 @@ from adabatch.data.inputs import shape_keys
 from adabatch.data.labels import require_labels
 from adabatch.data.statistics import NUM_IMAGES, mean_and_std
 from adabatch.errors import ConfigError, DataError
+from adabatch.terminal import counted
 
 #: What each array may be called; the first name is the one that Keras uses.
 _NAMES = {
@@ -202,7 +203,8 @@ def _checked(path: Path, found: dict[str, np.ndarray]) -> Arrays:
         samples, labels = len(found[f"x_{split}"]) if found[f"x_{split}"].ndim else 0, len(found[f"y_{split}"])
         if samples != labels or not samples:
             raise DataError(
-                f"{path}: x_{split} holds {samples} samples and y_{split} {labels}; both must hold equally many."
+                f"{path}: x_{split} holds {counted(samples, 'sample')} and y_{split} {counted(labels, 'label')}; both "
+                "must hold equally many."
             )
     for name in ("x_train", "x_test"):
         found[name] = _samples(f"{path}: {name}", found[name])

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from math import floor
 
 from adabatch.errors import ConfigError
+from adabatch.terminal import counted
 
 
 def rounded_share(num_samples: int, fraction: float) -> int:
@@ -24,8 +25,8 @@ def divided_counts(num_samples: int, validation: float, limit: int | None) -> tu
     held_out = rounded_share(num_samples, validation)
     if validation and not 0 < held_out < num_samples:
         raise ConfigError(
-            f"dataset.validation is {validation}; of {num_samples} training samples, it must hold out at least one"
-            " and not all."
+            f"dataset.validation is {validation}; of {counted(num_samples, 'training sample')}, it must hold out at "
+            "least one and not all."
         )
     left = num_samples - held_out
     return left if limit is None else min(limit, left), held_out
@@ -43,7 +44,8 @@ def refuse_too_few(num_trained: int, num_classes: int, validation: float, limit:
     if limit is not None and limit < num_classes:
         raise ConfigError(f"dataset.limit is {limit}; it must be null or at least {num_classes}, {so_that}.")
     raise ConfigError(
-        f"dataset.validation is {validation}; it must be smaller, {so_that}: it leaves {num_trained} samples."
+        f"dataset.validation is {validation}; it must be smaller, {so_that}: it leaves "
+        f"{counted(num_trained, 'sample')}."
     )
 
 

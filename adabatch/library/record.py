@@ -35,6 +35,7 @@ from adabatch.rundir.provenance import utc_now
 from adabatch.rundir.states import State
 from adabatch.schedules.batching import split_update
 from adabatch.schedules.progress import Progress
+from adabatch.terminal import counted
 from adabatch.training.stopwatch import Stopwatch
 
 #: Training that the program does not divide further; time outside all spans is charged to it.
@@ -245,7 +246,7 @@ class Recording(AbstractContextManager["Recording"]):
         if progress.samples_in_epoch:
             raise ConfigError(
                 f"epoch {progress.epoch} is not finished; run.epoch() must come after its "
-                f"{self._schedule.num_train_samples} samples, and {progress.samples_in_epoch} are used."
+                f"{counted(self._schedule.num_train_samples, 'sample')}, and {progress.samples_in_epoch:,} are used."
             )
         if self._schedule.is_applied and not progress.samples:
             raise ConfigError(
@@ -347,11 +348,13 @@ class Recording(AbstractContextManager["Recording"]):
             mark_failed(self._run_dir, failure)
             write_summary(self._run_dir, State.FAILED, str(failure), self._known())
         elif error is None and count == of:
-            summary = write_summary(self._run_dir, State.DONE, None, self._known())
-            mark_done(self._run_dir, f"{summary.epochs} epochs, {utc_now()}")
+            write_summary(self._run_dir, State.DONE, None, self._known())
+            mark_done(self._run_dir, f"{counted(count, 'epoch')}, {utc_now()}")
         else:
             cause = f"stopped by {_name_of(error)}" if error is not None else "the loop ended"
-            write_summary(self._run_dir, State.PREEMPTED, f"{cause} after {count} of {of} epochs", self._known())
+            write_summary(
+                self._run_dir, State.PREEMPTED, f"{cause} after {count} of {counted(of, 'epoch')}", self._known()
+            )
 
     def _known(self) -> dict[str, Any]:
         """Return the keys of the summary besides state and cause."""

@@ -9,6 +9,7 @@ from adabatch.rundir.columns import count_rows
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.outcome import Failure, mark_failed, write_summary
 from adabatch.rundir.states import State
+from adabatch.terminal import counted
 
 
 def run_segments(config: TrainConfig, run_dir: RunDir) -> int:
@@ -34,7 +35,9 @@ def run_segments(config: TrainConfig, run_dir: RunDir) -> int:
 
 def _record_standstill(run_dir: RunDir, num_ranks: int) -> int:
     """Record as a failure that ranks were started twice, and did not train."""
-    failure = Failure("RankFailed", f"{num_ranks} ranks ended without having trained, twice; the log says why")
+    failure = Failure(
+        "RankFailed", f"{counted(num_ranks, 'rank')} ended without having trained, twice; the log says why"
+    )
     mark_failed(run_dir, failure)
     write_summary(run_dir, State.FAILED, str(failure))
     return EXIT_FAILED

@@ -28,6 +28,7 @@ from adabatch.processes.children import child_environment, module_command
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.outcome import read_summary
 from adabatch.shell.arguments import add_verify_resume
+from adabatch.terminal import counted
 
 #: A run killed before its first checkpoint starts over; so kills come later each time, until a checkpoint exists.
 _PATIENCE_GROWTH = 1.15
@@ -117,7 +118,7 @@ def differences(one: RunDir, other: RunDir) -> list[str]:
         differing = [key for key in first if first[key] != second[key]]
         found += [f"epoch {first['epoch']}: {key} is {first[key]} and {second[key]}" for key in differing]
     if len(_rows(one)) != len(_rows(other)):
-        found.append(f"{len(_rows(one))} rows and {len(_rows(other))} rows")
+        found.append(f"{counted(len(_rows(one)), 'row')} and {counted(len(_rows(other)), 'row')}")
     if read_summary(one).get("ledger") != read_summary(other).get("ledger"):
         found.append("the ledgers differ")
     return found + _differing_tensors(_learner(one), _learner(other), "")

@@ -31,6 +31,7 @@ from adabatch.rundir.provenance import (
     utc_now,
 )
 from adabatch.rundir.states import State
+from adabatch.terminal import counted
 from adabatch.trackers import Tracker
 from adabatch.trackers.make import make_tracker
 from adabatch.training.cuda_graphs import graphs_text
@@ -169,7 +170,7 @@ class Worker:
             summary = write_summary(self._run_dir, state, cause, self._known())
             self._tracker.finish(summary.as_dict(), exit_status)
             if state is State.DONE:
-                mark_done(self._run_dir, f"{summary.epochs} epochs, {utc_now()}")
+                mark_done(self._run_dir, f"{counted(summary.epochs or 0, 'epoch')}, {utc_now()}")
         if state is not State.FAILED:
             self._ranks.wait_for_all()
             self._ranks.close()

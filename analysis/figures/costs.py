@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from adabatch.terminal import noun_for
 from analysis.cells import times
 from analysis.figures.kinds import Kind
 from analysis.figures.marks import Axis, Bar, Mark, Picture, Rule, nothing
@@ -114,9 +115,8 @@ def _power_below(size: float) -> int:
 
 def _stage_label(part: pd.DataFrame) -> str:
     sizes = [f"{size:,.0f}" for size in sorted({part.batch_size.min(), part.batch_size.max()})]
-    first, last = int(part.first_epoch.min()), int(part.last_epoch.max())
-    epochs = f"epoch {first}" if first == last else f"epochs {first} to {last}"
-    return f"{' to '.join(sizes)} ({epochs})"
+    epochs = sorted({int(part.first_epoch.min()), int(part.last_epoch.max())})
+    return f"{' to '.join(sizes)} ({noun_for(len(epochs), 'epoch')} {' to '.join(map(str, epochs))})"
 
 
 def spans_by_arm(source: Source, group: str | None) -> Picture:

@@ -49,7 +49,7 @@ def _speeds(source: Source, name: str, title: str, rows: Sequence[Any], overall:
         marks.append(_interval(source, table, row, said.strip(), times_end))
     overall = [row for row in overall if source.is_drawn(row.arm)]
     if overall:
-        table.add_heading(f"over all {max(int(row.cells) for row in overall)} cells")
+        table.add_heading(f"over all {counted(max(int(row.cells) for row in overall), 'cell')}")
     for row in overall:
         marks.append(_over_all(source, table.add(source.label(row.arm)), row))
     effect = comparison.smallest_effect
@@ -169,7 +169,7 @@ def _over_all(source: Source, place: int, row: Any) -> Interval:
     decision = str(speed_decisions(math.log(row.low), math.log(row.high), comparison.smallest_effect))
     counts = decision != UNDECIDED and text == times(row.speedup)
     ends = "no interval" if math.isnan(row.low) else f"95 % interval {times(row.low)} to {times(row.high)}"
-    hover = f"geometric mean over {row.cells} cells: {text}<br>{ends}"
+    hover = f"geometric mean over {counted(int(row.cells), 'cell')}: {text}<br>{ends}"
     return Interval(row.speedup, place, row.low, row.high, "", source.style(row.arm), text, counts, hover)
 
 

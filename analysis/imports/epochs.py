@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from adabatch.rundir.columns import COLUMNS, TRAIN_SPANS, columns_where
+from adabatch.terminal import counted, noun_for
 from analysis.imports.names import (
     COUNTS,
     FRACTIONS,
@@ -230,7 +231,7 @@ def _leave_out_partial(epochs: pd.DataFrame, note: Callable[[str], None]) -> Non
         missing = int(epochs[name].isna().sum())
         if 0 < missing < len(epochs):
             epochs[name] = math.nan
-            note(f"{name} is missing in {missing} of {len(epochs)} epochs, and left out as unknown")
+            note(f"{name} is missing in {missing} of {counted(len(epochs), 'epoch')}, and left out as unknown")
 
 
 def _check(epochs: pd.DataFrame, required: tuple[str, ...]) -> None:
@@ -274,8 +275,9 @@ def _check_updates(epochs: pd.DataFrame) -> None:
     if wrong.any():
         place = int(np.argmax(wrong))
         raise Unusable(
-            f"epoch {place + 1} has {samples[place]:g} samples in {updates[place]:g} updates, and batch_size is "
-            f"{batches[place]:g}; it must be the samples of an update, over all devices and accumulation steps."
+            f"epoch {place + 1} has {samples[place]:g} {noun_for(samples[place], 'sample')} in {updates[place]:g} "
+            f"{noun_for(updates[place], 'update')}, and batch_size is {batches[place]:g}; it must be the samples of an "
+            "update, over all devices and accumulation steps."
         )
 
 

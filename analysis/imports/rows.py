@@ -12,6 +12,7 @@ import pandas as pd
 
 from adabatch.config.keys import suggestion
 from adabatch.errors import ConfigError
+from adabatch.terminal import noun_for
 from analysis.imports.layouts import Layout, find_layout
 from analysis.imports.names import (
     ALIASES,
@@ -135,7 +136,7 @@ def _refuse_unknown(path: Path, names: list[str]) -> None:
     if names:
         hints = "".join(dict.fromkeys(suggestion(name, KNOWN) for name in names))
         raise ConfigError(
-            f"{path} has the column{'s' if len(names) > 1 else ''} {', '.join(names)}; it must be one of "
+            f"{path} has the {noun_for(len(names), 'column')} {', '.join(names)}; it must be one of "
             f"docs/analysis.md, be named by --map {names[0]}=NAME, or left out by --ignore {names[0]}.{hints}"
         )
 

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from adabatch.errors import ConfigError
+from adabatch.terminal import counted
 from analysis.imports.text import DECIMAL_COMMA
 
 _SEPARATORS = (",", ";", "\t")
@@ -73,7 +74,7 @@ def _read_csv(path: Path, text: str) -> Table:
     for line, row in body:
         if any(row[len(header) :]):
             raise ConfigError(
-                f"{path}, line {line} has {len(_without_empty_end(row))} cells, separated by "
+                f"{path}, line {line} has {counted(len(_without_empty_end(row)), 'cell')}, separated by "
                 f"{_SEPARATOR_NAMES[separator]}; it must have at most {len(header)}, as the header. Numbers with "
                 f"decimal commas need semicolons between them."
             )

@@ -148,7 +148,7 @@ def test_both_count_in_the_hash_and_a_saved_config_stays_what_it_is():
 
 def test_what_cannot_be_held_out_is_refused():
     with pytest.raises(
-        ConfigError, match="dataset.validation is 0.0001; of 1438 training samples, it must hold out at"
+        ConfigError, match="dataset.validation is 0.0001; of 1,438 training samples, it must hold out at"
     ):
         compose([*DIGITS, "dataset.validation=0.0001"])
     with pytest.raises(ConfigError, match="dataset.validation is 1; it must be at least 0 and less than 1"):

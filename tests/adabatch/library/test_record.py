@@ -209,6 +209,16 @@ def test_ctrl_c_preempts(tmp_path: Path) -> None:
     assert state_of(tmp_path) == ("preempted", "stopped by SIGINT after 1 of 3 epochs")
 
 
+def test_one_epoch_is_an_epoch(tmp_path: Path) -> None:
+    schedule = BatchSchedule("fixed", num_train_samples=20, num_epochs=1, learning_rate=0.1)
+    with recording(tmp_path / "left", schedule):
+        pass
+    assert state_of(tmp_path / "left") == ("preempted", "the loop ended after 0 of 1 epoch")
+    with recording(tmp_path / "done", schedule) as run:
+        run.epoch(test_accuracy=0.5)
+    assert RunDir(tmp_path / "done").done.read_text().startswith("1 epoch, 20")
+
+
 _WAITS = """
 import sys, time
 from adabatch import BatchSchedule, record
