@@ -16,7 +16,7 @@ from analysis.formats import is_bad, is_good
 from analysis.frames import Data, shown_state
 from analysis.live import STATES
 from analysis.names import plain_arm
-from analysis.table import Table, is_number
+from analysis.table import Table, has_words, is_number
 from analysis.tables import make_tables
 from analysis.time_left import TimeLeft
 
@@ -135,7 +135,8 @@ def _table(table: Table) -> list[object]:
 
 
 def _cell(cell: str, kind: str) -> html.Td:
-    return html.Td(cell if kind else breakable(cell), className=f"{kind} {_tone(cell)}")
+    words = "words" if kind and has_words(cell) else ""
+    return html.Td(cell if kind else breakable(cell), className=" ".join(filter(None, (kind, words, _tone(cell)))))
 
 
 def _tone(cell: str) -> str:

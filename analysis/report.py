@@ -28,7 +28,7 @@ from analysis.figures.source import Source, groups, level_names, source_of
 from analysis.formats import is_bad, is_good, numbers
 from analysis.names import pieces
 from analysis.paths import Shortener
-from analysis.table import Table, is_number
+from analysis.table import Table, has_words, is_number
 from analysis.tables import make_tables, provenance
 
 #: Of the page, what the epochs may take, compressed and as text. With all else, a page of 1,000 runs stays below 6 MB.
@@ -101,6 +101,7 @@ def _breakable(text: str) -> Markup:
 def _kind(column: str, table: Table, cell: str = "") -> Markup:
     """Return the class of a cell: where it stands, and in which colour."""
     kinds = ["number" if is_number(table, column) else "name" if column == table.columns[0] else ""]
+    kinds.append("words" if is_number(table, column) and has_words(cell) else "")
     kinds.append("bad" if is_bad(cell) else "good" if is_good(cell) else "")
     said = " ".join(filter(None, kinds))
     return Markup(f' class="{said}"' if said else "")

@@ -18,6 +18,7 @@ GROUP = "data and network"
 WORDS = {
     GROUP, "arm", "against", "verdict", "state", "cause", "key", "value", "baseline's value", "refuses", "seeds",
     "claim", "source", "says", "measured", "why", "part", "to the target", "speed", "test accuracy",
+    "in words",
 }  # fmt: skip
 #: Columns that say little without the one before them: an interval, a verdict, and what limits a number or is compared
 #: with it.
@@ -26,6 +27,8 @@ JOINED = (
 )  # fmt: skip
 #: Besides groups, the columns that name a row, if they come first.
 _NAMES = ("arm", "against", "part")
+#: Two words in a row; units and counts such as "1 min 20 s" and "2 of 3, 1 failed" have none.
+_PHRASE = re.compile(r"[A-Za-z]{3,} [A-Za-z]{3,}")
 #: A path from the root, which says nothing on another machine: three parts or more, not within an address or a word.
 _ABSOLUTE_PATH = re.compile(r"(?<![\w.:/~-])/(?:[\w.+@%,=~-]+/)+([\w.+@%,=~-]+)")
 
@@ -63,6 +66,11 @@ class Table:
 def is_number(table: Table, column: str) -> bool:
     """Return whether a column holds numbers, which are set to the right."""
     return column not in WORDS and column not in table.columns[: table.num_names]
+
+
+def has_words(cell: str) -> bool:
+    """Return whether a cell of a column of numbers holds a phrase, such as a speedup's mark, which may be wrapped."""
+    return bool(_PHRASE.search(cell))
 
 
 def _shown(text: str) -> str:

@@ -298,6 +298,27 @@ def test_a_phones_speedups_have_a_tick_at_no_difference(
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("browser")
+def test_a_phones_speedups_wrap_their_words_and_no_number(
+    written: Callable[[str], Path], browser_page: BrowserPage
+) -> None:
+    browser_page.set_viewport_size({"width": 390, "height": 900})
+    open_and_draw(browser_page, written("grid"))
+    cells = browser_page.evaluate(
+        """() => [...document.querySelectorAll("table.speedup td.number")].map((cell) => {
+          const lines = document.createRange();
+          lines.selectNodeContents(cell);
+          const tops = [...lines.getClientRects()].map((one) => Math.round(one.top));
+          return [cell.innerText, cell.getBoundingClientRect().width, new Set(tops).size];
+        })"""
+    )
+    marked = [(width, lines) for text, width, lines in cells if "points less" in text]
+    assert marked
+    assert all(width < 130 and lines > 1 for width, lines in marked)
+    assert {lines for text, _, lines in cells if " to " in text} == {1}
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("browser")
 def test_the_page_follows_its_readers_theme(written: Callable[[str], Path], browser_page: BrowserPage) -> None:
     browser_page.emulate_media(color_scheme="dark")
     open_and_draw(browser_page, written("few"))
