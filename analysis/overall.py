@@ -12,6 +12,7 @@ from adabatch.terminal import counted
 from analysis.frames import Data, among, has_failed, is_final
 from analysis.intervals import drift, outliers, overall
 from analysis.matching import Matching
+from analysis.names import arm_in
 from analysis.names import plain_arm as plain_arm
 from analysis.quality import Measure
 from analysis.speedup import pairs_of, timed_runs
@@ -110,7 +111,8 @@ def _drift_remark(group: str, cell: pd.DataFrame, logs: np.ndarray) -> Iterator[
 def _outlier_remark(group: str, cell: pd.DataFrame, logs: np.ndarray) -> Iterator[str]:
     medians = pd.Series(logs).groupby(cell.arm.to_numpy()).transform("median").to_numpy()
     for run in cell.index[outliers(logs - medians)]:
-        yield f"{group}: the seconds of {cell.arm[run]}, seed {cell.seed[run]}, are an outlier; they are counted"
+        arm = arm_in(group, str(cell.arm[run]))
+        yield f"{group}: the seconds of {arm}, seed {cell.seed[run]}, are an outlier; they are counted"
 
 
 def _interim_remark(data: Data) -> Iterator[str]:

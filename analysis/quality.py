@@ -15,6 +15,7 @@ from analysis.correctness import sampling_deviation
 from analysis.frames import Data, among, has_failed, is_final, tuples
 from analysis.intervals import Interval, paired_interval
 from analysis.matching import Matching
+from analysis.names import arm_in
 from analysis.replicates import replicate_ids, seed_components
 from analysis.verdicts import TEST_ACCURACY, UNDECIDED, Quality, Verdict, adjust, quality_verdict
 
@@ -224,7 +225,9 @@ def size_remarks(frame: pd.DataFrame, measure: Measure) -> Iterator[str]:
     for row in tuples(frame[frame.test_samples_needed.notna() & (frame.decision == UNDECIDED)]):
         margin, count = measure.quality.margin_text, int(row.test_samples)
         samples = counted(count, "test sample")
-        sentence = f"{row.group}/{row.arm}: no number of seeds decides a margin of {margin} with {samples}"
+        sentence = (
+            f"{row.group}/{arm_in(row.group, row.arm)}: no number of seeds decides a margin of {margin} with {samples}"
+        )
         if math.isinf(row.test_samples_needed):
             yield f"{sentence}, nor a larger test set: the difference seems to be the margin itself"
         else:
