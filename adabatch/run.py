@@ -220,9 +220,12 @@ def _execute(config: TrainConfig, run_dir: RunDir, place: RankPlace | None, warn
             _log.info("%s", stopped)
             interrupted = stopped.signal_name == "SIGINT"
             status = EXIT_INTERRUPTED if interrupted else EXIT_PREEMPTED
+            if worker:
+                worker.finish(State.PREEMPTED, str(stopped), status)
+            # Once the bar is closed: until then stderr is Rich's, which in its old versions is never a terminal.
             if is_main and sys.stderr.isatty():
                 complain(f"{stopped} to {run_dir.path}. The same command goes on from there.")
-            return worker.finish(State.PREEMPTED, str(stopped), status) if worker else status
+            return status
         except SegmentEnd as ended:
             _log.info("%s", ended)
             return worker.finish(State.SEGMENT_END, str(ended), EXIT_SEGMENT_END) if worker else EXIT_SEGMENT_END
