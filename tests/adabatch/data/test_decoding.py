@@ -58,13 +58,18 @@ def test_few_and_many_bits_are_scaled_by_their_range(content, num_channels, expe
         ("RGB", (10, 20, 30), [10, 20, 30]),
         ("RGBA", (10, 20, 30, 0), [10, 20, 30]),
         ("CMYK", (0, 255, 255, 0), [255, 0, 0]),
-        ("YCbCr", (128, 128, 128), [128, 128, 128]),
     ],
 )
-def test_every_mode_of_8_bits_becomes_rgb(mode, color, expected, tmp_path):
+def test_files_of_every_mode_of_8_bits_become_rgb(mode, color, expected, tmp_path):
     path = tmp_path / "image.tiff"
     Image.new(mode, (2, 2), color).save(path)
     assert pixels(path, 3)[:3] == pytest.approx(expected, abs=1)
+
+
+# In memory: Pillow opens a JPEG as RGB, and an old one reads no uncompressed TIFF of YCbCr.
+@pytest.mark.parametrize(("mode", "red"), [("YCbCr", (76, 85, 255)), ("HSV", (0, 255, 255))])
+def test_images_of_a_mode_that_files_lack_become_rgb(mode, red):
+    assert pixels_of(Image.new(mode, (1, 1), red), "sample 3").tolist() == [[pytest.approx([255, 0, 0], abs=1)]]
 
 
 def test_a_palette_is_its_colors(tmp_path):
