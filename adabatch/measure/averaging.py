@@ -62,18 +62,18 @@ def num_gradients(config: TrainConfig) -> int:
     return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
 
 
-def time_averaging(size: int, precision: str, device: torch.device) -> float:
-    """Return the median of the seconds in which the ranks of the default process group add so many numbers.
+def time_averaging(gradients: torch.Tensor) -> float:
+    """Return the median of the seconds in which the ranks of the default process group add their gradients.
 
-    Every rank must call it.
+    Every rank must call it, and keep its tensor until it has left the group: torch 2.6 can hang there while a thread of
+    gloo frees a tensor of Python's.
     """
-    gradients = torch.zeros(size, dtype=DTYPES[precision], device=device)
     durations = []
     for _ in range(_WARM_UP + _REPETITIONS):
         started = time.perf_counter()
         dist.all_reduce(gradients)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        if gradients.is_cuda:
+            torch.cuda.synchronize(gradients.device)
         durations.append(time.perf_counter() - started)
     return median(durations[_WARM_UP:])
 
@@ -102,7 +102,8 @@ def _rank(rank: int, count: int, size: int, kind: str, precision: str, folder: s
         torch.set_num_threads(1)
     backend = "nccl" if kind == "cuda" else "gloo"
     dist.init_process_group(backend, init_method=f"file://{folder}/store", rank=rank, world_size=count)
-    seconds = time_averaging(size, precision, device)
+    gradients = torch.zeros(size, dtype=DTYPES[precision], device=device)
+    seconds = time_averaging(gradients)
     if rank == 0:
         Path(folder, "seconds").write_text(str(seconds), encoding="utf-8")
     dist.destroy_process_group()

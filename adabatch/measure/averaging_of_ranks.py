@@ -12,6 +12,8 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
+import torch
+
 from adabatch.config import TrainConfig, load_config
 from adabatch.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, ConfigError, RankFailed
 from adabatch.files import output
@@ -21,6 +23,7 @@ from adabatch.processes.rank_place import rank_place
 from adabatch.processes.ranks import ProcessGroupRanks
 from adabatch.terminal import complain, prepare_streams
 from adabatch.training.device import make_device
+from adabatch.training.engine import DTYPES
 
 _START_TIMEOUT = timedelta(minutes=5)
 
@@ -34,7 +37,8 @@ def _measure(config: TrainConfig) -> float | None:
     ranks = ProcessGroupRanks(place, device, _give_up, _START_TIMEOUT)
     resume_collector()
     try:
-        seconds = time_averaging(num_gradients(config), config.hardware.precision, device)
+        gradients = torch.zeros(num_gradients(config), dtype=DTYPES[config.hardware.precision], device=device)
+        seconds = time_averaging(gradients)
         ranks.wait_for_all()
     finally:
         ranks.close()
