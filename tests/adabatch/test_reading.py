@@ -35,7 +35,9 @@ def test_a_file_beyond_its_bound_is_refused_unread(tmp_path: Path) -> None:
     assert read_end(path, 4) == "\0" * 4
 
 
-@pytest.mark.parametrize("text", ["[" * 51 + "]" * 51, '{"a": ' * 60 + "1" + "}" * 60, "[" * 10**6])
+@pytest.mark.parametrize(
+    "text", ["[" * 51 + "]" * 51, '{"a": ' * 60 + "1" + "}" * 60, "[" * 10**6], ids=["lists", "mappings", "a million"]
+)
 def test_json_is_nested_so_deep_and_no_deeper(text: str) -> None:
     with pytest.raises(Unreadable, match="nested more than 50 levels deep"):
         parse_json(text)

@@ -91,7 +91,7 @@ def test_a_word_that_sets_or_calls_what_is_hydras_is_refused_by_name(word):
         ("project: a\nproject: b\n", "hostile.yaml, line 1 has the key project twice"),
         ("- project\n", "hostile.yaml holds no mapping"),
         ("args: " + "[" * 50 + "]" * 50, "nests more than 20 levels"),
-        (b"x" * 1_000_001, "is larger than 1,000,000 bytes"),
+        pytest.param(b"x" * 1_000_001, "is larger than 1,000,000 bytes", id="a megabyte"),
         ("every: 10:30\n", "line 1 holds 10:30, which YAML may take for another number"),
         ("project: 010\n", "line 1 holds 010, which YAML may take for another number"),
         ("project: 2025-01-31\n", "line 1 holds 2025-01-31, which YAML"),

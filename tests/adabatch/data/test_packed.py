@@ -77,6 +77,7 @@ def idx(shape: tuple[int, ...], content: bytes) -> bytes:
         (idx((0, 3, 3), b""), "it holds other than the 0 bytes"),
         (struct.pack(">BBBB3I", 0, 0, 13, 3, 1, 1, 1) + bytes(4), "must hold bytes in 3 dimension"),
     ],
+    ids=["huge", "long", "short", "empty", "floats"],  # the bytes themselves would be 40 MB of the test's name
 )
 def test_no_more_is_unpacked_than_the_header_says(content, sentence, tmp_path):
     for path, packed in ((tmp_path / "a", content), (tmp_path / "a.gz", gzip.compress(content))):
