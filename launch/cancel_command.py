@@ -13,6 +13,10 @@ from launch.arguments import add_cancel
 def cancel(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     """Run ``cancel`` and return the exit status."""
     add_cancel(parser)
-    stopped = launch.cancel.cancel(parser.parse_args(arguments).folder)
+    folder = parser.parse_args(arguments).folder
+    stopped = launch.cancel.cancel(folder)
+    if not stopped:
+        print(f"nothing in {folder} is queued or running")
+        return EXIT_DONE
     print(f"{counted(stopped, 'queued or running run')} {'is' if stopped == 1 else 'are'} being stopped")
     return EXIT_DONE

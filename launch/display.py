@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.constrain import Constrain
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -18,13 +19,15 @@ from rich.text import Text
 from adabatch.reading import printable
 from adabatch.rundir.states import State
 from adabatch.shell.text_table import Sentence
-from adabatch.terminal import duration
+from adabatch.terminal import counted, duration
 from launch.progress import SweepProgress, sweep_progress
 from launch.status import RunStatus, status_of
 from launch.status_text import RunTable
 
 _REFRESH_SECONDS = 0.5
 _LEAST_BAR = 10
+#: Left free behind the bar, which is the last line: where a terminal shows ^C.
+_ROOM_FOR_KEYS = 3
 
 
 class Display(ABC):
@@ -62,6 +65,12 @@ class Display(ABC):
         cause = f": {status.cause}" if status.cause else ""
         self._say(f"[{where}] {status.state} {status.name} ({took}){cause}", status.state)
 
+    def stopping(self, num_running: int) -> None:
+        """The queue was asked to stop, which takes until the running runs have saved their state."""
+        if num_running:
+            save = "saves its" if num_running == 1 else "save their"
+            self._say(f"stopping: {counted(num_running, 'running run')} {save} state first", None)
+
     def refresh(self) -> None:
         """Update from the heartbeats of running runs."""
         return
@@ -87,13 +96,14 @@ class ProgressLine:
     def __init__(self, progress: SweepProgress) -> None:
         self._progress = progress
 
-    def __rich__(self) -> RenderableType:
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         bar = ProgressBar(total=1.0, completed=self._progress.fraction, width=None)
         line = Table.grid(expand=True, padding=(0, 1, 0, 0))
         line.add_column(ratio=1, min_width=_LEAST_BAR)
         line.add_column(justify="right", no_wrap=True)
         line.add_row(bar, f"{100 * self._progress.fraction:.0f} %")
-        return Group(Sentence(self._progress.text), line)
+        yield Sentence(self._progress.text)
+        yield Constrain(line, max(_LEAST_BAR, options.max_width - _ROOM_FOR_KEYS))
 
 
 class LiveDisplay(Display):

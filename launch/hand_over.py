@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import shlex
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -103,16 +104,20 @@ def hand_over(
             runs = f"{counted(len(left), 'run')} {'is' if len(left) == 1 else 'are'}"
             print(f"{runs} not submitted: SLURM takes no more jobs of yours now; {otherwise}", flush=True)
             return EXIT_INCOMPLETE, left
-        print(f"see: python -m launch status {journal.sweep_folder}", flush=True)
+        print(f"to watch: {_to_watch(journal)}", flush=True)
         return EXIT_DONE, []
     names = [run.name for job in jobs for run in job.runs]
     if detach:
         pid = start_detached(journal.sweep_folder, _paths(jobs), submission.cluster, logs, submission.frozen)
         journal.record_queue(names, logs.name, identity_of(pid), submission.frozen.names)
-        print(f"process {pid} runs them; see: python -m launch status {journal.sweep_folder} --watch")
+        print(f"process {pid} runs them; to watch: {_to_watch(journal)}", flush=True)
         return EXIT_DONE, []
     journal.record_queue(names, logs.name, this_process(), submission.frozen.names)
     return None, []
+
+
+def _to_watch(journal: Journal) -> str:
+    return f"adabatch status {shlex.quote(str(journal.sweep_folder))} --watch"
 
 
 def work(submission: Submission, jobs: Sequence[Job]) -> int:

@@ -139,6 +139,7 @@ class LocalQueue:
     def _stop(self) -> None:
         """Ask every job to stop, repeatedly until it has: at first it may not handle signals yet."""
         self._waiting.clear()
+        self._display.stopping(sum(len(group) for _, group in self._active.values()))
         sent_at = -_SIGNAL_AGAIN_SECONDS
         while self._active:
             if time.monotonic() - sent_at >= _SIGNAL_AGAIN_SECONDS:

@@ -49,10 +49,17 @@ class SweepProgress:
         others = self.num_all - self.num_done - self.num_running - self.num_waiting
         words = [f"{count} {word}" for count, word in [*counts, (others, "neither queued nor done")] if count]
         text = ", ".join([f"{self.num_done} of {self.num_all} done", *words])
+        return f"{text}; {self.left_text}" if self.left_text else text
+
+    @property
+    def left_text(self) -> str:
+        """How long the runs take: ``about 12 min left (by the pace so far)``; empty if none waits or trains."""
+        if not self.num_running and not self.num_waiting:
+            return ""
         if self.left_seconds is None:
-            return text
+            return "time left not known yet"
         basis = "by the pace so far" if self.basis == "pace" else "by the forecast"
-        return f"{text}; about {duration(max(1.0, self.left_seconds))} left ({basis})"
+        return f"about {duration(round(max(1.0, self.left_seconds)))} left ({basis})"
 
 
 def sweep_progress(statuses: Sequence[RunStatus]) -> SweepProgress:

@@ -16,6 +16,7 @@ from adabatch.reading import Unreadable, printable, reason
 from adabatch.rundir.files import RunDir, find_runs
 from adabatch.rundir.journal import Journal, sweep_folder_of
 from adabatch.rundir.meta import LaunchFacts, read_meta, update_meta
+from adabatch.terminal import counted
 from launch.arguments import add_rerun
 from launch.cluster_config import ClusterConfig
 from launch.config import load_cluster, saved_sweep
@@ -63,8 +64,13 @@ def _rerun(folders: Sequence[Path], cluster: ClusterConfig, cluster_name: str, d
         submission = new_submission(expansion, journal, cluster, own_codes_of(runs), slurm)
         code = snapshot_code(journal)
         journal.record_set_aside([run.name for run in runs])
-        for run in runs:
-            _set_aside(run, cluster, cluster_name, code)
+        kept: list[tuple[Run, Path]] = []
+        try:
+            for run in runs:
+                place = _set_aside(run, cluster, cluster_name, code)
+                kept += [] if place is None else [(run, place)]
+        finally:
+            _tell_what_is_kept(kept)
         jobs = jobs_of(cluster, groups, statuses, journal)  # after that: what was finished decides what is left
         otherwise = "adabatch submit starts them later"
         status, _ = hand_over(submission, jobs, slurm, detach=detach, otherwise=otherwise)
@@ -121,8 +127,8 @@ def _recorded_places(runs: Sequence[Run]) -> dict[Path, int]:
     return {run.run_dir: read_meta(RunDir(run.run_dir)).launch.place_in_block or 0 for run in runs}
 
 
-def _set_aside(run: Run, cluster: ClusterConfig, cluster_name: str, code: dict[str, Any]) -> None:
-    """Move what the run left to ``.earlier/``, and write what launch knows of the new attempt."""
+def _set_aside(run: Run, cluster: ClusterConfig, cluster_name: str, code: dict[str, Any]) -> Path | None:
+    """Move what the run left to ``.earlier/``, if anything; write what launch knows of the new attempt."""
     folder = RunDir(run.run_dir)
     before: LaunchFacts = read_meta(folder).launch
     try:
@@ -139,5 +145,17 @@ def _set_aside(run: Run, cluster: ClusterConfig, cluster_name: str, code: dict[s
         reruns=(before.reruns or 0) + (kept is not None),
     )
     update_meta(folder, launch=facts)
-    if kept is not None:
-        print(printable(f"{run.name}: what it left is kept in {kept}"), flush=True)
+    return kept
+
+
+def _tell_what_is_kept(kept: Sequence[tuple[Run, Path]]) -> None:
+    """Print where what runs left is kept, in one line for all whose place is called alike."""
+    by_name: dict[str, list[tuple[Run, Path]]] = {}
+    for run, place in kept:
+        by_name.setdefault(place.relative_to(run.run_dir).as_posix(), []).append((run, place))
+    for name, alike in by_name.items():
+        (run, place), *others = alike
+        text = f"{run.name}: what it left is kept in {place}"
+        if others:
+            text = f"{counted(len(alike), 'run')}: what they left is kept in {name} of each run's folder"
+        print(printable(text), flush=True)

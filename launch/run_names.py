@@ -10,6 +10,7 @@ from pathlib import Path
 
 _LEVEL = re.compile(r",(?=[A-Za-z_][\w.@/]*=)")
 _SEED = re.compile(r"seed_(\d+)")
+_NUMBER = re.compile(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)")
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,11 @@ def without_repeats(rows: Sequence[Sequence[str]]) -> list[list[str]]:
 def arm_of(run_dir: Path) -> str | None:
     """Return the arm's folder of a run CELL/ARM/seed_N."""
     return run_dir.parent.name if _SEED.fullmatch(run_dir.name) else None
+
+
+def natural_order(name: str) -> list[str | float]:
+    """Return what sorts names by the numbers in them: ``width=8`` before ``width=16``, ``seed_2`` before ``10``."""
+    return [float(part) if place % 2 else part for place, part in enumerate(_NUMBER.split(name))]
 
 
 def arm_and_levels(folder: str) -> tuple[str, dict[str, str]]:

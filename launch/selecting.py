@@ -12,6 +12,7 @@ from adabatch.errors import ConfigError
 from adabatch.fields import require
 from adabatch.rundir.states import State
 from launch.expand import Run
+from launch.run_names import natural_order
 from launch.status import RunStatus
 
 _FARTHEST = float("inf")
@@ -46,7 +47,10 @@ class Shown:
         """
         known = arms_of(status.arm or "" for statuses in found.values() for status in statuses)
         for arm in self.arms:
-            require(arm in known, "--arm", arm, f"one of {', '.join(sorted(known))}")
+            if arm not in known:
+                arms = _without_levels(known)
+                allowed = ", ".join(arms)
+                raise ConfigError(f"--arm is {arm}; it must be one of {allowed}.{suggestion(arm, sorted(known))}")
         return {folder: self._of(statuses) for folder, statuses in found.items()}
 
     def _of(self, statuses: Sequence[RunStatus]) -> list[RunStatus]:
@@ -56,7 +60,8 @@ class Shown:
             if (not self.states or status.state in self.states)
             and (not self.arms or any(is_of_arm(status.arm or "", arm) for arm in self.arms))
         ]
-        return sorted(chosen, key=_ORDERS[self.sort])
+        by_name = sorted(chosen, key=lambda status: natural_order(status.name))
+        return sorted(by_name, key=_ORDERS[self.sort])
 
 
 def states_of(text: str | None) -> frozenset[State]:
@@ -81,6 +86,11 @@ def arms_of(levels: Iterable[str]) -> set[str]:
     return {name for level in levels for name in (level, level.partition(",")[0])}
 
 
+def _without_levels(arms: Iterable[str]) -> list[str]:
+    """Return the arms alone, in alphabetical order; with their swept values they can be too many to be read."""
+    return sorted({arm.partition(",")[0] for arm in arms})
+
+
 def pick(runs: Sequence[Run], words: Sequence[str]) -> list[Run]:
     """Return the runs that any word names: an arm, a cell, a run's name below the sweep's folder, or its directory.
 
@@ -91,10 +101,11 @@ def pick(runs: Sequence[Run], words: Sequence[str]) -> list[Run]:
     for word in words:
         found = [run.run_dir for run in runs if _is_named(run, word)]
         if not found:
-            known = sorted({run.cell for run in runs} | arms_of(run.arm for run in runs))
+            arms, cells = arms_of(run.arm for run in runs), {run.cell for run in runs}
+            named = ", ".join([*_without_levels(arms), *sorted(cells)])
             raise ConfigError(
-                f"--only is {word}; it must be an arm, a cell or a run of the sweep: {', '.join(known)}, or a run such "
-                f"as {runs[0].name}.{suggestion(word, known)}"
+                f"--only is {word}; it must be an arm or a cell of the sweep: {named}, or a run such as {runs[0].name}."
+                f"{suggestion(word, sorted(arms | cells))}"
             )
         chosen |= dict.fromkeys(found)
     return [run for run in runs if run.run_dir in chosen]

@@ -6,7 +6,6 @@ import argparse
 import dataclasses
 import itertools
 import json
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,14 +19,17 @@ from adabatch.shell.text_table import Output, Sentence
 from adabatch.terminal import complain, print_renderable
 from launch.arguments import add_status
 from launch.display import ProgressLine
+from launch.farewell import farewell
 from launch.progress import sweep_progress
 from launch.selecting import Shown, states_of
 from launch.slurm import Slurm
 from launch.status import RunStatus, read_all
-from launch.status_text import status_text
+from launch.status_text import counts_text, status_text
 from launch.watching import keep_to_caps, watch
 
 _ByFolder = dict[Path, list[RunStatus]]
+#: How many running runs of each folder are listed where a terminal has no lines for all runs: the first that fit.
+_FEWER = (20, 10, 5, 2, 1, 0)
 
 
 def status(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
@@ -48,49 +50,62 @@ def status(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     return _exit_status(found)
 
 
-def _text(found: _ByFolder, shown: Shown, list_all: bool) -> RenderableType:
-    chosen = shown.of(found)
-    keeps_order = shown.sort != "name"
-    return Output(
-        *(
-            status_text(chosen[folder], folder, len(found[folder]), list_all=list_all, keeps_order=keeps_order)
-            for folder in found
-        )
-    )
+def _text(found: _ByFolder, shown: Shown, list_all: bool, most_listed: int | None = None) -> RenderableType:
+    how = {"list_all": list_all, "keeps_order": shown.sort != "name"}
+    parts: list[RenderableType] = []
+    for folder, chosen in shown.of(found).items():
+        parts += [Text("")] if parts else []
+        parts.append(status_text(chosen, folder, len(found[folder]), most_listed=most_listed, **how))
+    return Output(*parts)
 
 
 def _left(found: _ByFolder) -> list[RenderableType]:
     """Return a line that says how long the runs will take, while any is under way."""
-    statuses = [one for statuses in found.values() for one in statuses]
+    statuses = _all(found)
     if not any(one.state.may_change for one in statuses):
         return []
     return [Text(""), Sentence(sweep_progress(statuses).text)]
 
 
 def _exit_status(found: _ByFolder) -> int:
-    return exit_status(one.state for statuses in found.values() for one in statuses)
+    return exit_status(one.state for one in _all(found))
 
 
 def _refresh(folders: Sequence[Path], seconds: float, shown: Shown, list_all: bool) -> int:
     """Show the status on the terminal, always at the same place, with how far the runs are."""
     found: _ByFolder = {}
+    console = Console(highlight=False)
     try:
-        with Live(console=Console(highlight=False), auto_refresh=False, vertical_overflow="visible") as live:
+        with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
             for found in watch(folders, seconds, complain):
-                progress = sweep_progress([one for statuses in found.values() for one in statuses])
-                live.update(Group(_text(found, shown, list_all), Text(""), ProgressLine(progress)), refresh=True)
+                live.update(_fitting(console, found, shown, list_all), refresh=True)
+            # What stays is all of it: nothing is drawn over these lines any more.
+            live.update(_view(found, shown, list_all))
     except KeyboardInterrupt:
-        complain(_farewell(folders, found))
+        complain(farewell("status --watch", folders, _all(found)))
         return EXIT_INTERRUPTED
     return _exit_status(found)
 
 
-def _farewell(folders: Sequence[Path], found: _ByFolder) -> str:
-    """Return what to say to somebody who stops watching."""
-    names = shlex.join(map(str, folders))
-    going_on = any(one.state.may_change for statuses in found.values() for one in statuses)
-    first = "The runs go on." if going_on else "No run was under way."
-    return f"{first} To watch again: adabatch status {names} --watch; to stop them: adabatch cancel DIR"
+def _view(found: _ByFolder, shown: Shown, list_all: bool, most_listed: int | None = None) -> RenderableType:
+    progress = ProgressLine(sweep_progress(_all(found)))
+    return Group(_text(found, shown, list_all, most_listed), Text(""), progress)
+
+
+def _fitting(console: Console, found: _ByFolder, shown: Shown, list_all: bool) -> RenderableType:
+    """Return the status with as many runs as the terminal has lines for; it cannot draw over lines that left it."""
+    height = console.size.height - 1  # the cursor stands below
+    for most_listed in (None, *_FEWER):
+        view = _view(found, shown, list_all, most_listed)
+        if len(console.render_lines(view, pad=False)) <= height:
+            return view
+    chosen = shown.of(found)
+    counts = [Text(f"{folder}: {counts_text(chosen[folder])}", no_wrap=True, overflow="ellipsis") for folder in found]
+    return Group(*counts[: max(1, height - 3)], ProgressLine(sweep_progress(_all(found))))
+
+
+def _all(found: _ByFolder) -> list[RunStatus]:
+    return list(itertools.chain(*found.values()))
 
 
 def _stream(folders: Sequence[Path], seconds: float, shown: Shown, list_all: bool) -> int:

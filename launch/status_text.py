@@ -26,6 +26,9 @@ _NAMED_PER_CAUSE = 3
 _ORDINARY_WAITS = (None, "Priority", "Resources")
 #: Columns of numbers.
 _RIGHT = ("epoch", "left", "tries", "job", "seed")
+#: Columns that are there even if no run has anything in them, and where any is running.
+_OF_ALL = ("state",)
+_OF_RUNNING = ("state", "epoch", "now", "left")
 _NUMBER = re.compile(r"\d+(\.\d+)?(e[+-]?\d+)?")
 
 
@@ -36,6 +39,7 @@ def status_text(
     *,
     list_all: bool = False,
     keeps_order: bool = False,
+    most_listed: int | None = None,
 ) -> Output:
     """Return counts, a table of the runs, and the causes and logs of those with problems.
 
@@ -44,21 +48,24 @@ def status_text(
         num_all: how many runs there are; None if all are shown.
         list_all: list every run, however many there are.
         keeps_order: the runs are listed in the order in which they are given, not by their names.
+        most_listed: count the runs by arm, and list at most so many of those that run, because the terminal has no more
+            lines; None: list what is usual.
     """
     of = f"{len(statuses):,} of " if num_all not in (None, len(statuses)) else ""
     runs = of + counted(len(statuses) if num_all is None else num_all, "run")
     parts: list[RenderableType] = [_line(f"{folder}: {runs}: {counts_text(statuses)}".rstrip(": "))]
-    is_listed = list_all or len(statuses) <= _LISTED
-    if not is_listed:
+    is_listed = most_listed is None and (list_all or len(statuses) <= _LISTED)
+    if not is_listed and any(status.arm for status in statuses):
         parts += [Text(""), _arm_table(statuses)]
     running = [status for status in statuses if status.state is State.RUNNING]
-    listed = list(statuses) if is_listed else running[:_LISTED_RUNNING]
+    listed = list(statuses) if is_listed else running[: _LISTED_RUNNING if most_listed is None else most_listed]
     if listed:
         parts += [Text(""), RunTable(listed, keeps_order)]
     if len(listed) < len(statuses):
         num_left = len(statuses) - len(listed)
         are = "is" if num_left == 1 else "are"
-        parts.append(_line(f"({counted(num_left, 'run')} {are} not listed; --all lists every run)"))
+        why = "--all lists every run" if most_listed is None else "the terminal has no more lines"
+        parts.append(_line(f"({counted(num_left, 'run')} {are} not listed; {why})"))
     return Output(*parts, *_causes(statuses))
 
 
@@ -91,8 +98,10 @@ class RunTable:
 
     def __init__(self, statuses: Sequence[RunStatus], keeps_order: bool = False) -> None:
         facts = [_facts(status) for status in statuses]
-        # A column in which no run has anything is left out.
-        kept = [name for name in facts[0] if name == "state" or any(_plain(row[name]) for row in facts)]
+        # A column in which no run has anything is left out, but not one that a running run is about to fill: a table
+        # that is shown again and again would change its form.
+        kept_empty = _OF_RUNNING if any(status.state is State.RUNNING for status in statuses) else _OF_ALL
+        kept = [name for name in facts[0] if name in kept_empty or any(_plain(row[name]) for row in facts)]
         cells = [[row[name] for name in kept] for row in facts]
         whole = [[_text(status.name), *row] for status, row in zip(statuses, cells, strict=True)]
         self._by_name = TextTable(["run", *kept], whole, right=_RIGHT)

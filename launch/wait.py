@@ -8,10 +8,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from adabatch.errors import EXIT_INTERRUPTED
 from adabatch.rundir.states import State, exit_status
-from adabatch.shell.text_table import Output
+from adabatch.shell.text_table import Output, Sentence
 from adabatch.terminal import complain, print_renderable
 from launch.arguments import add_wait
+from launch.farewell import farewell
+from launch.progress import sweep_progress
 from launch.status import RunStatus
 from launch.status_text import counts_text, status_text
 from launch.watching import watch
@@ -28,23 +31,30 @@ def wait_for(folders: Sequence[Path], timeout_seconds: float | None = None) -> i
     """Wait until no run at or below some folders is pending, running or unknown; print each change, then the status.
 
     Returns:
-        the exit status: 0 all done, 1 some failed, 3 incomplete.
+        the exit status: 0 all done, 1 some failed, 3 incomplete, 130 after Ctrl-C, which stops no run.
     """
     deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
-    statuses: Sequence[RunStatus] = []
     found: dict[Path, list[RunStatus]] = {}
     printed = ""
-    for found in watch(folders, on_problem=complain):
-        statuses = list(itertools.chain(*found.values()))
-        text = f"{counts_text(statuses)}{_silence(statuses)}"
-        if text != printed:
-            printed = text
-            print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
-        if deadline is not None and time.monotonic() >= deadline:
-            break
+    try:
+        for found in watch(folders, on_problem=complain):
+            text = counts_text(_all(found))
+            if text != printed:
+                printed = text
+                print_renderable(Sentence(f"{time.strftime('%H:%M:%S')} {_line(_all(found))}", indent=9))
+            if deadline is not None and time.monotonic() >= deadline:
+                break
+    except KeyboardInterrupt:
+        complain(farewell("wait", folders, _all(found)))
+        return EXIT_INTERRUPTED
     print_renderable(Output(*(status_text(of_folder, folder) for folder, of_folder in found.items())))
-    return exit_status(status.state for status in statuses)
+    return exit_status(status.state for status in _all(found))
 
 
-def _silence(statuses: Sequence[RunStatus]) -> str:
-    return "; SLURM does not answer" if any(status.state is State.UNKNOWN for status in statuses) else ""
+def _all(found: dict[Path, list[RunStatus]]) -> list[RunStatus]:
+    return list(itertools.chain(*found.values()))
+
+
+def _line(statuses: Sequence[RunStatus]) -> str:
+    silence = "SLURM does not answer" if any(status.state is State.UNKNOWN for status in statuses) else ""
+    return "; ".join(filter(None, [counts_text(statuses), silence, sweep_progress(statuses).left_text]))

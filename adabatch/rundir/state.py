@@ -82,7 +82,7 @@ def _doing(evidence: Evidence, beat: Beat | None) -> str:
     """Return what a running run does: a first epoch can be long."""
     if beat is None:
         last = evidence.last_attempt
-        return f"starting for {duration(max(0.0, time.time() - last.started_at))}" if last else "starting"
+        return f"starting for {duration(round(max(0.0, time.time() - last.started_at)))}" if last else "starting"
     if beat.span in _DOING:
         return _DOING[beat.span]
     return f"update {beat.updates:,}" if beat.updates else "first update"

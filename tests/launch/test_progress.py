@@ -18,6 +18,7 @@ import pytest
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.outcome import Failure, mark_done, mark_failed
 from adabatch.rundir.states import State
+from launch.cli import main as launch_main
 from launch.display import PlainDisplay
 from launch.progress import sweep_progress, wall_seconds
 from launch.run_names import run_names
@@ -104,7 +105,7 @@ def test_a_run_that_ended_otherwise_is_no_progress(tmp_path: Path) -> None:
 
 def test_nothing_is_promised_without_pace_or_forecast(tmp_path: Path) -> None:
     write(tmp_path, "fixed", 0)
-    assert sweep_progress(waiting(read_status(tmp_path))).text == "0 of 1 done, 1 waiting"
+    assert sweep_progress(waiting(read_status(tmp_path))).text == "0 of 1 done, 1 waiting; time left not known yet"
     assert sweep_progress(read_status(tmp_path)).text == "0 of 1 done, 1 neither queued nor done"
 
 
@@ -116,7 +117,9 @@ def test_only_done_runs_count_in_the_lines_of_a_queue(tmp_path: Path, capsys: py
     display.ended(dataclasses.replace(stopped, state=State.PREEMPTED, cause="stopped by SIGTERM"))
     display.started(second)
     display.ended(done)
+    display.stopping(2)
     lines = capsys.readouterr().out.splitlines()
+    assert lines[4] == "stopping: 2 running runs save their state first"
     assert lines[1] == f"[0/2 done] preempted {CELL}/fixed,{LEVEL}/seed_0 (0 s): stopped by SIGTERM"
     assert lines[3] == f"[1/2] done {CELL}/fixed,{LEVEL}/seed_1 (0 s)"
 
@@ -139,6 +142,27 @@ def sweep(tmp_path: Path) -> Path:
     beat(write(folder, "growing", 1), epoch=11, wall=210)
     write(folder, "fixed_large_by_the_rule", 1, forecast=600)
     return folder
+
+
+def in_a_terminal(command: list[str], *, columns: int, lines: int, stop_at: str) -> tuple[int, str]:
+    """Run a command in a terminal, press Ctrl-C when it has printed some text; return exit status and output."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(command[0], command, {**os.environ, "COLUMNS": str(columns), "LINES": str(lines)})
+    printed, is_stopped = "", False
+    try:
+        while part := os.read(terminal, 65536):
+            printed += part.decode(errors="replace")
+            if not is_stopped and re.search(stop_at, printed):
+                os.kill(pid, signal.SIGINT)
+                is_stopped = True
+    except OSError:  # the other side is closed
+        pass
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), printed
+
+
+def plain(printed: str) -> str:
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", printed)
 
 
 def status(folder: Path, width: int, *words: str) -> list[str]:
@@ -171,21 +195,59 @@ def test_a_wide_status_names_each_run(sweep: Path) -> None:
 
 @pytest.mark.slow
 def test_who_stops_watching_is_told_how_to_come_back(sweep: Path) -> None:
-    pid, terminal = pty.fork()
-    if pid == 0:
-        command = [sys.executable, "-m", "launch", "status", str(sweep), "--watch", "0.2"]
-        os.execve(command[0], command, {**os.environ, "COLUMNS": "80"})
-    printed = b""
-    while b"left" not in printed or b" %" not in printed:
-        printed += os.read(terminal, 65536)
-    os.kill(pid, signal.SIGINT)
-    try:
-        while part := os.read(terminal, 65536):
-            printed += part
-    except OSError:  # the other side is closed
-        pass
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 130
-    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", printed.decode())
+    command = [sys.executable, "-m", "launch", "status", str(sweep), "--watch", "0.2"]
+    status, printed = in_a_terminal(command, columns=80, lines=40, stop_at=r"left[^$]* %")
+    assert status == 130
+    text = plain(printed)
     assert "51 %" in text  # one run and 10.5 of 20 epochs, of the three that are done or run
-    assert f"The runs go on. To watch again: adabatch status {sweep} --watch" in text
+    assert f"The runs go on.\r\n  to come back:  adabatch status --watch {sweep}\r\n" in text
+    assert f"  to stop them:  adabatch cancel {sweep}" in text
     assert "Traceback" not in text
+    # ^C is shown behind the bar, where a full line would begin another one, and the table would be drawn a line too low
+    assert {len(bar) for bar in re.findall(r"[━╸╺]+ +\d+ %", text)} == {77}
+
+
+@pytest.mark.slow
+def test_who_stops_waiting_is_told_how_to_come_back(sweep: Path) -> None:
+    command = [sys.executable, "-m", "launch", "wait", str(sweep)]
+    status, printed = in_a_terminal(command, columns=80, lines=40, stop_at="about 6 min 40 s left")
+    assert status == 130
+    assert f"  to come back:  adabatch wait {sweep}\r\n" in plain(printed)
+
+
+@pytest.mark.slow
+def test_a_watched_status_has_no_more_lines_than_its_terminal(sweep: Path) -> None:
+    for seed in range(2, 30):
+        write(sweep, "growing", seed)
+    (sweep / ".launch").mkdir()
+    command = [sys.executable, "-m", "launch", "status", str(sweep), "--watch", "0.2"]
+    _, printed = in_a_terminal(command, columns=80, lines=24, stop_at=r"(?s)left.*left")
+    # what is drawn after the cursor has gone up is drawn over what was there
+    first = re.split(r"\x1b\[\d*A", printed)[0]
+    assert len(plain(first).splitlines()) <= 23
+    rows = [re.split(r"\s{2,}", line.strip()) for line in plain(first).splitlines()]
+    assert ["arm", "running", "done", "missing"] in rows
+    assert ["growing", "2", "28"] in rows
+    assert any(row[:4] == ["growing", "1", "running", "11/20"] for row in rows)
+    assert "(30 runs are not listed; the terminal has no more lines)" in plain(first)
+
+
+def test_runs_are_in_the_order_of_their_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for width, seed in [(16, 2), (8, 10), (8, 2), (0.5, 1)]:
+        run = RunDir(tmp_path / "digits-net" / f"growing,network.args.width={width}" / f"seed_{seed}")
+        run.path.mkdir(parents=True)
+        run.config.write_text("num_epochs: 20\n")
+    assert launch_main(["status", str(tmp_path), "--format", "json"]) == 3
+    named = [run["name"].partition("width=")[2] for run in json.loads(capsys.readouterr().out)]
+    assert named == ["0.5/seed_1", "8/seed_2", "8/seed_10", "16/seed_2"]
+
+
+def test_a_wrong_arm_is_told_the_arms_without_their_swept_values(
+    sweep: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for run in sweep.rglob("config.yaml"):
+        (run.parent / "attempts.jsonl").touch()
+    (sweep / ".launch").mkdir()
+    assert launch_main(["status", str(sweep), "--arm", "growin"]) == 2
+    expected = "--arm is growin; it must be one of fixed_large_by_the_rule, growing. Did you mean growing?\n"
+    assert capsys.readouterr().err == expected

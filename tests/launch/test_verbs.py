@@ -25,7 +25,7 @@ def test_a_sweep_arm_by_arm_then_one_run_again(launch: Launch) -> None:
     words = ("submit", "sweep=two", LOCAL, "sweep.seeds=[0]")
     wrong = launch(*words, "--only", "adaptiv")
     assert wrong.status == 2
-    assert "--only is adaptiv; it must be an arm, a cell or a run of the sweep: " in wrong.err
+    assert "--only is adaptiv; it must be an arm or a cell of the sweep: " in wrong.err
     assert "Did you mean adaptive?" in wrong.err
     part = launch(*words, "--only", "adaptive")
     assert part.status == 0
