@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from dash import html
+from dash import Patch, html
 
 from adabatch.terminal import duration
 from analysis.cells import NONE, percent
@@ -66,13 +66,30 @@ def run_table(
     """
     head = html.Tr([_head(name, kind) for name, kind in _COLUMNS.items()], role="row")
     bodies = [
-        html.Tbody([_group_row(group), *_rows(list(members), styles, chosen, logs)], role="rowgroup")
+        html.Tbody([_group_row(group), *(tr for _, tr in _rows(members, styles, chosen, logs))], role="rowgroup")
         for group, members in groupby(rows, key=lambda row: row.group)
     ]
     # With roles, because on a phone the rows are cards, and browsers forget that they are rows.
     return html.Table(
         [html.Thead(head, role="rowgroup"), *bodies], className="runs", role="table", **aria_words(label="runs")
     )
+
+
+def rows_patch(
+    rows: Sequence[RunRow],
+    styles: Mapping[str, ArmStyle],
+    chosen: str | None,
+    logs: Mapping[str, Sequence[str]],
+    names: Collection[str],
+) -> Patch:
+    """Return the change of a `run_table` that replaces the rows of some runs, and leaves all else."""
+    patch = Patch()
+    bodies = groupby(rows, key=lambda row: row.group)
+    for body, (_, members) in enumerate(bodies, start=1):  # after the table's head
+        for place, (name, row) in enumerate(_rows(members, styles, chosen, logs), start=1):  # after the group's name
+            if name in names:
+                patch["props"]["children"][body]["props"]["children"][place] = row
+    return patch
 
 
 def _head(name: str, kind: str) -> html.Th:
@@ -85,12 +102,13 @@ def _group_row(group: str) -> html.Tr:
 
 
 def _rows(
-    rows: Sequence[RunRow], styles: Mapping[str, ArmStyle], chosen: str | None, logs: Mapping[str, Sequence[str]]
-) -> Iterator[html.Tr]:
+    rows: Iterable[RunRow], styles: Mapping[str, ArmStyle], chosen: str | None, logs: Mapping[str, Sequence[str]]
+) -> Iterator[tuple[str, html.Tr]]:
+    """Yield the rows of a table with the name of the run that each is about."""
     for row in rows:
-        yield _run_row(row, styles.get(plain_arm(row.arm)), row.name == chosen)
+        yield row.name, _run_row(row, styles.get(plain_arm(row.arm)), row.name == chosen)
         if row.name == chosen:
-            yield _log_row(row.name, logs)
+            yield row.name, _log_row(row.name, logs)
 
 
 def _run_row(row: RunRow, style: ArmStyle | None, is_chosen: bool) -> html.Tr:

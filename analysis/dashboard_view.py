@@ -30,13 +30,14 @@ from analysis.dashboard_figures import (
     running_now,
 )
 from analysis.dashboard_parts import count_by_state, counts_part, counts_text, narrow, tables_part
-from analysis.dashboard_runs import aria_words, group_labels, run_table
-from analysis.figures.arm_styles import arm_styles
+from analysis.dashboard_runs import aria_words, group_labels, rows_patch, run_table
+from analysis.figures.arm_styles import ArmStyle, arm_styles
 from analysis.figures.registry import PICTURES
 from analysis.figures.source import groups
 from analysis.figures.themes import Theme
 from analysis.frames import Data
 from analysis.live import (
+    RunRow,
     Snapshot,
     find_run,
     in_order_of_attention,
@@ -47,7 +48,7 @@ from analysis.live import (
     run_rows,
 )
 from analysis.names import plain_arm
-from analysis.tables import provenance
+from analysis.tables import batch_ranges, provenance
 from analysis.time_left import time_left
 
 _log = logging.getLogger(__name__)
@@ -56,8 +57,9 @@ REFRESH_SECONDS = 3.0
 #: What takes longer to make waits for the next request, which then comes at once: what is there is seen early.
 PATIENCE_SECONDS = 0.35
 _SOON_SECONDS = 0.03
-#: In one answer, since a browser draws all figures of it before it shows any.
-_MOST_FIGURES = 3
+#: A browser draws all of an answer before it shows any. So much is in one, counted in figures; all runs, or all tables,
+#: are as much, so that the runs are seen before anything else is drawn.
+_MOST_WEIGHT = 3
 #: Runs beyond these are counted, not listed.
 MAX_RUNS = 200
 LOG_LINES = 12
@@ -114,12 +116,14 @@ class _Part:
 
     Attributes:
         follow: returns from the content those of other parts that follow from it.
+        weight: how much a browser has to draw, from 0 to `_MOST_WEIGHT`.
         live_key, change: of what moves while the rest stays, what identifies it, and how the change alone is made.
     """
 
     key: object
     make: Callable[[], object]
     follow: Callable[[Any], dict[str, object]] = lambda _: {}
+    weight: int = 0
     live_key: object = None
     change: Callable[[], object] | None = None
 
@@ -220,26 +224,30 @@ def view(
     """Return what each of `PARTS` is to hold, and what identifies it.
 
     Args:
-        shown: what identifies what the parts hold now; one that would hold the same again is ``no_update``.
+        shown: what identifies what the parts hold now, in the order in which they were sent; one that would hold the
+            same again is ``no_update``.
         made: keeps what is made.
-        seconds: after which the parts that are not made yet wait for the next request; one is made in any case.
+        seconds: after which the heavy parts that are not made yet wait for the next request; one is made in any case.
     """
     content: dict[str, Any] = dict.fromkeys(PARTS, no_update)
     digests = dict(shown)
+    parts = _longest_waiting_first(_parts(snapshot, choice), shown)
     until = time.monotonic() + seconds
     pause = REFRESH_SECONDS
-    num_figures = 0
-    for name, part in _parts(snapshot, choice).items():
+    weight = 0
+    for name, part in parts:
         found = f"{part.digest} {part.live_digest}"
-        if shown.get(name) == found:
+        before = shown.get(name, "")
+        if before == found:
             continue
-        is_new_figure = part.change is not None and not shown.get(name, "").startswith(f"{part.digest} ")
-        num_figures += is_new_figure
-        if digests != shown and (time.monotonic() > until or (seconds < math.inf and num_figures > _MOST_FIGURES)):
+        more = 0 if _only_moves(part, before) else part.weight
+        if more and weight and (time.monotonic() > until or (seconds < math.inf and weight + more > _MOST_WEIGHT)):
             pause = _SOON_SECONDS
-            break
+            continue
+        weight += more
+        digests.pop(name, None)
         try:
-            content |= _made(name, part, found, shown.get(name, ""), made or Made())
+            content |= _made(name, part, found, before, made or Made())
             digests[name] = found
         except Exception as error:  # a table that cannot be made must not take the other parts with it
             _log.exception("the dashboard's %s cannot be made", name)
@@ -249,10 +257,23 @@ def view(
     return content, digests
 
 
+def _longest_waiting_first(parts: Mapping[str, _Part], shown: Mapping[str, str]) -> list[tuple[str, _Part]]:
+    """Return the parts that are not shown yet, then the others in the order in which they were sent.
+
+    Otherwise the first ones would keep out the last ones while a sweep changes faster than a browser draws.
+    """
+    places = {name: place for place, name in enumerate(shown)}
+    return sorted(parts.items(), key=lambda item: places.get(item[0], -1))
+
+
 def _made(name: str, part: _Part, found: str, shown: str, made: Made) -> dict[str, object]:
-    if part.change is not None and shown.startswith(f"{part.digest} "):
+    if part.change is not None and _only_moves(part, shown):
         return {name: part.change()}
     return made.contents(name, part, found)
+
+
+def _only_moves(part: _Part, shown: str) -> bool:
+    return part.change is not None and shown.startswith(f"{part.digest} ")
 
 
 def _parts(snapshot: Snapshot, choice: Choice) -> dict[str, _Part]:
@@ -285,23 +306,43 @@ def _content(snapshot: Snapshot, data: Data, choice: Choice) -> dict[str, _Part]
     listed = in_order_of_attention(chosen.runs)[:MAX_RUNS] if is_too_long else in_order_of_groups(chosen.runs)
     rows = run_rows(snapshot.folder, data, listed, beats)
     logs = _logs(snapshot, data, choice.run)
-    compared = (snapshot.comparison_number, progress_digest(data.runs), offered, arms)
+    compared = (snapshot.comparison_number, offered, arms)
     narrowed = None if snapshot.comparison is None else narrow(snapshot.comparison, data, chosen)
     shown = None if group is None else Shown(data, narrowed, arms, group)
+    figures = _figures(shown, compared, choice.theme, beats)
     return {
         "counts": _Part((counts, len(data.runs), left), lambda: counts_part(counts, len(data.runs), left)),
         "counts_said": _plain(counts_text(counts, len(data.runs))),
-        "runs": _Part((rows, styles, choice.run, logs), lambda: run_table(rows, styles, choice.run, logs)),
+        "runs": _runs(rows, styles, choice.run, logs),
         "runs_note": _plain(_runs_note(len(rows), len(chosen.runs))),
         **_options(data.runs),
         "group_options": _plain(_named(offered)),
         "group": _plain(group),
         "hides_group": _plain(len(offered) < 2),
-        "tables": _Part(compared, lambda: [] if narrowed is None else tables_part(narrowed)),
+        **{name: figures[name] for name in RESULTS},
+        "tables": _Part(
+            # Of runs that still train, tables tell the batch size.
+            (compared, None if narrowed is None else batch_ranges(narrowed)),
+            lambda: [] if narrowed is None else tables_part(narrowed),
+            weight=0 if narrowed is None else _MOST_WEIGHT,
+        ),
         "tables_note": _plain(_tables_note(snapshot)),
-        **_figures(shown, compared, choice.theme, beats),
-        "provenance": _Part(compared, lambda: _provenance(snapshot, data)),
+        **figures,
+        "provenance": _plain(_provenance(snapshot, data)),
     }
+
+
+def _runs(
+    rows: Sequence[RunRow], styles: Mapping[str, ArmStyle], chosen: str | None, logs: Mapping[str, Sequence[str]]
+) -> _Part:
+    moving = {row.name for row in rows if row.moves or row.name == chosen}
+    return _Part(
+        ([row.name if row.name in moving else row for row in rows], styles, chosen),
+        lambda: run_table(rows, styles, chosen, logs),
+        weight=_MOST_WEIGHT,
+        live_key=([row for row in rows if row.name in moving], logs),
+        change=lambda: rows_patch(rows, styles, chosen, logs, moving),
+    )
 
 
 def _chosen(data: Data, filters: Mapping[str, Sequence[str]]) -> Data:
@@ -343,6 +384,7 @@ def _figures(shown: Shown | None, compared: object, theme: Theme, beats: Mapping
             (shown.group if kind.is_per_group else None, shown.arms, theme, made_of),
             lambda: figure_part(shown, name, theme, now[name]),
             _follow(name),
+            1,
             now[name],
             lambda: now_patch(now[name]),
         )

@@ -206,6 +206,11 @@ class RunRow:
     seconds: float
     eta_seconds: float | None
 
+    @property
+    def moves(self) -> bool:
+        """Whether it changes by the second, as that of a run with a heartbeat does."""
+        return self.state in _WITH_BEAT
+
 
 def run_name(folder: Path, run: str) -> str:
     """Return a run's folder relative to the watched one; the last part of its name if it is that one."""

@@ -207,7 +207,9 @@ def test_nothing_can_be_changed(served: Served, sweep: Path) -> None:
         for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS"):
             assert served.ask(f"/{served.token}/{path}", method, {})[0] == 405, (method, path)
     assert served.ask(f"/{served.token}/_dash-update-component", "PUT", {})[0] == 405
-    assert served.ask(f"/{served.token}/_dash-update-component", "POST", {"pad": "x" * (2 << 20)})[0] == 413
+    # The server does not wait for what it will not read, so only the announcement is sent.
+    announced = {"Content-Length": str(2 << 20)}
+    assert served.ask(f"/{served.token}/_dash-update-component", "POST", headers=announced)[0] == 413
     assert served.refresh()[0] == 200
     assert {path: path.stat().st_mtime_ns for path in sweep.rglob("*")} == before
 
@@ -452,12 +454,50 @@ def test_a_slow_part_waits_for_the_next_request(sweep: Path) -> None:
     assert pauses == [30, 3000]
 
 
-def test_few_figures_come_in_one_answer(sweep: Path) -> None:
+def test_the_runs_come_before_few_figures_at_a_time(sweep: Path) -> None:
     snapshot = look_when_compared(Watcher(sweep, min_seconds=0.0))
     shown: dict[str, str] = {}
     counts = []
     for _ in range(10):
         parts, shown = view(snapshot, Choice(), shown, seconds=600.0)
-        counts.append(sum(parts[name] is not no_update for name in FIGURES))
-    # The first answer has the runs, too: a browser draws all figures of an answer before it shows any.
-    assert counts == [3, 3, 3, 1, 0, 0, 0, 0, 0, 0]
+        counts.append(
+            [sum(parts[name] is not no_update for name in names) for names in (["runs"], FIGURES, ["tables"])]
+        )
+    # A browser draws all of an answer before it shows any.
+    assert counts == [[1, 0, 0], [0, 3, 0], [0, 0, 1], [0, 3, 0], [0, 3, 0], [0, 1, 0], *[[0, 0, 0]] * 4]
+
+
+def test_a_sweep_that_changes_all_the_time_keeps_no_figure_waiting(tmp_path: Path) -> None:
+    run = write_run(tmp_path, "growing", 0, accuracies=(0.5,) * 30)
+    write_run(tmp_path, "fixed", 0, accuracies=(0.5,) * 30)
+    watcher = Watcher(tmp_path, min_seconds=0.0)
+    shown: dict[str, str] = {}
+    sent = []
+    for epoch in range(1, 26):
+        shorten(run, epoch)
+        beat(run, epoch + 1, 30)
+        parts, shown = view(look_when_compared(watcher), Choice(), shown, seconds=0.0)
+        sent.append({name for name in FIGURES if parts[name] is not no_update and isinstance(parts[name], dict)})
+    # One heavy part an answer: all figures are drawn once, then the eight curves, which change each time, in turn.
+    assert set().union(*sent[:12]) == set(FIGURES)
+    assert set().union(*sent[-8:]) == set(CURVES_OF_GROUP)
+
+
+def test_of_the_rows_only_those_that_move_are_sent(tmp_path: Path) -> None:
+    for arm in ("fixed", "growing"):
+        for seed in range(2):
+            run = write_run(tmp_path, arm, seed, accuracies=(0.5,) * 4)
+    shorten(run, 1)
+    beat(run, 2, 4)
+    watcher = Watcher(tmp_path, min_seconds=0.0)
+    parts, shown = view(look_when_compared(watcher), Choice(), {})
+    [_, body] = parts["runs"].children
+    places = [
+        place for place, row in enumerate(body.children) if getattr(row, "data-run", "").endswith(f"{arm}/seed_1")
+    ]
+    shorten(run, 2)
+    beat(run, 3, 4)
+    parts, _ = view(look_when_compared(watcher), Choice(), shown)
+    [change] = parts["runs"].to_plotly_json()["operations"]
+    assert change["location"] == ["props", "children", 1, "props", "children", *places]
+    assert "2/4" in str(change["params"]["value"])
