@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import IO, cast
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.constrain import Constrain
@@ -20,6 +21,7 @@ from adabatch.reading import printable
 from adabatch.rundir.states import State
 from adabatch.shell.text_table import Sentence
 from adabatch.terminal import counted, duration
+from launch.output import StandardOutput
 from launch.progress import SweepProgress, sweep_progress
 from launch.status import RunStatus, status_of
 from launch.status_text import RunTable
@@ -82,12 +84,16 @@ class Display(ABC):
 class PlainDisplay(Display):
     """One line when a run starts and one when it ends."""
 
+    def __init__(self, root: Path, total: int) -> None:
+        super().__init__(root, total)
+        self._stdout = StandardOutput()
+
     def started(self, path: Path) -> None:
         super().started(path)
         self._say(f"started {path.relative_to(self._root).as_posix()}", None)
 
     def _say(self, line: str, state: State | None) -> None:
-        print(printable(line), flush=True)
+        print(printable(line), file=self._stdout, flush=True)
 
 
 class ProgressLine:
@@ -162,5 +168,5 @@ class LiveDisplay(Display):
 
 def make_display(root: Path, runs: Sequence[Path]) -> Display:
     """Return a live table on a terminal, plain lines elsewhere."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, file=cast(IO[str], StandardOutput()))
     return LiveDisplay(root, runs, console) if console.is_terminal else PlainDisplay(root, len(runs))

@@ -95,7 +95,7 @@ class LocalQueue:
                     self._start_jobs()
                     time.sleep(_POLL_SECONDS)
                     self._collect()
-            except Stopped:
+            except BaseException:  # whatever ends the queue, no run goes on without it
                 self._stop()
                 raise
 

@@ -20,16 +20,21 @@ def is_under_nohup() -> bool:
     return signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
+def send_nowhere(descriptor: int) -> None:
+    """Let what is written to a descriptor go nowhere from now on."""
+    with suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, descriptor)
+        os.close(nowhere)
+
+
 def leave_terminal() -> None:
     """Let what is still printed go nowhere if the terminal is gone, where writing would be an error."""
     for descriptor in (1, 2):
         try:
             os.write(descriptor, b"")
         except OSError:
-            with suppress(OSError):
-                nowhere = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(nowhere, descriptor)
-                os.close(nowhere)
+            send_nowhere(descriptor)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -102,13 +103,17 @@ def test_lint_errors_stop_a_submission(launch):
 
 
 def test_a_terminal_that_goes_takes_its_queue_and_its_runs_with_it(launch):
-    """The terminal is gone for good: writing to it is an error."""
+    """The terminal is gone for good: writing to it is an error, which comes before anybody says that it has gone."""
     ours, theirs = pty.openpty()
     words = ("submit", "sweep=long", LOCAL, *NEVER_ENDING)
     shell = launch.process(*words, start_new_session=True, stdin=theirs, stdout=theirs, stderr=theirs)
     wait_until(lambda: launch.epoch("long") >= 1)
     os.close(theirs)
     os.close(ours)
+    seen = launch.epoch("long")
+    wait_until(lambda: launch.epoch("long") >= seen + 2)
+    time.sleep(1)  # twice as long as it takes to draw again
+    assert shell.poll() is None
     shell.send_signal(signal.SIGHUP)
     assert shell.wait(100) == 130
     run = launch.only("long")
