@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from rich.console import Group, RenderableType
+from rich.console import RenderableType
 from rich.text import Text
 
-from adabatch.shell.text_table import Sentence, TextTable
+from adabatch.shell.text_table import Output, Sentence, TextTable
 from adabatch.terminal import duration
 from launch.chain_forecast import averaging_sentence, device_sentences
 from launch.forecast import ArmForecast, CellForecast
@@ -29,7 +29,7 @@ def forecasts_text(cells: Sequence[CellForecast]) -> RenderableType:
     for cell in cells:
         alike.setdefault(_without_levels(cell), []).append(cell)
     blocks = [_block(cell, members) for cell, members in alike.items()]
-    return Group(*(part for place, block in enumerate(blocks) for part in ([Text(""), *block] if place else block)))
+    return Output(*(part for place, block in enumerate(blocks) for part in ([Text(""), *block] if place else block)))
 
 
 def _without_levels(cell: CellForecast) -> CellForecast:

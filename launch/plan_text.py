@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from adabatch.shell.text_table import Sentence
+from adabatch.shell.text_table import Output, Sentence
 from adabatch.terminal import counted, duration
 from launch.chain_plan import chain_text
 from launch.forecast_text import forecasts_text
@@ -47,7 +47,7 @@ def plan_text(plan: Plan, allowed: Sequence[str]) -> RenderableType:
     if plan.forecast_totals is not None:
         parts += [Text(""), Sentence(f"forecast: {plan.forecast_totals.text}", "bold")]
     parts += [Text(""), findings_text(plan.findings, allowed)]
-    return Group(*parts)
+    return Output(*parts)
 
 
 def _alike(arms: Sequence[ArmPlan]) -> list[list[ArmPlan]]:
