@@ -103,7 +103,11 @@ class Preempted(Exception):
 
 
 class SegmentEnd(Exception):
-    """The next epoch is trained by another number of ranks than this process is one of; the state is saved."""
+    """The next epoch is trained by another number of ranks than this process is one of; the state is saved.
 
-    def __init__(self, epoch: int, num_ranks: int) -> None:
-        super().__init__(f"epoch {epoch} is trained by another number of ranks, {num_ranks}")
+    Args:
+        ranks: their number in words, such as ``2 ranks``.
+    """
+
+    def __init__(self, epoch: int, ranks: str) -> None:
+        super().__init__(f"epoch {epoch} is trained by {ranks}")

@@ -27,6 +27,7 @@ from adabatch.rundir.columns import (
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.outcome import results
 from adabatch.schedules import PlannedUpdate, Progress, Signals, plan_updates
+from adabatch.terminal import counted
 from adabatch.training.checkpoint import load_checkpoint, save_checkpoint
 from adabatch.training.engine import Engine
 from adabatch.training.evaluation import evaluate, write_correctness
@@ -122,7 +123,7 @@ class TrainingLoop:
         """End if this epoch is not for as many ranks as there are; what was trained is saved by then."""
         if self._wanted_ranks != self._ranks.world_size:
             self._reporter.write_rows()
-            raise SegmentEnd(self.progress.epoch, self._wanted_ranks)
+            raise SegmentEnd(self.progress.epoch, counted(self._wanted_ranks, "rank"))
 
     def seconds(self) -> dict[str, float]:
         """Return the seconds per span over all segments of the run; on a GPU this waits for the device."""
