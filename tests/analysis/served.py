@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
 
@@ -75,8 +75,8 @@ def serving(folder: Path, *options: str) -> Iterator[Served]:
 
 
 @contextmanager
-def looking(*arguments: str) -> Iterator[Page]:
-    """A page of a fresh browser, which is started with some more arguments."""
+def browsing(*arguments: str) -> Iterator[Browser]:
+    """A browser, which is started with some more arguments."""
     if not Path(CHROMIUM).exists():
         if os.environ.get("CI"):
             pytest.fail(f"{CHROMIUM} is missing")
@@ -84,9 +84,16 @@ def looking(*arguments: str) -> Iterator[Page]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *arguments])
         try:
-            yield browser.new_page(viewport={"width": 1400, "height": 1000})
+            yield browser
         finally:
             browser.close()
+
+
+@contextmanager
+def looking(browser: Browser) -> Iterator[Page]:
+    """A page of somebody who has not used the browser before."""
+    with browser.new_context(viewport={"width": 1400, "height": 1000}) as context:
+        yield context.new_page()
 
 
 def beat(run: Path, epoch: int, num_epochs: int, age_seconds: float = 0.0) -> None:

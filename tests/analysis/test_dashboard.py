@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from dash import no_update
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 import analysis
 from analysis.cli import main
@@ -36,8 +36,8 @@ PATIENCE_MS = 30_000
 
 
 @pytest.fixture
-def page() -> Iterator[Page]:
-    with looking() as page:
+def page(browser: Browser) -> Iterator[Page]:
+    with looking(browser) as page:
         page.set_default_timeout(PATIENCE_MS)
         expect.set_options(timeout=PATIENCE_MS)
         yield page

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from analysis.names import pieces
 from tests.analysis.runs import write_run
@@ -103,11 +103,11 @@ def served(grid: Path) -> Iterator[Served]:
 
 
 @pytest.fixture
-def page(grid: Path) -> Iterator[Page]:
+def page(grid: Path, browser: Browser) -> Iterator[Page]:
     running = grid / "fashion_mnist-resnet14" / "growing,optimizer.weight_decay=0" / "seed_1"
     shorten(running, 1)
     beat(running, 2, 2)
-    with looking() as page:
+    with looking(browser) as page:
         page.set_default_timeout(PATIENCE_MS)
         expect.set_options(timeout=PATIENCE_MS)
         yield page

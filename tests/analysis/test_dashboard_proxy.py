@@ -14,7 +14,7 @@ from playwright.sync_api import expect
 
 from analysis.cli import main
 from tests.analysis.runs import write_run
-from tests.analysis.served import Served, looking, serving
+from tests.analysis.served import Served, browsing, looking, serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("browser")]
 PREFIX = "/user/x%40y/proxy/8050/"
@@ -78,7 +78,8 @@ def test_a_page_behind_a_proxy_lives(served: Served, keeps_prefix: bool) -> None
     with (
         proxy(served.port, keeps_prefix) as address,
         # Chromium is told that the name is this machine; the request still names it.
-        looking(f"--host-resolver-rules=MAP {NAME} 127.0.0.1") as page,
+        browsing(f"--host-resolver-rules=MAP {NAME} 127.0.0.1") as browser,
+        looking(browser) as page,
     ):
         page.on("requestfailed", lambda request: wrong.append(f"{request.url}: {request.failure}"))
         page.on("response", lambda answer: wrong.append(answer.url) if answer.status >= 400 else None)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 from plotly.offline import get_plotlyjs
 
 import analysis
@@ -36,8 +36,8 @@ def comparison(tmp_path_factory: pytest.TempPathFactory) -> analysis.Comparison:
 
 
 @pytest.fixture(scope="module")
-def page() -> Iterator[Page]:
-    with looking() as page:
+def page(browser: Browser) -> Iterator[Page]:
+    with looking(browser) as page:
         yield page
 
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from playwright.sync_api import Browser, expect
 from playwright.sync_api import Page as BrowserPage
-from playwright.sync_api import expect
 
 import analysis
 from analysis import report
@@ -173,8 +173,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 
 @pytest.fixture
-def browser_page() -> Iterator[BrowserPage]:
-    with looking() as page:
+def browser_page(browser: Browser) -> Iterator[BrowserPage]:
+    with looking(browser) as page:
         page.set_default_timeout(60_000)
         yield page
 

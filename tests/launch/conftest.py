@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,33 @@ def launch(tmp_path: Path) -> Iterator[Launch]:
         yield calls
 
 
+#: A metric with which a run that only waits for its end leaves the processor to others.
+IDLE = """
+import time
+
+
+class Idle:
+    def reset(self) -> None:
+        pass
+
+    def update(self, logits, labels) -> None:
+        pass
+
+    def compute(self) -> float:
+        time.sleep(0.5)
+        return 0.0
+"""
+
+
+@pytest.fixture
+def idle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The word with which every epoch sleeps for half a second, in the folder where its code is."""
+    (tmp_path / "idle_metrics.py").write_text(IDLE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "idle_metrics", raising=False)
+    return "metrics.idle=idle_metrics:Idle"
+
+
 @pytest.fixture
 def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
     """SLURM's programs as scripts, first in the path."""
@@ -33,7 +61,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
 
 @pytest.fixture(scope="session")
 def running_cluster() -> Iterator[Cluster]:
-    """A SLURM cluster for all tests of the session. One that a killed session left behind is taken over."""
+    """A SLURM cluster for all tests of this worker. One that a killed session left behind is taken over."""
     reason = missing_requirement()
     if reason is not None:
         if os.environ.get("CI"):

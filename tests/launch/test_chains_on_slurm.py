@@ -19,7 +19,7 @@ from tests.adabatch.support import assert_equal_bits, largest_difference, read_r
 from tests.launch.support import write_sweep
 from tests.support import wait_until
 
-pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
+pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm chains")]  # on a cluster of their own
 
 #: Batches of 8, 16 and 32, two epochs each, on 1 rank, 2 ranks, and 2 nodes with 2 ranks each.
 CHAIN = """

@@ -20,7 +20,7 @@ from tests.adabatch.support import read_rows
 from tests.launch.support import Launch, write_sweep
 from tests.support import wait_until
 
-pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
+pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm chains")]  # on a cluster of their own
 
 OWN_WORK = Path(__file__).parent.parent / "own_work"
 SWEEP = """

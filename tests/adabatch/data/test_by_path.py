@@ -337,6 +337,7 @@ class Images(Noisy):
         "network=tiny_cnn",
         "schedule.batch_size=4",
         "num_epochs=4",
+        "hardware.num_threads=1",
     )
     first = run_command(*words, "run_dir=whole", "dataset.num_workers=1", cwd=tmp_path)
     assert first.returncode == 0, first.stderr
