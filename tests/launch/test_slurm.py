@@ -129,7 +129,7 @@ def test_disturbed_runs_end_as_undisturbed_ones(cluster, launch, tmp_path):
 
 def test_time_limit_goes_on_until_the_retries_are_used_up(cluster, launch, idle, tmp_path):
     """A job's time is up twice: after the first time it goes on where it was, after the second it may not."""
-    words = (*NEVER_ENDING, idle, "cluster.timeout_min=1", "cluster.signal_delay_s=20", "cluster.max_retries=1")
+    words = (*NEVER_ENDING, idle, "cluster.timeout_min=1", "cluster.signal_delay_s=10", "cluster.max_retries=1")
     submit_one(launch, "limited", *words, sweep="long")
     run_dir = launch.run_dir("limited")
     attempts = run_dir.path / "attempts.jsonl"
