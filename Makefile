@@ -36,7 +36,7 @@ test-oldest: .venv-oldest/ready
 	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-oldest/constraints.txt -e '.[dashboard,dev]'
 	touch $@
 
-# Whole benchmarks, at their smallest; make test keeps one of them and the arithmetic of all.
+# Whole benchmarks, at their smallest; make test keeps the cheap ones and the arithmetic of all.
 test-bench: .venv/ready
 	$(PY) -m pytest -m bench
 

@@ -151,6 +151,7 @@ def test_training_speed_takes_turns_and_compares_within_a_round(monkeypatch: pyt
 
 
 @pytest.mark.slow
+@pytest.mark.bench
 def test_training_speed_writes_what_its_table_shows(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     output = tmp_path / "new" / "speed.json"
     assert main(["training_speed", *TINY_CASE, "--repetitions", "1", "--micro-batch", "6", "-o", str(output)]) == 0

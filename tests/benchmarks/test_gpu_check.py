@@ -115,6 +115,7 @@ def test_growth_has_a_limit(place: Place) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.bench
 def test_a_killed_run_must_end_like_a_whole_one(place: Place) -> None:
     """On a CPU it does, but not with graphs, and the check says so."""
     with pytest.raises(CheckFailed, match="meta.json of whole has cuda_graphs: no; it must be yes"):
