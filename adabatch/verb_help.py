@@ -54,11 +54,19 @@ def parser_place(verb: Verb) -> str | None:
     return found
 
 
+class HelpText(argparse.HelpFormatter):
+    """Wraps sentences at the width of the terminal; paragraphs that are indented, the examples, stay as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        paragraphs = text.strip("\n").split("\n\n")
+        return "\n\n".join(
+            part if part.startswith(" ") else super(HelpText, self)._fill_text(part, width, indent)
+            for part in paragraphs
+        )
+
+
 def help_of(verb: Verb) -> dict[str, Any]:
     """Return the arguments of an `argparse.ArgumentParser` that make a verb's docstring its help."""
-    first, _, examples = (inspect.getdoc(verb) or "").partition("\n")
-    return {
-        "description": first,
-        "epilog": textwrap.indent(examples.strip(), "  ") or None,
-        "formatter_class": argparse.RawDescriptionHelpFormatter,
-    }
+    first, *others = (inspect.getdoc(verb) or "").split("\n\n")
+    parts = [textwrap.indent(part, "  ") if part.startswith("adabatch ") else part for part in others]
+    return {"description": first, "epilog": "\n\n".join(parts) or None, "formatter_class": HelpText}

@@ -67,14 +67,16 @@ def add_submit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--retry",
         metavar="STATES",
-        help=f"besides missing runs, start only runs in these states: {','.join(RETRY_STATES)}",
+        help=f"besides missing runs, start only runs in these states, separated by commas: {', '.join(RETRY_STATES)}",
     )
     parser.add_argument(
         "--only", action="append", default=[], metavar="NAME", help="start only runs of this arm or cell, or this run; "
         "may be repeated",
     )  # fmt: skip
     parser.add_argument("--wait", action="store_true", help="return when no run waits or trains; see wait")
-    parser.add_argument("--dry-run", action="store_true", help="print the batch scripts; write and submit nothing")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print the jobs, or their batch scripts; write and submit nothing"
+    )
     parser.add_argument(
         "--wait-for-room",
         action="store_true",
@@ -95,7 +97,8 @@ def add_status(parser: argparse.ArgumentParser) -> None:
         help=f"refresh every {EVERY_SECONDS:.0f} s until no run is pending, running or unknown; "
         "SLURM is asked every 10 to 60 s",
     )
-    parser.add_argument("--state", metavar="STATES", help=f"show only runs in these states: {','.join(State)}")
+    states = f"show only runs in these states, separated by commas: {', '.join(State)}"
+    parser.add_argument("--state", metavar="STATES", help=states)
     parser.add_argument("--arm", action="append", metavar="ARM", help="show only runs of this arm; may be repeated")
     parser.add_argument("--sort", choices=SORT_KEYS, default="name", help="the order of the runs")
     parser.add_argument("--all", action="store_true", help="list every run, however many there are")

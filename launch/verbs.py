@@ -81,7 +81,7 @@ def cancel() -> int:
 def rerun() -> int:
     """Train runs of a sweep once more from the start, and keep what they left.
 
-    It is kept in the folder .earlier/ of each run. Exit status: as of submit.
+    What they left is kept in the folder .earlier/ of each run. Exit status: as of submit.
 
     adabatch rerun runs/demo/digits-tiny_cnn/adaptive/seed_0
     adabatch rerun runs/mine/cifar10-resnet20/adaptive cluster=slurm cluster.partition=gpu

@@ -6,6 +6,7 @@ import inspect
 import pkgutil
 import re
 import shlex
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -43,6 +44,20 @@ def test_a_verb_has_an_example_and_reads_it(verb: Callable[[], Any]) -> None:
         parser = pkgutil.resolve_name(place)(name_of(verb))
         read = parser.parse_args(words) if words and words[0].startswith("-") else parser.parse_intermixed_args(words)
         assert vars(read)
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if name_of(verb) not in ("train", "completion")], ids=name_of)
+def test_the_help_of_a_verb_fits_80_columns_and_keeps_its_examples(
+    verb: Callable[[], Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys, "argv", [name_of(verb), "--help"])
+    with pytest.raises(SystemExit):
+        verb()
+    lines = capsys.readouterr().out.splitlines()
+    kept = [line for line in lines if line.startswith("  adabatch ")]
+    assert [line.strip() for line in kept] == re.findall(r"^ *(adabatch .+)$", inspect.getdoc(verb) or "", re.MULTILINE)
+    assert max(len(line) for line in lines if line not in kept) <= 80
 
 
 def test_the_example_of_a_training_is_a_config() -> None:

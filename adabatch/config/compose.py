@@ -266,7 +266,7 @@ def _refused_call(error: HydraException, overrides: Sequence[str]) -> str:
     if unmatched:
         key = unmatched.group(1)
         known = sorted({*(name.rpartition(".")[2] for name in KEYS), *GROUPS})
-        return f"unknown key {key}.{suggestion(key.rpartition('.')[2], known)} Keys: python -m adabatch --help."
+        return f"unknown key {key}.{suggestion(key.rpartition('.')[2], known)} Keys: adabatch train --help."
     of_option = re.match(r"In '([^']+)': \w+ raised while composing config:?$", first_line)
     if of_option:
         reason = str(shortened(str(error).splitlines()[1], _MOST_CHARACTERS)).rstrip(".")

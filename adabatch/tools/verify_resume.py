@@ -29,6 +29,7 @@ from adabatch.rundir.files import RunDir
 from adabatch.rundir.outcome import read_summary
 from adabatch.shell.arguments import add_verify_resume
 from adabatch.terminal import counted
+from adabatch.verb_help import HelpText
 
 #: A run killed before its first checkpoint starts over; so kills come later each time, until a checkpoint exists.
 _PATIENCE_GROWTH = 1.15
@@ -154,7 +155,8 @@ def main(arguments: list[str] | None = None, program: str = "python -m adabatch.
     parser = argparse.ArgumentParser(
         prog=program,
         description=__doc__,
-        formatter_class=argparse.RawTextHelpFormatter,
+        epilog="  adabatch verify-resume network=tiny_cnn dataset=digits num_epochs=3",
+        formatter_class=HelpText,
     )
     add_verify_resume(parser)
     options = parser.parse_args(arguments)

@@ -607,7 +607,7 @@ def test_the_small_cases_of_layouts_with_what_they_lack(run_import: Run, tmp_pat
 def commands() -> list[str]:
     section = DOCS.read_text().partition("## Logs of other trainers")[2].partition("\n## ")[0]
     joined = section.replace("\\\n", " ")
-    return [line for line in joined.splitlines() if line.startswith("python -m analysis import-csv ")]
+    return [line for line in joined.splitlines() if line.startswith("adabatch import-csv ")]
 
 
 def test_the_documentation_has_a_command_for_each_layout() -> None:
@@ -619,7 +619,7 @@ def test_commands_of_the_documentation_run(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(LOGS)
-    words = shlex.split(command)[3:]
+    words = shlex.split(command)[1:]
     words[words.index("-o") + 1] = str(tmp_path / "runs")
     files = [
         str(path) for word in words for path in (sorted(Path().glob(word)) if "*" in word and "/" in word else [word])

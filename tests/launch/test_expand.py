@@ -373,7 +373,7 @@ def test_every_sweep_is_headed_by_its_command_and_its_needs():
     for name in SWEEPS:
         text = (CONF_DIR / "sweep" / f"{name}.yaml").read_text()
         head = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
-        assert f"python -m launch submit sweep={name}" in head
+        assert f"adabatch submit sweep={name}" in head
         assert "# Needs: " in head
         assert "Costs: " in head
         assert yaml.safe_load(text)["name"] == name
