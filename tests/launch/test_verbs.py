@@ -185,7 +185,7 @@ def test_status_shows_what_is_asked_for(launch: Launch, many: Path) -> None:
     assert "2 of 120 runs: 2 missing" in launch("status", str(many), "--state", "missing").out
     for words, sentence in (
         (("--state", "fialed"), "--state is fialed; it must be a list of pending, running, done"),
-        (("--arm", "adapt"), "--arm is adapt; it must be one of adaptive, adaptive,optimizer.momentum=0.5, fixed"),
+        (("--arm", "adapt"), "--arm is adapt; it must be one of adaptive, fixed. Did you mean adaptive?"),
     ):
         wrong = launch("status", str(many), *words)
         assert wrong.status == 2
