@@ -16,7 +16,7 @@ from adabatch.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE, ConfigError
 from adabatch.files import SOURCE_DIR
 from adabatch.shell.completion import complete, is_asked
 from adabatch.terminal import complain, prepare_streams
-from adabatch.verb_help import VERSION, Verb, list_verbs, summary
+from adabatch.verb_help import VERSION, Verb, summary, verb_lines
 
 #: The group of entry points in which packages declare verbs.
 GROUP = "adabatch.verbs"
@@ -32,15 +32,17 @@ _OTHERS = "of other packages"
 _HELP = """\
 usage: adabatch VERB ...
 
-Trains networks with fixed and with growing batches, here or on a cluster, and compares them.
+Trains networks with fixed and with growing batches, here or on a cluster, and
+compares them.
 
 {verbs}
 
   adabatch VERB --help    what a verb does and takes
   adabatch --version      the installed version
 
-Exit status: 0 done, 1 a run or a check failed, 2 invalid call or config, 3 none failed and not all are done, 75 stopped
-by a signal with its state saved, 130 by Ctrl-C.
+Exit status: 0 done, 1 a run or a check failed, 2 invalid call or config, 3 none
+failed and not all are done, 75 stopped by a signal with its state saved, 130 by
+Ctrl-C.
 """
 
 
@@ -112,7 +114,7 @@ def _help_text() -> str:
     summaries = dict(_summaries())
     known = {purpose: [name for name in names if name in summaries] for purpose, names in _PURPOSES.items()}
     known[_OTHERS] = [name for name in summaries if not any(name in names for names in known.values())]
-    line_of = dict(zip(summaries, list_verbs(summaries).splitlines(), strict=True))
+    line_of = verb_lines(summaries)
     blocks = [[f"{purpose}:", *(line_of[name] for name in names)] for purpose, names in known.items() if names]
     return _HELP.format(verbs="\n\n".join("\n".join(block) for block in blocks))
 

@@ -7,6 +7,7 @@ and log handlers, before the config is checked.
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -27,38 +28,60 @@ from adabatch.terminal import complain, prepare_streams
 from adabatch.verb_help import VERSION
 
 _HELP = """\
-Trains one network on one data set under one schedule of batch size and learning rate.
+{what}
 
   {program} network=resnet20 dataset=fashion_mnist schedule=adabatch seed=1
   {program} network=tiny_cnn dataset=digits num_epochs=20 schedule.batch_size=16
   {program} -m seed=1,2,3            several runs, one after another
 
-Repeating the command resumes an interrupted run and leaves a finished one as it is.
+{again}
 
 Choose an option of a group with group=option:
 
 {options}
 
-Set a value with key=value. A key marked (time) affects only how long a run takes, one marked (-)
-does not affect its results; brackets hold the allowed values:
+{marks}
 
 {keys}
 
-  --quick            end within about a minute, with few samples and epochs; it proves nothing
-  --cfg job          print the composed config, without training
-  --config-dir DIR   add your own options: DIR/dataset/NAME.yaml and so on; they hold values and references
-                     to other keys, such as ${{dataset.name}}, and call nothing
-  --help             this page, which a call without arguments shows, too
-  --version          the installed version
+{flags}
 
-Exit status: 0 done, 1 failed, 2 invalid call or config, 75 stopped by a signal with its state saved, 130 by Ctrl-C.
+{statuses}
 """
+_WHAT = "Trains one network on one data set under one schedule of batch size and learning rate."
+_AGAIN = "Repeating the command resumes an interrupted run and leaves a finished one as it is."
+_KEY_MARKS = (
+    "Set a value with key=value. A key marked (time) affects only how long a run takes, one marked (-) does not affect "
+    "its results; brackets hold the allowed values:"
+)
+_STATUSES = (
+    "Exit status: 0 done, 1 failed, 2 invalid call or config, 75 stopped by a signal with its state saved, "
+    "130 by Ctrl-C."
+)
+_FLAGS = {
+    "--quick": "end within about a minute, with few samples and epochs; it proves nothing",
+    "--cfg job": "print the composed config, without training",
+    "--config-dir DIR": "add your own options: DIR/dataset/NAME.yaml and so on; they hold values and references to "
+    "other keys, such as ${dataset.name}, and call nothing",
+    "--help": "this page, which a call without arguments shows, too",
+    "--version": "the installed version",
+}
 _MARKS = {Changes.RESULT: "", Changes.TIME: "time", Changes.NOTHING: "-"}
-_WIDTH = 100
+#: Of the help where the terminal is wider, or the output is piped.
+_MOST_COLUMNS = 100
 
 
 def _help_text(program: str) -> str:
-    return _HELP.format(program=program, options="\n".join(_option_lines()), keys="\n".join(_key_lines()))
+    parts = {
+        "options": _option_lines(),
+        "keys": _key_lines(),
+        "flags": _flag_lines(),
+        "what": _wrapped("", _WHAT),
+        "again": _wrapped("", _AGAIN),
+        "marks": _wrapped("", _KEY_MARKS),
+        "statuses": _wrapped("", _STATUSES),
+    }
+    return _HELP.format(program=program, **{name: "\n".join(lines) for name, lines in parts.items()})
 
 
 def _option_lines() -> Iterator[str]:
@@ -74,8 +97,15 @@ def _key_lines() -> Iterator[str]:
         yield from _wrapped(f"  {name:{width}}  ", mark + "; ".join(key.texts()))
 
 
+def _flag_lines() -> Iterator[str]:
+    width = max(map(len, _FLAGS))
+    for flag, text in _FLAGS.items():
+        yield from _wrapped(f"  {flag:{width}}  ", text)
+
+
 def _wrapped(label: str, text: str) -> list[str]:
-    return textwrap.wrap(text, _WIDTH, initial_indent=label, subsequent_indent=" " * len(label))
+    width = min(_MOST_COLUMNS, max(2 * len(label), shutil.get_terminal_size((_MOST_COLUMNS, 0)).columns))
+    return textwrap.wrap(text, width, initial_indent=label, subsequent_indent=" " * len(label))
 
 
 class _Arguments(argparse.Namespace):

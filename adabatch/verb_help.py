@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import shutil
 import textwrap
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,8 @@ from adabatch import __version__
 Verb = Callable[[], int | None]
 
 _PARSER = "_parsed_by"
+#: The width of a list that goes into a file or a pipe: no line is wrapped.
+_UNWRAPPED = 1000
 #: What ``--version`` prints.
 VERSION = f"adabatch {__version__}"
 
@@ -30,8 +33,17 @@ def summary(verb: Verb) -> str:
 
 def list_verbs(summaries: dict[str, str]) -> str:
     """Return one line for each verb, from its name and summary."""
+    return "\n".join(verb_lines(summaries).values())
+
+
+def verb_lines(summaries: dict[str, str]) -> dict[str, str]:
+    """Return what a list says of each verb: its name and summary, wrapped to the width of the terminal."""
     width = max(map(len, summaries), default=0)
-    return "\n".join(f"  {name:{width}}  {text}" for name, text in summaries.items())
+    columns = max(width + 30, shutil.get_terminal_size((_UNWRAPPED, 0)).columns)
+    return {
+        name: textwrap.fill(f"  {name:{width}}  {text}", columns, subsequent_indent=" " * (width + 4))
+        for name, text in summaries.items()
+    }
 
 
 def parsed_by(place: str) -> Callable[[Verb], Verb]:

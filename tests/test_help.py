@@ -14,6 +14,7 @@ import pytest
 
 import adabatch.verbs
 import analysis.verbs
+import launch.cli
 import launch.verbs
 from adabatch.config.compose import compose
 from adabatch.shell.completion import script
@@ -58,6 +59,25 @@ def test_the_help_of_a_verb_fits_80_columns_and_keeps_its_examples(
     kept = [line for line in lines if line.startswith("  adabatch ")]
     assert [line.strip() for line in kept] == re.findall(r"^ *(adabatch .+)$", inspect.getdoc(verb) or "", re.MULTILINE)
     assert max(len(line) for line in lines if line not in kept) <= 80
+
+
+def test_the_help_of_a_training_fits_80_columns_but_for_its_examples(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys, "argv", ["adabatch train", "--help"])
+    assert adabatch.verbs.train() == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 100
+    assert [line for line in lines if len(line) > 80 and not line.startswith("  adabatch train ")] == []
+
+
+def test_the_list_of_verbs_fits_80_columns(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert launch.cli.main(["--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("  cancel  Stop what is queued") for line in lines)
+    assert max(map(len, lines)) <= 80
 
 
 def test_the_example_of_a_training_is_a_config() -> None:
