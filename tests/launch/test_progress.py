@@ -148,7 +148,8 @@ def in_a_terminal(command: list[str], *, columns: int, lines: int, stop_at: str)
     """Run a command in a terminal, press Ctrl-C when it has printed some text; return exit status and output."""
     pid, terminal = pty.fork()
     if pid == 0:
-        os.execve(command[0], command, {**os.environ, "COLUMNS": str(columns), "LINES": str(lines)})
+        size = {"COLUMNS": str(columns), "LINES": str(lines)}
+        os.execve(command[0], command, {**os.environ, **size, "TERM": "xterm"})
     printed, is_stopped = "", False
     try:
         while part := os.read(terminal, 65536):
@@ -221,7 +222,7 @@ def test_a_watched_status_has_no_more_lines_than_its_terminal(sweep: Path) -> No
         write(sweep, "growing", seed)
     (sweep / ".launch").mkdir()
     command = [sys.executable, "-m", "launch", "status", str(sweep), "--watch", "0.2"]
-    _, printed = in_a_terminal(command, columns=80, lines=24, stop_at=r"(?s)left.*left")
+    _, printed = in_a_terminal(command, columns=80, lines=24, stop_at=r"(?s)\d %.*\x1b.*\d %")
     # what is drawn after the cursor has gone up is drawn over what was there
     first = re.split(r"\x1b\[\d*A", printed)[0]
     assert len(plain(first).splitlines()) <= 23
