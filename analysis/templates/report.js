@@ -1,6 +1,7 @@
 "use strict";
 // Draws the page's figures as they come into view, in the reader's theme; on paper all of them, in light colours.
-const PRINTED_WIDTH = 330;  // pixels; two figures side by side on a sheet
+// In pixels: two figures side by side on a sheet, a tall one by itself; one that is a little too high is made to fit.
+const PRINTED_WIDTH = 330, TALL_WIDTH = 690, SHEET_HEIGHT = 880, MADE_TO_FIT = 1300;
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const hidden = new Set();
 const drawn = new Set();
@@ -21,10 +22,15 @@ const recoloured = (value) => {
 };
 
 const draw = (id) => {
+  const place = document.getElementById(id);
   const { data, layout } = isDark() ? recoloured(figures[id]) : structuredClone(figures[id]);
   for (const trace of data) trace.visible = !hidden.has(trace.legendgroup);
-  if (isPrinting) layout.width = PRINTED_WIDTH;
-  fitTo(layout.width ?? document.getElementById(id).clientWidth, layout, data);
+  if (isPrinting) {
+    layout.width = place.closest(".tall") ? TALL_WIDTH : PRINTED_WIDTH;
+    if (layout.height < MADE_TO_FIT) layout.height = Math.min(layout.height, SHEET_HEIGHT);
+  }
+  place.style.height = `${layout.height}px`;
+  fitTo(layout.width ?? place.clientWidth, layout, data);
   const isFirst = !drawn.has(id);
   drawn.add(id);
   return Plotly.react(id, data, layout, CONFIG).then((figure) => { if (isFirst) followZoom(figure); });

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import gzip
 import io
+import itertools
 import json
+import math
 import re
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
@@ -23,7 +25,7 @@ from analysis.cli import main
 from analysis.figures.curves import CURVES
 from tests.analysis.runs import write_run
 from tests.analysis.served import looking
-from tests.analysis.sweeps import grid_of_six, thousand_runs, twelve_arms
+from tests.analysis.sweeps import grid_of_six, imported, thousand_runs, twelve_arms
 
 
 class Page(HTMLParser):
@@ -154,7 +156,12 @@ def test_a_page_of_a_thousand_runs_is_small(tmp_path: Path) -> None:
     assert len(page.text) < 6_000_000
 
 
-_SWEEPS = {"few": lambda root: write_sweep(root, seeds=3), "twelve": twelve_arms, "grid": grid_of_six}
+_SWEEPS = {
+    "few": lambda root: write_sweep(root, seeds=3),
+    "twelve": twelve_arms,
+    "grid": grid_of_six,
+    "imported": imported,
+}
 
 
 @pytest.fixture(scope="module")
@@ -213,8 +220,7 @@ def test_a_browser_draws_every_figure_without_an_error_or_a_request(
     assert said == []
 
 
-#: Pairs of texts in a figure that lie on each other, and texts that stick out of it, by the place of the figure. Labels
-#: of reference lines may lie on the texts of marks; a picture says so much in little room.
+#: Pairs of texts in a figure that lie on each other, and texts that stick out of it, by the place of the figure.
 _OVERLAPS = """() => [...document.querySelectorAll("figure")].flatMap((figure) => {
   const plot = figure.querySelector(".plot"), box = plot.getBoundingClientRect();
   const all = (selector) => [...plot.querySelectorAll(selector)];
@@ -232,9 +238,40 @@ _OVERLAPS = """() => [...document.querySelectorAll("figure")].flatMap((figure) =
     for (const [other, b] of parts.slice(place + 1)) {
       if (onEachOther(a, b)) found.push(`${plot.id}: ${one} on ${other}`);
     }
-    if (a.left < box.left - 1 || a.right > box.right + 1) found.push(`${plot.id}: ${one} is cut`);
   });
+  for (const [one, a] of [...parts, ...named(".annotation text")]) {
+    if (a.left < box.left - 1 || a.right > box.right + 1) found.push(`${plot.id}: ${one} is cut`);
+  }
   return found;
+})"""
+
+#: Texts on reference lines: how many there are, and those through which the line is seen, by the place of the figure.
+_TEXTS_ON_RULES = """() => {
+  // a vertical line has no width
+  const isOn = (a, b) => a.left < b.left && b.right < a.right && Math.min(a.bottom, b.bottom) > Math.max(a.top, b.top);
+  const covers = (a, b) => a.left <= b.left + 1 && a.right >= b.right - 1 && a.top <= b.top + 1
+    && a.bottom >= b.bottom - 1;
+  const seen = [];
+  let count = 0;
+  for (const plot of document.querySelectorAll(".plot")) {
+    const paper = plot.querySelector(".main-svg").style.backgroundColor;
+    const rules = [...plot.querySelectorAll(".shapelayer path")].map((one) => one.getBoundingClientRect());
+    for (const text of plot.querySelectorAll(".annotation")) {
+      const box = text.querySelector("text").getBoundingClientRect();
+      if (!rules.some((rule) => rule.width < 2 && isOn(box, rule))) continue;
+      count += 1;
+      const back = text.querySelector("rect.bg"), style = getComputedStyle(back);
+      const isOpaque = style.fill === paper && Number(style.fillOpacity) === 1;
+      if (!isOpaque || !covers(back.getBoundingClientRect(), box)) seen.push(`${plot.id}: ${text.textContent}`);
+    }
+  }
+  return { count, seen };
+}"""
+
+#: The centres of the marks of a figure, in pixels.
+_CENTRES = """(place) => [...document.querySelectorAll(`#${place} .scatterlayer .point`)].map((one) => {
+  const box = one.getBoundingClientRect();
+  return [(box.left + box.right) / 2, (box.top + box.bottom) / 2];
 })"""
 
 
@@ -260,6 +297,55 @@ def test_nothing_lies_on_anything_and_nothing_is_cut(
     else:
         assert wide.count() > 0
         assert browser_page.locator(".goes-on:visible").count() == wide.count()
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("browser")
+@pytest.mark.parametrize(("width", "theme"), [(390, "light"), (1280, "dark")])
+@pytest.mark.parametrize("name", ["twelve", "grid"])
+def test_reference_lines_end_at_texts(
+    written: Callable[[str], Path], browser_page: BrowserPage, name: str, width: int, theme: Any
+) -> None:
+    browser_page.set_viewport_size({"width": width, "height": 900})
+    browser_page.emulate_media(color_scheme=theme)
+    open_and_draw(browser_page, written(name))
+    found = browser_page.evaluate(_TEXTS_ON_RULES)
+    assert found["count"] > 0
+    assert found["seen"] == []
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("browser")
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize(("name", "count", "least"), [("imported", 5, 5.0), ("twelve", 25, 2.0)])
+def test_no_arm_is_hidden_in_the_throughput(
+    written: Callable[[str], Path], browser_page: BrowserPage, name: str, count: int, least: float, width: int
+) -> None:
+    browser_page.set_viewport_size({"width": width, "height": 900})
+    open_and_draw(browser_page, written(name))
+    centres = browser_page.evaluate(_CENTRES, "figure-1-throughput")
+    assert len(centres) == count
+    assert min(math.dist(one, other) for one, other in itertools.combinations(centres, 2)) >= least
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("browser")
+@pytest.mark.parametrize("name", ["twelve", "grid"])
+def test_no_table_or_figure_makes_a_browser_shrink_the_printed_pages(
+    written: Callable[[str], Path], browser_page: BrowserPage, name: str
+) -> None:
+    # A4 without the margins of Chromium is 717 pixels wide, and about a thousand high
+    browser_page.set_viewport_size({"width": 717, "height": 1000})
+    open_and_draw(browser_page, written(name))
+    browser_page.emulate_media(media="print")
+    browser_page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert browser_page.evaluate("document.documentElement.scrollWidth") <= 1.02 * 717
+    heights = browser_page.evaluate("[...document.querySelectorAll('.plot')].map((one) => one.clientHeight)")
+    assert not [height for height in heights if 880 < height < 1300]
+    browser_page.emulate_media(media="screen")
+    browser_page.evaluate("dispatchEvent(new Event('afterprint'))")
+    after = browser_page.evaluate("[...document.querySelectorAll('.plot')].map((one) => one.clientHeight)")
+    assert sorted(after) >= sorted(heights)
 
 
 #: Texts of the ticks of a figure's axis, "x" or "y".
@@ -294,6 +380,10 @@ def test_a_phones_speedups_have_a_tick_at_no_difference(
     browser_page.set_viewport_size({"width": 390, "height": 900})
     open_and_draw(browser_page, written("grid"))
     assert "1x" in browser_page.evaluate(_TICKS, ["figure-speedup", "x"])
+    # without the scale beside it, a heat map's texts fit into its fields
+    texts = "[...document.querySelectorAll('#figure-speedup_grid .heatmap-label')].map((one) => one.clientWidth)"
+    assert browser_page.locator("#figure-speedup_grid .colorbar").count() == 0
+    assert browser_page.evaluate(texts)
 
 
 @pytest.mark.slow
