@@ -9,7 +9,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from analysis.figures.marks import Axis, Interval, Picture, Rule, legend, notes_text
+from analysis.figures.labels import is_above
+from analysis.figures.marks import Axis, Bar, Interval, Picture, Rule, legend, notes_text
 from analysis.figures.screen_marks import ROW, drawing_of
 from analysis.figures.themes import THEMES, Theme, colour_of, faint
 from analysis.figures.ticks import axis_values, end_from_zero, limits, ticks
@@ -58,7 +59,11 @@ def height_of(picture: Picture) -> int:
 def _row_height(picture: Picture) -> int:
     """Return a row's height in pixels, which the longest name fits, and a text above a mark."""
     lines = max(len(name_lines(name, _NAME_WIDTH)) for name in picture.y.categories)
-    has_text_above = any(isinstance(mark, Interval) and mark.text for mark in picture.marks)
+    has_text_above = any(
+        mark.text and (isinstance(mark, Interval) or is_above(picture, mark))
+        for mark in picture.marks
+        if isinstance(mark, (Interval, Bar))
+    )
     return max(ROW if has_text_above or lines > 1 else _LOW_ROW, _LINE * lines + 6)
 
 

@@ -239,6 +239,9 @@ _OVERLAPS = """() => [...document.querySelectorAll("figure")].flatMap((figure) =
       if (onEachOther(a, b)) found.push(`${plot.id}: ${one} on ${other}`);
     }
   });
+  for (const [, a] of named(".annotation text")) for (const [, b] of named(".barlayer .point path")) {
+    if (onEachOther(a, b)) found.push(`${plot.id}: a text on a bar`);
+  }
   for (const [one, a] of [...parts, ...named(".annotation text")]) {
     if (a.left < box.left - 1 || a.right > box.right + 1) found.push(`${plot.id}: ${one} is cut`);
   }
@@ -380,10 +383,12 @@ def test_a_phones_speedups_have_a_tick_at_no_difference(
     browser_page.set_viewport_size({"width": 390, "height": 900})
     open_and_draw(browser_page, written("grid"))
     assert "1x" in browser_page.evaluate(_TICKS, ["figure-speedup", "x"])
-    # without the scale beside it, a heat map's texts fit into its fields
-    texts = "[...document.querySelectorAll('#figure-speedup_grid .heatmap-label')].map((one) => one.clientWidth)"
+    # without the scale beside it, a heat map's texts keep their size
+    sizes = (
+        "[...document.querySelectorAll('#figure-speedup_grid .heatmap-label text')].map((one) => one.style.fontSize)"
+    )
     assert browser_page.locator("#figure-speedup_grid .colorbar").count() == 0
-    assert browser_page.evaluate(texts)
+    assert set(browser_page.evaluate(sizes)) == {"13px"}
 
 
 @pytest.mark.slow
