@@ -12,6 +12,8 @@ from analysis.figures.ticks import axis_values, limits
 Side = Literal["left", "center", "right"]
 #: A text whose mark lies in the outer parts of the axis begins there, or ends there; others are centred.
 _NEAR_THE_LEFT, _NEAR_THE_RIGHT = 0.3, 0.7
+#: A letter's width as a share of a picture that is 300 pixels wide, and what a text may stand out at the right.
+_LETTER, _BEYOND = 0.02, 0.08
 #: A bar that ends beyond this part of the axis has no room for a text behind it.
 _LONG_BAR = 0.75
 
@@ -24,10 +26,17 @@ def share_of(picture: Picture, x: float) -> float:
     return 0.5 if low == high else (x - low) / (high - low)
 
 
-def anchor(picture: Picture, x: float) -> Side:
+def anchor(picture: Picture, x: float, text: str) -> Side:
     """Return which part of a text stands at a value of x, so that the text lies on the side that has room."""
-    share = share_of(picture, x)
-    return "left" if share < _NEAR_THE_LEFT else "right" if share > _NEAR_THE_RIGHT else "center"
+    share, length = share_of(picture, x), _LETTER * len(text)
+    usual: Side = "left" if share < _NEAR_THE_LEFT else "right" if share > _NEAR_THE_RIGHT else "center"
+    starts: dict[Side, float] = {"left": share, "center": share - length / 2, "right": share - length}
+
+    def outside(side: Side) -> float:
+        return max(0.0, -starts[side]) + max(0.0, starts[side] + length - 1 - _BEYOND)
+
+    sides: tuple[Side, ...] = (usual, "center", "left", "right")
+    return min(sides, key=outside)
 
 
 def is_above(picture: Picture, bar: Bar) -> bool:
@@ -59,4 +68,4 @@ def rule_label(picture: Picture, rule: Rule) -> RuleLabel:
     """Return where the label of one of the picture's vertical rules stands."""
     labelled = [other for other in picture.marks if isinstance(other, Rule) and other.axis == "x" and other.label]
     x = rule.value if rule.end is None else (rule.value + rule.end) / 2
-    return RuleLabel(x, anchor(picture, x), labelled.index(rule))
+    return RuleLabel(x, anchor(picture, x, rule.label), labelled.index(rule))

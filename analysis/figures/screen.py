@@ -11,15 +11,15 @@ import plotly.graph_objects as go
 
 from analysis.figures.labels import is_above
 from analysis.figures.marks import Axis, Bar, Interval, Picture, Rule, legend, notes_text
-from analysis.figures.screen_marks import ROW, drawing_of
+from analysis.figures.screen_marks import drawing_of
 from analysis.figures.themes import THEMES, Theme, colour_of, faint
 from analysis.figures.ticks import axis_values, end_from_zero, limits, ticks
 from analysis.figures.words import balanced, name_lines, wrapped
 
 #: In pixels: of a picture without rows, and of what is around rows.
 _HEIGHT, _AROUND = 340, 110
-#: In pixels: of a row without texts above its marks, of a line of a row's name, and of the highest picture.
-_LOW_ROW, _LINE, _LARGEST = 30, 16, 6000
+#: In pixels: of a row, of one without texts above its marks, of a line of a row's name, and of the highest picture.
+_ROW, _LOW_ROW, _LINE, _LARGEST = 44, 30, 16, 6000
 _NAME_WIDTH = 22
 #: In letters of an axis' label, beside names of rows and without them: a phone has no room for more.
 _LABEL_WIDTHS = (20, 38)
@@ -64,7 +64,7 @@ def _row_height(picture: Picture) -> int:
         for mark in picture.marks
         if isinstance(mark, (Interval, Bar))
     )
-    return max(ROW if has_text_above or lines > 1 else _LOW_ROW, _LINE * lines + 6)
+    return max(_ROW if has_text_above or lines > 1 else _LOW_ROW, _LINE * lines + 6)
 
 
 def _layout(picture: Picture, theme: Theme) -> dict[str, Any]:

@@ -12,8 +12,6 @@ from analysis.figures.marks import Bar, Cell, Interval, Line, Picture, Points, R
 from analysis.figures.overlap import marked_points
 from analysis.figures.themes import THEMES, Theme, colour_of, faint
 
-#: The height of a row in pixels.
-ROW = 44
 #: The name of texts beside marks, which a page shortens where they have no room.
 BESIDE = "beside"
 
@@ -192,7 +190,7 @@ def _write_above(drawing: Drawing, x: float, row: float, text: str, picture: Pic
         x=place,
         y=row,
         text=text,
-        xanchor=anchor(picture, x),
+        xanchor=anchor(picture, x, text),
         yanchor="bottom",
         yshift=shift,
         font=font,
@@ -227,12 +225,11 @@ def _bar(drawing: Drawing, mark: Bar, picture: Picture, theme: Theme) -> None:
         drawing.annotate(
             name=BESIDE,
             x=math.log10(end) if picture.x.scale in ("log2", "log10") else end,
-            y=middle,
+            y=middle - (width / 2 if above else 0),
             text=mark.text,
             xanchor="right" if above else "left",
             yanchor="bottom" if above else "middle",
             xshift=0 if above else 4,
-            yshift=round(ROW * width / 2) - 1 if above else 0,
             font={"size": 11, "color": colours.quiet},
         )
 

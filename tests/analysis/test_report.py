@@ -239,8 +239,10 @@ _OVERLAPS = """() => [...document.querySelectorAll("figure")].flatMap((figure) =
       if (onEachOther(a, b)) found.push(`${plot.id}: ${one} on ${other}`);
     }
   });
-  for (const [, a] of named(".annotation text")) for (const [, b] of named(".barlayer .point path")) {
-    if (onEachOther(a, b)) found.push(`${plot.id}: a text on a bar`);
+  for (const [, a] of named(".annotation text")) {
+    for (const [other, b] of [...named(".barlayer .point path"), ...named(".ytick text")]) {
+      if (onEachOther(a, b)) found.push(`${plot.id}: a text on ${other}`);
+    }
   }
   for (const [one, a] of [...parts, ...named(".annotation text")]) {
     if (a.left < box.left - 1 || a.right > box.right + 1) found.push(`${plot.id}: ${one} is cut`);
