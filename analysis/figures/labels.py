@@ -14,8 +14,9 @@ Side = Literal["left", "center", "right"]
 _NEAR_THE_LEFT, _NEAR_THE_RIGHT = 0.3, 0.7
 #: A letter's width as a share of a picture that is 300 pixels wide, and what a text may stand out at the right.
 _LETTER, _BEYOND = 0.02, 0.08
-#: A bar that ends beyond this part of the axis has no room for a text behind it.
-_LONG_BAR = 0.75
+#: A bar that ends beyond this part of the axis has no room for a text behind it, and one that starts beyond the other
+#: has room in front of it.
+_LONG_BAR, _LATE_BAR = 0.75, 0.4
 
 
 def share_of(picture: Picture, x: float) -> float:
@@ -39,9 +40,16 @@ def anchor(picture: Picture, x: float, text: str) -> Side:
     return min(sides, key=outside)
 
 
-def is_above(picture: Picture, bar: Bar) -> bool:
-    """Return whether a bar's text stands above its end, since there is no room behind it."""
-    return share_of(picture, end_of(bar)) > _LONG_BAR
+def bar_text_place(picture: Picture, bar: Bar) -> Literal["behind", "before", "above"]:
+    """Return whether a bar's text stands behind its end, or, without room there, before its start or above its end."""
+    if share_of(picture, end_of(bar)) <= _LONG_BAR:
+        return "behind"
+    return "before" if share_of(picture, start_of(bar)) > _LATE_BAR else "above"
+
+
+def start_of(bar: Bar) -> float:
+    """Return the left end of a bar."""
+    return min(bar.start, bar.start + bar.length)
 
 
 def end_of(bar: Bar) -> float:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from adabatch.reading import printable
 from analysis.figures.arm_styles import ArmStyle, PartStyle, Style, has_marker
-from analysis.figures.labels import anchor, end_of, is_above, rule_label
+from analysis.figures.labels import anchor, bar_text_place, end_of, rule_label, start_of
 from analysis.figures.marks import Bar, Cell, Entry, Interval, Line, Picture, Points, Rule
 from analysis.figures.overlap import marked_points
 from analysis.figures.themes import THEMES, Theme, colour_of
@@ -141,11 +141,13 @@ def _bar(axes: Axes, mark: Bar, picture: Picture, theme: Theme) -> None:
         edgecolor=paper, linewidth=0.4,
     )  # fmt: skip
     if mark.text:
-        above = is_above(picture, mark)
+        place = bar_text_place(picture, mark)
+        end = start_of(mark) if place == "before" else end_of(mark)
         axes.annotate(
-            plain(mark.text), (end_of(mark), middle - (width / 2 if above else 0)), xytext=(0 if above else 3, 0),
-            textcoords="offset points", ha="right" if above else "left",
-            va="bottom" if above else "center", fontsize="x-small", color=THEMES[theme].quiet,
+            plain(mark.text), (end, middle - (width / 2 if place == "above" else 0)),
+            xytext=({"behind": 3, "before": -3, "above": 0}[place], 0), textcoords="offset points",
+            ha="left" if place == "behind" else "right", va="bottom" if place == "above" else "center",
+            fontsize="x-small", color=THEMES[theme].quiet,
         )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from analysis.figures.labels import is_above
+from analysis.figures.labels import bar_text_place
 from analysis.figures.marks import Axis, Bar, Interval, Picture, Rule, legend, notes_text
 from analysis.figures.screen_marks import drawing_of
 from analysis.figures.themes import THEMES, Theme, colour_of, faint
@@ -60,7 +60,7 @@ def _row_height(picture: Picture) -> int:
     """Return a row's height in pixels, which the longest name fits, and a text above a mark."""
     lines = max(len(name_lines(name, _NAME_WIDTH)) for name in picture.y.categories)
     has_text_above = any(
-        mark.text and (isinstance(mark, Interval) or is_above(picture, mark))
+        mark.text and (isinstance(mark, Interval) or bar_text_place(picture, mark) == "above")
         for mark in picture.marks
         if isinstance(mark, (Interval, Bar))
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from analysis.figures.arm_styles import ArmStyle, PartStyle, Style, has_marker
-from analysis.figures.labels import anchor, end_of, is_above, rule_label
+from analysis.figures.labels import anchor, bar_text_place, end_of, rule_label, start_of
 from analysis.figures.marks import Bar, Cell, Interval, Line, Picture, Points, Rule, legend
 from analysis.figures.overlap import marked_points
 from analysis.figures.themes import THEMES, Theme, colour_of, faint
@@ -221,15 +221,16 @@ def _bar(drawing: Drawing, mark: Bar, picture: Picture, theme: Theme) -> None:
     )
     if mark.text:
         middle = mark.row + width * (mark.lane - (mark.lanes - 1) / 2)
-        above, end = is_above(picture, mark), end_of(mark)
+        place = bar_text_place(picture, mark)
+        end = start_of(mark) if place == "before" else end_of(mark)
         drawing.annotate(
             name=BESIDE,
             x=math.log10(end) if picture.x.scale in ("log2", "log10") else end,
-            y=middle - (width / 2 if above else 0),
+            y=middle - (width / 2 if place == "above" else 0),
             text=mark.text,
-            xanchor="right" if above else "left",
-            yanchor="bottom" if above else "middle",
-            xshift=0 if above else 4,
+            xanchor="left" if place == "behind" else "right",
+            yanchor="bottom" if place == "above" else "middle",
+            xshift={"behind": 4, "before": -4, "above": 0}[place],
             font={"size": 11, "color": colours.quiet},
         )
 
