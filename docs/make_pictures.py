@@ -19,15 +19,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 import analysis
 
 _DOCS = Path(__file__).parent
 _WIDTHS = (390, 1280, 1920)
 _THEMES = ("light", "dark")
-#: The pictures draw themselves as soon as they are in view, and the dashboard asks for them first.
+#: The report's pictures draw themselves as soon as they are in view.
 _PATIENCE_MS = 1500
+#: Whether the dashboard has what its figures are made of, and has drawn it.
+_DRAWN = """() => Array.from(document.querySelectorAll("#page [role=figure]")).every(
+  (figure) => figure.querySelector(".js-plotly-plot")?.layout?.meta)"""
 _TIMEOUT_MS = 120_000
 #: Pages are taken in parts of so many pixels: a whole one may be longer than a picture can be.
 _HEIGHT = 2400
@@ -88,6 +91,7 @@ def take_all(browser: Browser, name: str, folder: Path, output: Path, only: str 
         with dashboard(folder) as address:
             for width, theme in ((width, theme) for width in _WIDTHS for theme in _THEMES):
                 take(browser, address, output / f"{name}_dashboard_{width}_{theme}.png", width, theme, "screen")
+            print_pdf(browser, address, output / f"{name}_dashboard_print.pdf")
 
 
 @contextmanager
@@ -113,8 +117,7 @@ def take(browser: Browser, address: str, path: Path, width: int, theme: str, med
     """
     page = browser.new_page(viewport={"width": width, "height": _HEIGHT})
     page.emulate_media(color_scheme=theme, media=media)  # type: ignore[arg-type]
-    page.goto(address)
-    page.get_by_text("Verdicts").first.wait_for(state="attached")
+    _go(page, address)
     if media == "print":
         page.locator(".js-plotly-plot").first.wait_for(state="attached")
         page.evaluate("dispatchEvent(new Event('beforeprint'))")
@@ -128,6 +131,21 @@ def take(browser: Browser, address: str, path: Path, width: int, theme: str, med
         print(part)
         place += _HEIGHT
     page.close()
+
+
+def print_pdf(browser: Browser, address: str, path: Path) -> None:
+    """Print a page as a reader's browser does, which gives the page's script the time to fit its figures."""
+    page = browser.new_page()
+    _go(page, address)
+    page.pdf(path=path, format="A4", margin={"top": "12mm", "right": "12mm", "bottom": "12mm", "left": "12mm"})
+    print(path)
+    page.close()
+
+
+def _go(page: Page, address: str) -> None:
+    page.goto(address)
+    page.get_by_text("Verdicts").first.wait_for(state="attached", timeout=_TIMEOUT_MS)
+    page.wait_for_function(_DRAWN, timeout=_TIMEOUT_MS)
 
 
 if __name__ == "__main__":

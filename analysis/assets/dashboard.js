@@ -4,7 +4,10 @@
   "use strict";
   const PERIOD_MS = 3000;
   const PATIENCE_MS = 4000;
-  const WIDTH_ON_PAPER = 330; // in pixels, two beside each other on a sheet
+  // In pixels: two figures beside each other on a sheet, and one that is a little too high is made to fit.
+  const WIDTH_ON_PAPER = 330;
+  const HEIGHT_ON_PAPER = 820;
+  const MADE_TO_FIT = 1300;
 
   async function isAlive() {
     try {
@@ -44,11 +47,25 @@
     }
   });
 
-  function resizeFigures(size) {
-    for (const figure of document.querySelectorAll(".js-plotly-plot")) window.Plotly.relayout(figure, size);
-  }
-  addEventListener("beforeprint", () => resizeFigures({ autosize: false, width: WIDTH_ON_PAPER }));
-  addEventListener("afterprint", () => resizeFigures({ autosize: true, width: null }));
+  // The layout is changed in place, so that of the relayout Dash hears the size only: of more it draws the figure anew.
+  const onScreen = new WeakMap();
+  const figures = () => document.querySelectorAll(".js-plotly-plot");
+  addEventListener("beforeprint", () => {
+    for (const figure of figures()) {
+      const { clientWidth, clientHeight } = figure;
+      const { annotations, xaxis } = figure.layout;
+      onScreen.set(figure, structuredClone({ annotations, xaxis }));
+      if (clientWidth >= NARROW) fitTo(WIDTH_ON_PAPER, figure.layout);
+      const height = clientHeight < MADE_TO_FIT ? Math.min(clientHeight, HEIGHT_ON_PAPER) : clientHeight;
+      window.Plotly.relayout(figure, { autosize: false, width: WIDTH_ON_PAPER, height });
+    }
+  });
+  addEventListener("afterprint", () => {
+    for (const figure of figures()) {
+      Object.assign(figure.layout, onScreen.get(figure));
+      window.Plotly.relayout(figure, { autosize: true, width: null, height: null });
+    }
+  });
 
   // The server does not know how wide a figure is.
   const fitted = new WeakMap();

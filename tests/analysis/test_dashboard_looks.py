@@ -183,13 +183,19 @@ def test_a_phone_shows_a_card_for_each_run(served: Served, page: Page, theme: st
     box = first.bounding_box()
     assert box is not None
     assert box["x"] >= 0
-    assert box["width"] >= 100  # a long name is not broken into letters
+    # A long name is not broken into letters, nor a sentence into a column of words.
+    names = page.locator('[data-table="target"] td', has_text=LONG[-20:])
+    assert min(names.evaluate_all("all => all.map(e => e.clientWidth)")) >= 100
+    words = page.locator('[data-table="verdicts"] td').filter(has_text=re.compile("[a-z] [a-z]"))
+    assert (
+        max(words.evaluate_all("all => all.map(e => e.clientHeight / parseFloat(getComputedStyle(e).lineHeight))")) < 6
+    )
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     # Beside the marks of a figure there is room for the number alone.
     page.locator("#speedup").scroll_into_view_if_needed()
     expect(page.locator("#speedup .annotation-text").first).to_be_visible()
     page.wait_for_function(
-        "[...document.querySelectorAll('#speedup .annotation-text')].every(e => !/^[0-9].* /.test(e.textContent))"
+        "() => [...document.querySelectorAll('#speedup .annotation-text')].every(e => !/^[0-9].* /.test(e.textContent))"
     )
     assert any(
         re.fullmatch(r"[0-9.]+x", text) for text in page.locator("#speedup .annotation-text").all_text_contents()
