@@ -117,6 +117,7 @@ class _Part:
     Attributes:
         follow: returns from the content those of other parts that follow from it.
         weight: how much a browser has to draw, from 0 to `_MOST_WEIGHT`.
+        waits: whether it may still wait for a later answer once it is shown.
         live_key, change: of what moves while the rest stays, what identifies it, and how the change alone is made.
     """
 
@@ -124,6 +125,7 @@ class _Part:
     make: Callable[[], object]
     follow: Callable[[Any], dict[str, object]] = lambda _: {}
     weight: int = 0
+    waits: bool = True
     live_key: object = None
     change: Callable[[], object] | None = None
 
@@ -240,7 +242,7 @@ def view(
         before = shown.get(name, "")
         if before == found:
             continue
-        more = 0 if _only_moves(part, before) else part.weight
+        more = 0 if _only_moves(part, before) or (before and not part.waits) else part.weight
         if more and weight and (time.monotonic() > until or (seconds < math.inf and weight + more > _MOST_WEIGHT)):
             pause = _SOON_SECONDS
             continue
@@ -340,6 +342,7 @@ def _runs(
         ([row.name if row.name in moving else row for row in rows], styles, chosen),
         lambda: run_table(rows, styles, chosen, logs),
         weight=_MOST_WEIGHT,
+        waits=False,  # what a filter leaves, and the states, agree with the counts above
         live_key=([row for row in rows if row.name in moving], logs),
         change=lambda: rows_patch(rows, styles, chosen, logs, moving),
     )
@@ -384,9 +387,9 @@ def _figures(shown: Shown | None, compared: object, theme: Theme, beats: Mapping
             (shown.group if kind.is_per_group else None, shown.arms, theme, made_of),
             lambda: figure_part(shown, name, theme, now[name]),
             _follow(name),
-            1,
-            now[name],
-            lambda: now_patch(now[name]),
+            weight=1,
+            live_key=now[name],
+            change=lambda: now_patch(now[name]),
         )
 
     return {name: part(name) for name in FIGURES}
