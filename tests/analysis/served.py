@@ -17,9 +17,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
+#: A browser beside other tests on two cores may take a while for what takes it a second by itself.
+PATIENCE_MS = 60_000
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,10 @@ def browsing(*arguments: str) -> Iterator[Browser]:
 
 @contextmanager
 def looking(browser: Browser) -> Iterator[Page]:
-    """A page of somebody who has not used the browser before."""
+    """A page of somebody who has not used the browser before; it and `expect` wait for `PATIENCE_MS`."""
     with browser.new_context(viewport={"width": 1400, "height": 1000}) as context:
+        context.set_default_timeout(PATIENCE_MS)
+        expect.set_options(timeout=PATIENCE_MS)
         yield context.new_page()
 
 
