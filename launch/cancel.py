@@ -58,8 +58,8 @@ def _cancel_jobs(journal: Journal, names: Collection[str] | None) -> int:
     stopped = [name for name, one in chosen.items() if not set(one.chain).isdisjoint(live)]
     if stopped:
         journal.record_cancellation(stopped)
-    if live and names is not None and journal.cap is not None:
-        share_what_ended(journal, Queue.ask(job_id for one in submissions.values() for job_id in one.chain))
+    if live and names is not None:
+        share_what_ended(journal)
     return len(live)
 
 

@@ -59,18 +59,17 @@ def live_arrays(job_ids: Sequence[str], queue: Queue) -> dict[str, int]:
     return dict(Counter(job_id.split("_")[0] for job_id in job_ids if queue.is_live(job_id)))
 
 
-def share_what_ended(journal: Journal, queue: Queue) -> list[str]:
+def share_what_ended(journal: Journal) -> list[str]:
     """Give the arrays of a sweep what ended ones leave of the cap on record; return a line for each change.
 
-    A submission under way shares by itself.
-
-    Args:
-        queue: the states of all jobs of the sweep that may be live.
+    SLURM is asked about all jobs, also those of runs that are done: such a job counts until it has ended, too. A
+    submission under way shares by itself.
     """
-    cap = journal.cap
-    if cap is None or not queue.reached or journal.unanswered_intents():
+    cap, job_ids = journal.cap, journal.accepted_job_ids()
+    if cap is None or journal.unanswered_intents():
         return []
-    return rebalance(live_arrays(journal.accepted_job_ids(), queue), cap)
+    queue = Queue.ask(job_ids, settled=job_ids)
+    return rebalance(live_arrays(job_ids, queue), cap) if queue.reached else []
 
 
 def rebalance(arrays: Mapping[str, int], cap: int | None, coming: Sequence[int] = ()) -> list[str]:

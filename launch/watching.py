@@ -41,8 +41,7 @@ def watch(
         if not any(status.state.may_change for status in statuses):
             return
         if slurm.asked_at != asked_at:
-            if _states(statuses) != _states(before):
-                keep_to_caps(folders, slurm)
+            keep_to_caps(folders, slurm)
             longer = min(_SLURM_MOST_SECONDS, 2 * slurm.every_seconds)
             slurm.every_seconds = longer if slurm.is_silent or _states(statuses) == _states(before) else least
             before = statuses
@@ -53,11 +52,12 @@ def keep_to_caps(folders: Sequence[Path], slurm: Slurm) -> None:
     """Give the arrays of each whole sweep among some folders what ended ones leave of ``cluster.max_concurrent_jobs``.
 
     Args:
-        slurm: it was asked about these folders.
+        slurm: it was asked about these folders. Unless it knows a job that has not ended, there is nothing to give.
     """
-    for folder in folders:
-        if (folder / LAUNCH_FOLDER).is_dir():
-            share_what_ended(Journal(folder), slurm.last_answer)
+    if any(state.waits or state.works for state in slurm.last_answer.states.values()):
+        for folder in folders:
+            if (folder / LAUNCH_FOLDER).is_dir():
+                share_what_ended(Journal(folder))
 
 
 def _states(statuses: list[RunStatus]) -> list[tuple[str, str]]:

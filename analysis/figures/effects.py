@@ -166,9 +166,10 @@ def _over_all(source: Source, place: int, row: Any) -> Interval:
     comparison = source.comparison
     assert comparison is not None
     text = overall_text(row, comparison)
-    decision = str(speed_decisions(math.log(row.low), math.log(row.high), comparison.smallest_effect))
+    low, high = (math.log(end) if end else -math.inf for end in (row.low, row.high))  # a very low end is rounded to 0
+    decision = str(speed_decisions(low, high, comparison.smallest_effect))
     counts = decision != UNDECIDED and text == times(row.speedup)
-    ends = "no interval" if math.isnan(row.low) else f"95 % interval {times(row.low)} to {times(row.high)}"
+    ends = "no interval" if math.isnan(row.low) else f"95 % interval {times_end(row.low)} to {times_end(row.high)}"
     hover = f"geometric mean over {counted(int(row.cells), 'cell')}: {text}<br>{ends}"
     return Interval(row.speedup, place, row.low, row.high, "", source.style(row.arm), text, counts, hover)
 
