@@ -88,7 +88,7 @@ def quality_forest(source: Source, group: str | None = None) -> Picture:
         notes.append("Hollow: undecided.")
     notes += _notes(rows)
     unit = f", {quality.unit}s" if quality.unit else ""
-    x = Axis(f"{quality.name}, arm - baseline{unit}")
+    x = Axis(f"{quality.name}, arm minus baseline{unit}")
     return Picture(name, title, x, table.axis(), (*_margin_rules(quality), *marks), tuple(notes))
 
 

@@ -83,7 +83,7 @@ def test_a_difference_in_quality_by_hand(tmp_path: Path) -> None:
     assert (grown.value, grown.low, grown.high) == tuple(
         pytest.approx(value, abs=1e-3) for value in (2, -10.706, 14.706)
     )
-    assert (found.x.label, grown.text.split(":")[0]) == ("test accuracy, arm - baseline, points", "+2.00 undecided")
+    assert (found.x.label, grown.text.split(":")[0]) == ("test accuracy, arm minus baseline, points", "+2.00 undecided")
     assert [rule.value for rule in found.marks if isinstance(rule, Rule)] == [-0.5, 0.0, 0.5]
 
 
@@ -97,7 +97,7 @@ def test_a_quality_of_which_less_is_better_has_its_margin_on_the_right(tmp_path:
     found = build("quality_difference", source_of(other))
     [named] = [rule for rule in found.marks if isinstance(rule, Rule) and rule.label]
     assert (named.value, named.label) == (0.2, "margin 0.2 nats")
-    assert found.x.label == "test loss, arm - baseline, nats"
+    assert found.x.label == "test loss, arm minus baseline, nats"
     assert "to the left is better" in found.notes[0]
     assert "no share of correct samples" in build("error_by_time", source_of(other), GROUP).empty
 
