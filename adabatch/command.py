@@ -105,7 +105,7 @@ def _flag_lines() -> Iterator[str]:
 
 def _wrapped(label: str, text: str) -> list[str]:
     width = min(_MOST_COLUMNS, max(2 * len(label), shutil.get_terminal_size((_MOST_COLUMNS, 0)).columns))
-    return textwrap.wrap(text, width, initial_indent=label, subsequent_indent=" " * len(label))
+    return textwrap.wrap(text, width, initial_indent=label, subsequent_indent=" " * len(label), break_on_hyphens=False)
 
 
 class _Arguments(argparse.Namespace):

@@ -55,7 +55,7 @@ def status_text(
     runs = of + counted(len(statuses) if num_all is None else num_all, "run")
     parts: list[RenderableType] = [_line(f"{folder}: {runs}: {counts_text(statuses)}".rstrip(": "))]
     is_listed = most_listed is None and (list_all or len(statuses) <= _LISTED)
-    if not is_listed and any(status.arm for status in statuses):
+    if not is_listed:
         parts += [Text(""), _arm_table(statuses)]
     running = [status for status in statuses if status.state is State.RUNNING]
     listed = list(statuses) if is_listed else running[: _LISTED_RUNNING if most_listed is None else most_listed]

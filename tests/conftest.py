@@ -29,6 +29,10 @@ gc.disable()
 # A shell lets what it starts in the background ignore SIGINT, and so would every command that a test interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# pytest loads readline, which tells processes that it starts how wide the terminal is: those of xdist, for example.
+for _name in ("COLUMNS", "LINES"):
+    os.environ.pop(_name, None)
+
 
 # How long an example takes depends on what else the machine does.
 settings.register_profile("without_deadline", settings(), deadline=None)

@@ -287,6 +287,7 @@ def test_on_paper_all_runs_stand_and_no_controls(served: Served, page: Page, the
     assert page.locator("body").evaluate("e => getComputedStyle(e).backgroundColor") == "rgb(255, 255, 255)"
     assert page.locator("h1").evaluate("e => getComputedStyle(e).color") == "rgb(31, 41, 51)"
     page.emulate_media(media="screen")
+    page.wait_for_function(f"() => new Set(({DRAWN_LAYOUTS.strip()})().map((one) => one.width)).size === 1")
     before = page.evaluate(DRAWN_LAYOUTS)
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     printed = page.evaluate(DRAWN_LAYOUTS)

@@ -26,7 +26,7 @@ def write(root: Path, arm: str, seed: int, log: str | None = None) -> Path:
 def grid(tmp_path: Path) -> Path:
     """Two arms at three values of a key, with two seeds; folders are ordered by arm, and 0.10 stands before 0.9."""
     for arm in ("fixed", "growing"):
-        for value in ("0.10", "0.9", "1e-3"):
+        for value in ("1e-3", "0.10", "0.9"):
             for seed in (0, 10):
                 write(tmp_path / "sweep", f"{arm},optimizer.momentum={value}", seed)
     return tmp_path / "sweep"
@@ -67,8 +67,8 @@ def test_an_order_that_was_asked_for_stays(
     monkeypatch.setenv("COLUMNS", "50")
     lines = lines_of(capsys, "status", grid, "--sort", "arm")
     assert [line.split()[:2] for line in lines if line.endswith(" 0  done")] == [
-        *([value, "fixed"] for value in ("0.10", "0.9", "1e-3")),
-        *([value, "growing"] for value in ("0.10", "0.9", "1e-3")),
+        *([value, "fixed"] for value in ("1e-3", "0.10", "0.9")),
+        *([value, "growing"] for value in ("1e-3", "0.10", "0.9")),
     ]
 
 
