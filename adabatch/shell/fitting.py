@@ -17,7 +17,7 @@ _UNWRAPPED = 22
 #: that a column of longer cells gets. The second and third are tried if otherwise columns that belong together were
 #: parted, or one stood alone.
 _SHARES = ((0.4, 1.0), (0.3, 0.75), (0.2, 0.6))
-#: What a column gets however narrow the terminal is.
+#: The least width of a column, however narrow the terminal is.
 _LEAST_ROOM = 10
 #: No column is so narrow that fewer characters of a long name are in a line.
 _UNBROKEN = 14
@@ -88,7 +88,7 @@ class Widths:
 
     @property
     def narrowest(self) -> float:
-        """The width that is got where there is the least room."""
+        """The width where there is the least room."""
         return self.narrowed(_SHARES[-1][1])
 
 
