@@ -12,13 +12,14 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-from playwright.sync_api import Request, sync_playwright
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.made_up_sweep import write_runs, write_sweep_option
 from benchmarks.measure import BenchmarkFailed, spread_text
 from benchmarks.tables import Table
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Request
 
 _KIBIBYTE = 1024
 _MEBIBYTE = 1 << 20
@@ -45,6 +46,9 @@ def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def _watch(sweep: Path) -> dict[str, Any]:
+    # The other benchmarks run where playwright is not installed.
+    from playwright.sync_api import sync_playwright
+
     browser_path = shutil.which("chromium")
     if browser_path is None:
         raise BenchmarkFailed("chromium is not installed; it shows the page.")
