@@ -145,7 +145,7 @@ def _add_importers(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     foreign.add_argument("--trainer", required=True, metavar="NAME", help="the other trainer and its version")
     foreign.add_argument(
         "--map", action="append", default=[], metavar="COLUMN=NAME[:UNIT]", help="a column by our name; the unit is "
-        "percent, ms, seconds, minutes, hours or from_zero",
+        "percent, ms, seconds, minutes, hours, MiB, GiB or from_zero",
     )  # fmt: skip
     foreign.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="what is the same in all rows of all files"

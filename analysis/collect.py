@@ -14,7 +14,7 @@ import pandas as pd
 from adabatch.errors import ConfigError
 from adabatch.files import warn_once
 from adabatch.reading import printable
-from adabatch.rundir.columns import COLUMN_FACTS, COLUMNS, Kind, OfRun, columns_where
+from adabatch.rundir.columns import COLUMNS, OfRun, columns_where, is_whole
 from adabatch.rundir.evidence import collect_evidence
 from adabatch.rundir.files import find_runs
 from adabatch.rundir.state import RunState, read_state
@@ -26,6 +26,7 @@ from analysis.run_epochs import PLACE
 from analysis.run_files import RunFiles, Signature, read_runs, signature_of
 
 _SUMMED = list(columns_where(of_run=OfRun.SUM))
+_LARGEST = list(columns_where(of_run=OfRun.MAX))
 _LAST = list(columns_where(of_run=OfRun.LAST))
 _FINAL = {f"final_{name}": name for name in columns_where(of_run=OfRun.FINAL)}
 _DONE = RunState(State.DONE)
@@ -182,7 +183,7 @@ def _epochs(runs: Sequence[RunFiles]) -> pd.DataFrame:
         columns[name] = values.astype("Int64" if name == "seed" else "category").iloc[position].array
     for name, place in PLACE.items():
         numbers = np.concatenate([run.epochs.rows[place] for run in runs])
-        columns[name] = _whole(numbers) if COLUMN_FACTS[name].kind is Kind.COUNT else numbers
+        columns[name] = _whole(numbers) if is_whole(name) else numbers
     return _with_others(pd.DataFrame(columns, copy=False), runs)
 
 
@@ -203,14 +204,14 @@ def _with_others(epochs: pd.DataFrame, runs: Sequence[RunFiles]) -> pd.DataFrame
 
 
 def _results(epochs: pd.DataFrame) -> pd.DataFrame:
-    """Return final, best and summed numbers by run, indexed by run; runs without an epoch are absent."""
+    """Return final, best, summed and largest numbers by run, indexed by run; runs without an epoch are absent."""
     own = _own_metrics(epochs)
     by_run = epochs.groupby("run", observed=True, sort=False)
     runs = epochs.run.drop_duplicates().astype(object)
     first, last = epochs.loc[runs.index], epochs.loc[~epochs.run.duplicated(keep="last")]
     best = epochs.loc[by_run.test_accuracy.idxmax()]  # the first of equal ones
-    # A span that is blank in one epoch is unknown for the run.
-    sums = by_run[_SUMMED].sum().where(by_run[_SUMMED].count().eq(by_run.size(), axis=0))
+    sums = _of_whole_runs(by_run, _SUMMED, "sum")
+    largest = _of_whole_runs(by_run, _LARGEST, "max")
     columns = {
         "epochs": last.epoch,
         **{name: last[name] for name in _LAST},
@@ -220,10 +221,17 @@ def _results(epochs: pd.DataFrame) -> pd.DataFrame:
         "first_batch_size": first.batch_size,
         "last_batch_size": last.batch_size,
         **{name: sums[name] for name in _SUMMED},
+        **{name: largest[name] for name in _LARGEST},
         **{f"final_{name}": last[name] for name in own},
     }
     results = pd.DataFrame({name: column.to_numpy() for name, column in columns.items()}, index=pd.Index(runs))
     return results[[*RESULTS, *(f"final_{name}" for name in own)]]
+
+
+def _of_whole_runs(by_run: Any, columns: list[str], how: str) -> pd.DataFrame:
+    """Return one value a run of each column; what is blank in one epoch is unknown for the run."""
+    values: pd.DataFrame = by_run[columns].agg(how)
+    return values.where(by_run[columns].count().eq(by_run.size(), axis=0))
 
 
 def _own_metrics(epochs: pd.DataFrame) -> list[str]:

@@ -25,6 +25,7 @@ RESULTS = (
     "first_batch_size",
     "last_batch_size",
     *columns_where(of_run=OfRun.SUM),
+    *columns_where(of_run=OfRun.MAX),
 )
 #: Shown instead of a state for a run whose files cannot be used.
 DAMAGED = "damaged"

@@ -26,6 +26,7 @@ from adabatch.rundir.columns import (
     column_default,
     columns_where,
     device_seconds,
+    is_whole,
 )
 
 #: Place of each column in the rows of a run.
@@ -250,7 +251,7 @@ def _check_values(name: str, values: np.ndarray) -> None:
     if kind is Kind.SECONDS and not ((known >= 0) & np.isfinite(known)).all():
         raise Damage(f"epochs.csv holds a value of {name} that is negative or infinite")
     least = 0 if name == "samples_dropped" else 1
-    if kind is Kind.COUNT and not ((known >= least) & (known == np.floor(known)) & np.isfinite(known)).all():
+    if is_whole(name) and not ((known >= least) & (known == np.floor(known)) & np.isfinite(known)).all():
         raise Damage(f"epochs.csv holds a value of {name} that is not a whole number of at least {least}")
 
 

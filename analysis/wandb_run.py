@@ -19,6 +19,7 @@ from adabatch.rundir.columns import (
     FIRST_VERSION,
     EpochRow,
     column_default,
+    is_whole,
     write_epochs_csv,
 )
 from adabatch.rundir.files import RunDir
@@ -128,7 +129,7 @@ def _number(column: str, row: Mapping[str, Any]) -> Any:
     if column not in row and COLUMN_FACTS[column].since != FIRST_VERSION:
         return column_default(column)
     try:
-        return int(value) if declared is int else float(value)  # type: ignore[arg-type]
+        return int(value) if is_whole(column) else float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError) as error:
         raise Unusable(f"epoch {row['epoch']} has {value!r} as its {column}, which is no number") from error
 

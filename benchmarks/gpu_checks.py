@@ -189,10 +189,41 @@ def memory_is_bounded(place: Place) -> str:
 
 
 def _peak_bytes(place: Place, name: str, *words: str) -> int:
-    torch.cuda.empty_cache()
-    torch.cuda.reset_peak_memory_stats()
-    place.train(name, *PAPER_STAGES, *words)
-    return torch.cuda.max_memory_reserved()
+    """Return the largest value that a growing run's rows tell; none may be blank."""
+    return max(_bytes_by_epoch(place.train(name, *PAPER_STAGES, *words)))
+
+
+def _bytes_by_epoch(run_dir: RunDir) -> list[int]:
+    found = [row.peak_memory_bytes or 0 for row in rows_of(run_dir)]
+    if not all(value > 0 for value in found):  # a blank cell is read as NaN
+        raise CheckFailed(f"peak_memory_bytes of {run_dir.path.name} is {found}; it must be more than 0 in every epoch")
+    return found
+
+
+def memory_is_recorded(place: Place) -> str:
+    """Check what the rows of a growing run tell of the GPU's memory."""
+    run_dir = place.train("memory-recorded", *PAPER_STAGES)
+    return compared_with_memory(run_dir, torch.cuda.get_device_properties(0).total_memory)
+
+
+def compared_with_memory(run_dir: RunDir, device_bytes: int) -> str:
+    """Return the memory that a run tells by epoch.
+
+    Raises:
+        CheckFailed: unless it is largest at the largest batch, is in the GPU's ``device_bytes``, and is the same in
+            all files.
+    """
+    found, batches = _bytes_by_epoch(run_dir), [row.batch_size for row in rows_of(run_dir)]
+    shown = " ".join(f"{value / _GIBIBYTE:.3f}" for value in found)
+    text = f"{shown} GiB of {device_bytes / _GIBIBYTE:.1f} for batches of {' '.join(map(str, batches))}"
+    if not found[0] < found[-1] == max(found):
+        raise CheckFailed(f"{text}; it must grow with the batch")
+    if found[-1] > device_bytes:
+        raise CheckFailed(f"{text}; it must be at most what the GPU has")
+    told = read_json(run_dir.meta)["device_memory_bytes"], read_summary(run_dir)["peak_memory_bytes"]
+    if told != (device_bytes, found[-1]):
+        raise CheckFailed(f"{text}; meta.json and summary.json tell {told[0]} and {told[1]} bytes")
+    return text
 
 
 def sweeps_with_forecast(place: Place) -> str:
@@ -238,5 +269,6 @@ CHECKS = (
     Check("more ranks than GPUs are refused", refuses_devices_that_are_not_there),
     Check("growth", growth_costs_little, is_timed=True),
     Check("memory", memory_is_bounded, is_timed=True),
+    Check("memory is recorded by epoch", memory_is_recorded, is_timed=True),
     Check("a sweep with forecast", sweeps_with_forecast, is_timed=True),
 )

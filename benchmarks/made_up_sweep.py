@@ -6,6 +6,7 @@ import json
 import math
 import random
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -75,6 +76,7 @@ def _write_epochs(path: Path, config: TrainConfig, noise: random.Random) -> None
         updates += plan.num_updates
         samples += plan.num_samples
         elapsed_seconds += seconds
+        spans: dict[str, Any] = {f"{span}_seconds": share * seconds for span, share in _SPAN_SHARES.items()}
         loss = 2.3 / plan.epoch + noise.uniform(0.2, 0.25)
         rows.append(
             EpochRow(
@@ -91,7 +93,7 @@ def _write_epochs(path: Path, config: TrainConfig, noise: random.Random) -> None
                 test_loss=loss + 0.1,
                 test_accuracy=math.exp(-loss - 0.1),
                 train_seconds=seconds,
-                **{f"{span}_seconds": share * seconds for span, share in _SPAN_SHARES.items()},
+                **spans,
                 growth_seconds=0.0,
                 test_seconds=1.0,
                 elapsed_seconds=elapsed_seconds,

@@ -109,7 +109,7 @@ def write_as_if_trained(run: Run) -> None:
 
 def rows(config: TrainConfig) -> list[EpochRow]:
     data, written, updates, samples = config.dataset, [], 0, 0
-    numbers = {entry.name: 0.0 for entry in dataclasses.fields(EpochRow)}
+    numbers = {entry.name: 0.0 for entry in dataclasses.fields(EpochRow) if entry.name != "peak_memory_bytes"}
     for plan in tabulate(config.build_schedule(), config.num_epochs, data.num_train_samples, data.partial_batch):
         updates, samples = updates + plan.num_updates, samples + plan.num_samples
         known = {

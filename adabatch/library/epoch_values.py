@@ -11,7 +11,8 @@ from typing import Any
 from adabatch.config.keys import suggestion
 from adabatch.errors import ConfigError, NonFiniteLoss
 from adabatch.fields import Range, require
-from adabatch.rundir.columns import COLUMNS, EpochRow, Kind, allowed_values, columns_where
+from adabatch.rundir.columns import COLUMNS, EpochRow, allowed_values
+from adabatch.rundir.columns import is_whole as is_whole_column
 
 _NAME = re.compile(r"[A-Za-z]\w*")
 #: Columns of the frames that say whose row it is.
@@ -21,7 +22,6 @@ _OWN: dict[type, Range] = {
     float: Range("a finite number", math.isfinite),
     int: Range("a whole number", lambda value: isinstance(value, int)),
 }
-_COUNTS = columns_where(kind=Kind.COUNT)
 
 
 def check_columns(columns: Mapping[str, type]) -> dict[str, type]:
@@ -70,7 +70,7 @@ def check_values(epoch: int, given: Mapping[str, Any], own: Mapping[str, type]) 
 def _plain(name: str, value: Any) -> Any:
     """Return a number of numpy or torch as one of Python."""
     plain = value.item() if hasattr(value, "item") else value
-    is_whole = name in _COUNTS and isinstance(plain, float) and plain.is_integer()
+    is_whole = name in COLUMNS and is_whole_column(name) and isinstance(plain, float) and plain.is_integer()
     return int(plain) if is_whole else plain
 
 

@@ -36,11 +36,15 @@ class Kind(StrEnum):
     COUNT = "count"
     FRACTION = "fraction"
     SECONDS = "seconds"
+    #: Of memory. Unlike a count it may be blank in some epochs of a run: where it was resumed on another device.
+    BYTES = "bytes"
     NUMBER = "number"
 
 
+_WHOLE = Range("a whole number of at least 1", lambda value: isinstance(value, int) and value >= 1)
 _RANGES = {
-    Kind.COUNT: Range("a whole number of at least 1", lambda value: isinstance(value, int) and value >= 1),
+    Kind.COUNT: _WHOLE,
+    Kind.BYTES: _WHOLE,
     Kind.FRACTION: between(0, 1),
     Kind.SECONDS: at_least(0),
     Kind.NUMBER: Range("a finite number", math.isfinite),
@@ -54,6 +58,8 @@ class OfRun(StrEnum):
     LAST = "last"
     #: The sum over the epochs.
     SUM = "sum"
+    #: The largest of the epochs.
+    MAX = "max"
     #: The last epoch's value, as ``final_NAME``; known only once the run is done.
     FINAL = "final"
 
@@ -169,6 +175,14 @@ class EpochRow:
         since="0.2.0",
         default=None,
     )
+    peak_memory_bytes: int | None = column(
+        "the most memory of a GPU that training held at once, of the rank with most; blank on a CPU",
+        Kind.BYTES,
+        unit="B",
+        of_run=OfRun.MAX,
+        since="0.2.0",
+        default=None,
+    )
 
 
 _FIELDS = {entry.name: entry for entry in dataclasses.fields(EpochRow)}
@@ -184,6 +198,16 @@ def allowed_values(name: str) -> Range:
     if name == "samples_dropped":
         return at_least(0)
     return _RANGES[COLUMN_FACTS[name].kind]
+
+
+def is_whole(name: str) -> bool:
+    """Return whether the known values of a column are whole numbers."""
+    return COLUMN_FACTS[name].kind in (Kind.COUNT, Kind.BYTES)
+
+
+def is_reproducible(name: str) -> bool:
+    """Return whether a column is equal in two equal runs: seconds and memory need not be, whatever a run computes."""
+    return name not in COLUMN_FACTS or COLUMN_FACTS[name].kind not in (Kind.SECONDS, Kind.BYTES)
 
 
 def columns_where(
@@ -217,6 +241,12 @@ def span_seconds(seconds: Mapping[str, float], spans: Sequence[str] = EPOCH_SPAN
     """Return the seconds of ``spans`` by column; None for what CUDA graphs hide."""
     hidden = _IN_A_GRAPH if seconds.get(GRAPH_SPAN) else ()
     return {f"{span}_seconds": None if span in hidden else seconds[span] for span in spans}
+
+
+def largest_of_run(values: Iterable[float | None]) -> float | None:
+    """Return the largest of the epochs' values; None if one of them is unknown, or there is none."""
+    known = [math.nan if value is None else value for value in values]
+    return max(known) if known and not any(map(math.isnan, known)) else None
 
 
 def column_default(name: str) -> Any:
@@ -275,10 +305,11 @@ def count_rows(path: Path) -> int:
 
 
 def _number(name: str, text: str | None) -> Any:
-    if not text:
-        return None if text is None else math.nan
-    is_count = name in COLUMN_FACTS and COLUMN_FACTS[name].kind is Kind.COUNT
-    return int(text) if is_count else float(text)
+    if text is None:
+        return None
+    if text in ("", "nan"):
+        return math.nan
+    return int(text) if name in COLUMN_FACTS and is_whole(name) else float(text)
 
 
 def row_to_dict(row: EpochRow) -> dict[str, Any]:

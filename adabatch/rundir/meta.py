@@ -118,6 +118,7 @@ class Meta:
         results_only: whether ``epochs.csv`` holds only the last epoch's row: of an imported run of which only the
             end is known.
         wandb: the origin of a run fetched from wandb.
+        device_memory_bytes: the memory of a GPU.
         cuda_graphs: ``yes`` if micro-batches are replayed as CUDA graphs, ``no``, or ``no: `` and what prevents it.
         own_code: by kind (``network``, ...) the identity, files and commit of the user's own code.
         network_code, dataset_code, optimizer_code: its identity: a hash of its files, or an installed version.
@@ -134,6 +135,7 @@ class Meta:
     cudnn: str | None = fact(str, changes=Changes.RESULT, per_segment=True, recorded_on=("cuda",))
     device: str | None = fact(str, changes=Changes.RESULT, recorded_on=_EVERYWHERE)
     device_model: str | None = fact(str, changes=Changes.RESULT, per_segment=True, recorded_on=_EVERYWHERE)
+    device_memory_bytes: int | None = fact(int)
     host: str | None = fact(str)
     num_threads: int | None = fact(int, changes=Changes.TIME)
     cuda_graphs: str | None = fact(str, changes=Changes.TIME)

@@ -18,6 +18,7 @@ from adabatch.rundir.columns import (
     EpochRow,
     OfRun,
     columns_where,
+    largest_of_run,
     span_seconds,
     train_seconds,
 )
@@ -70,6 +71,7 @@ class Summary:
     save_seconds: float | None = None
     setup_seconds: float | None = None
     elapsed_seconds: float | None = None
+    peak_memory_bytes: int | None = None
     wall_seconds: float | None = None
     ledger: list[dict[str, int]] | None = None
     stages: list[dict[str, int]] | None = None
@@ -143,6 +145,7 @@ def results(rows: Sequence[EpochRow], seconds: Mapping[str, float]) -> dict[str,
         "train_seconds": training,
         **span_seconds(seconds, (*EPOCH_SPANS, "setup")),
         "elapsed_seconds": training + seconds["growth"],
+        "peak_memory_bytes": largest_of_run(row.peak_memory_bytes for row in rows),
     }
 
 

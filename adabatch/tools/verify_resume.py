@@ -1,8 +1,8 @@
 """Kills and resumes a run at random moments, and compares its end with that of an undisturbed one.
 
 One run is left undisturbed. A second one with the same config is killed (SIGKILL) repeatedly and restarted with the
-same command each time, until it is done. Both must end with the same rows, except for seconds, and on a CPU with
-bit-identical weights.
+same command each time, until it is done. Both must end with the same rows, except for seconds and memory, and on
+a CPU with bit-identical weights.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from adabatch.config import TrainConfig, save_config
 from adabatch.config.compose import compose
 from adabatch.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, ConfigError
 from adabatch.processes.children import child_environment, module_command
+from adabatch.rundir.columns import is_reproducible
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.outcome import read_summary
 from adabatch.shell.arguments import add_verify_resume
@@ -113,7 +114,7 @@ def _start_and_kill(run_dir: RunDir, after_seconds: float) -> bool:
 
 
 def differences(one: RunDir, other: RunDir) -> list[str]:
-    """Return what differs between two finished runs: rows (except for seconds), ledger, network, optimizer."""
+    """Return what differs between two finished runs: rows (without seconds and memory), ledger, network, optimizer."""
     found = []
     for first, second in zip(_rows(one), _rows(other), strict=False):
         differing = [key for key in first if first[key] != second[key]]
@@ -128,7 +129,7 @@ def differences(one: RunDir, other: RunDir) -> list[str]:
 def _rows(run_dir: RunDir) -> list[dict[str, str]]:
     with open(run_dir.epochs, encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    return [{key: value for key, value in row.items() if not key.endswith("_seconds")} for row in rows]
+    return [{key: value for key, value in row.items() if is_reproducible(key)} for row in rows]
 
 
 def _learner(run_dir: RunDir) -> Any:

@@ -34,6 +34,7 @@ from adabatch.training.evaluation import evaluate, write_correctness
 from adabatch.training.ledger import SampleLedger
 from adabatch.training.metric_sums import Metrics
 from adabatch.training.own_metrics import OwnMetrics
+from adabatch.training.peak_memory import PeakMemory
 from adabatch.training.profiling import UpdateProfiler
 from adabatch.training.reporting import Reporter
 from adabatch.training.stopwatch import SPANS, Stopwatch
@@ -83,6 +84,7 @@ class TrainingLoop:
         self._reporter = reporter
         self._stop = stop
         self._stopwatch = stopwatch
+        self._peak_memory = PeakMemory(engine.device)
         self._schedule = config.build_schedule(dataset.train.num_samples)
         self._allocations = allocations(config) if config.hardware.devices else []
         self._sums = engine.sums
@@ -105,6 +107,7 @@ class TrainingLoop:
         """
         self._resume()
         self._reporter.on_start(self.progress, self.rows, self._own.values, self._seconds_before)
+        self._peak_memory.restart()
         while self.progress.epoch <= self.config.num_epochs:
             self._end_segment_if_due()
             last_update = self.train_epoch()
@@ -214,10 +217,11 @@ class TrainingLoop:
         self._stopwatch.switch("save")
         uses = self._ranks.sum_over_ranks(self.ledger.uses)
         dropped = self.ledger.close_epoch(self.progress.epoch, last.batch_size, uses)
+        peak_bytes = self._peak_memory.take(self._ranks)
         seconds = self.seconds()
-        self.rows.append(self._row(last, train, test, validation, dropped, seconds))
+        self.rows.append(self._row(last, train, test, validation, dropped, peak_bytes, seconds))
         self._own.close_epoch()
-        # Time from here on (starting with writing this row) goes into the next row.
+        # Time and memory from here on (starting with writing this row) go into the next row.
         self._seconds_at_epoch = seconds
         self._sums.reset()
         self.progress = self.progress.next_epoch()
@@ -263,6 +267,7 @@ class TrainingLoop:
         test: Metrics,
         validation: Metrics | None,
         dropped: int,
+        peak_bytes: int | None,
         total: dict[str, float],
     ) -> EpochRow:
         epoch = {span: total[span] - self._seconds_at_epoch[span] for span in SPANS}
@@ -289,6 +294,7 @@ class TrainingLoop:
             validation_loss=validation.loss if validation else None,
             validation_accuracy=validation.accuracy if validation else None,
             device_seconds=device_seconds(train_seconds(epoch), epoch["growth"], self._ranks.world_size),
+            peak_memory_bytes=peak_bytes,
         )
 
     def _last_update_of_epoch(self) -> PlannedUpdate:

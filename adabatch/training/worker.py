@@ -153,6 +153,7 @@ class Worker:
             format_version=META_FORMAT_VERSION,
             **made_by,
             **new_segment(before, self.world_size, made_by),
+            device_memory_bytes=torch.cuda.get_device_properties(self._device).total_memory if is_gpu else None,
             num_threads=torch.get_num_threads(),
             cuda_graphs=graphs_text(engine.why_no_graphs),
             config_hash=config_hash(config),

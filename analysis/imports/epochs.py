@@ -12,6 +12,7 @@ import pandas as pd
 from adabatch.rundir.columns import COLUMNS, TRAIN_SPANS, columns_where
 from adabatch.terminal import counted, noun_for
 from analysis.imports.names import (
+    BYTES,
     COUNTS,
     FRACTIONS,
     LOSSES,
@@ -242,7 +243,7 @@ def _check(epochs: pd.DataFrame, required: tuple[str, ...]) -> None:
             raise Unusable(f"it lacks {how_to_give(name)}.")
         if len(missing):
             raise Unusable(f"{name} is missing in epoch {missing.iloc[0]:g}; it must be a number in every epoch.")
-    for name in ("batch_size", "micro_batch_size", "accumulation_steps"):
+    for name in ("batch_size", "micro_batch_size", "accumulation_steps", *BYTES):
         if (epochs[name] < 1).any():
             raise Unusable(f"{name} is 0; it must be at least 1.")
     for name in columns_where(rises=True):

@@ -9,7 +9,7 @@ from typing import Any
 
 from adabatch.config.keys import KEYS, is_key
 from adabatch.config.schema import GROUPS
-from adabatch.rundir.columns import COLUMNS, Kind, columns_where
+from adabatch.rundir.columns import COLUMNS, Kind, columns_where, is_whole
 from adabatch.rundir.meta import LaunchFacts, Meta, fact_infos
 from analysis.imports.text import Unusable, parse_value
 
@@ -46,8 +46,9 @@ DECLARED: dict[str, Any] = {
 }
 #: What an epoch is asked; ``world_size`` is a fact of the run.
 MEASURED = (*(name for name in COLUMNS if name not in DECLARED), SAMPLES_PER_EPOCH, SECONDS_PER_EPOCH)
-COUNTS = (*(name for name in columns_where(kind=Kind.COUNT) if name in MEASURED), SAMPLES_PER_EPOCH)
+COUNTS = (*(name for name in COLUMNS if is_whole(name) and name in MEASURED), SAMPLES_PER_EPOCH)
 FRACTIONS = columns_where(kind=Kind.FRACTION)
+BYTES = columns_where(kind=Kind.BYTES)
 SECONDS = (*columns_where(kind=Kind.SECONDS), SECONDS_PER_EPOCH)
 LOSSES = tuple(name for name in MEASURED if name.endswith("_loss"))
 #: What an import cannot do without.
@@ -78,6 +79,8 @@ UNITS = {
     "seconds": Unit(of=SECONDS),
     "minutes": Unit(Decimal(60), of=SECONDS),
     "hours": Unit(Decimal(3600), of=SECONDS),
+    "MiB": Unit(Decimal(1 << 20), of=BYTES),
+    "GiB": Unit(Decimal(1 << 30), of=BYTES),
     "from_zero": Unit(offset=Decimal(1), of=("epoch", "updates")),
 }
 

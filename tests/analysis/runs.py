@@ -125,6 +125,7 @@ def write_epochs(
             "test_top5_accuracy": "",
             "samples_dropped": 0,
             "device_seconds": "",
+            "peak_memory_bytes": "",
             **parts,
         }
         rows.append([row[column] for column in COLUMNS])

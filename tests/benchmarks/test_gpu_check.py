@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from adabatch.files import write_json_atomic
+from adabatch.reading import read_json
+from adabatch.rundir.columns import read_epochs_csv, write_epochs_csv
 from benchmarks import gpu_checks
 from benchmarks.gpu_check import main, run_checks
 from benchmarks.gpu_check_runs import CheckFailed, Place
@@ -112,6 +116,36 @@ def test_growth_has_a_limit(place: Place) -> None:
     assert text.endswith("for batches of 8 16 32 64 64")
     with pytest.raises(CheckFailed, match="at most -1 s are wanted"):
         gpu_checks.growth_costs_little(fast, most_seconds=-1)
+
+
+@pytest.mark.slow
+def test_memory_must_be_recorded(place: Place) -> None:
+    """On a CPU it is blank; so numbers are filled in by hand: of batches 8, 16, 32, 64 and 64."""
+    with pytest.raises(CheckFailed, match="must be more than 0 in every epoch"):
+        check("memory").run(place)
+    run_dir = place.train("filled-in", *gpu_checks.PAPER_STAGES)
+    gibibyte = 1 << 30
+
+    def fill_in(by_epoch: list[int], device: int = 8) -> str:
+        rows, _ = read_epochs_csv(run_dir.epochs)
+        filled = [replace(row, peak_memory_bytes=one * gibibyte) for row, one in zip(rows, by_epoch, strict=True)]
+        write_epochs_csv(run_dir.epochs, filled)
+        write_json_atomic(run_dir.meta, read_json(run_dir.meta) | {"device_memory_bytes": device * gibibyte})
+        write_json_atomic(run_dir.summary, read_json(run_dir.summary) | {"peak_memory_bytes": 5 * gibibyte})
+        return gpu_checks.compared_with_memory(run_dir, 8 * gibibyte)
+
+    text = fill_in([1, 2, 3, 5, 5])
+    assert text == "1.000 2.000 3.000 5.000 5.000 GiB of 8.0 for batches of 8 16 32 64 64"
+    with pytest.raises(CheckFailed, match="must grow"):
+        fill_in([5, 5, 5, 5, 5])
+    with pytest.raises(CheckFailed, match="must grow"):
+        fill_in([1, 2, 6, 5, 5])
+    with pytest.raises(CheckFailed, match="at most what the GPU has"):
+        fill_in([1, 2, 3, 5, 9])
+    with pytest.raises(CheckFailed, match="tell 8589934592 and 5368709120 bytes"):
+        fill_in([1, 2, 3, 4, 4])
+    with pytest.raises(CheckFailed, match="tell 10737418240 and"):
+        fill_in([1, 2, 3, 4, 5], device=10)
 
 
 @pytest.mark.slow
