@@ -134,15 +134,41 @@ def replayed_epochs(run_dir: RunDir) -> int:
     return sum(math.isnan(row.forward_seconds or 0.0) for row in rows_of(run_dir))
 
 
-def compared(one: RunDir, other: RunDir, tolerance: float) -> str:
+@dataclass(frozen=True)
+class Difference:
+    """By how much two runs with the same updates differ.
+
+    Attributes:
+        losses: the largest relative difference of an epoch's losses.
+        weights: the norm of the difference of all weights and statistics over their own norm.
+    """
+
+    losses: float
+    weights: float
+    num_updates: int
+
+    def within(self, tolerance: float) -> str:
+        """Return the difference as text.
+
+        Raises:
+            CheckFailed: if it is larger.
+        """
+        if not max(self.losses, self.weights) <= tolerance:
+            raise CheckFailed(f"{self}; at most {tolerance:.0e} is rounding")
+        return str(self)
+
+    def __str__(self) -> str:
+        return (
+            f"losses differ by {self.losses:.1e}, weights by {self.weights:.1e} of their size, after "
+            f"{self.num_updates} updates"
+        )
+
+
+def compared(one: RunDir, other: RunDir) -> Difference:
     """Return by how much two runs differ.
 
-    Args:
-        tolerance: for the relative difference of each epoch's losses, and for the norm of the difference of all
-            weights and statistics over their own norm.
-
     Raises:
-        CheckFailed: if they differ by more, or have not made the same updates.
+        CheckFailed: if they have not made the same updates.
     """
     first, second = rows_of(one), rows_of(other)
     if [row.updates for row in first] != [row.updates for row in second]:
@@ -152,13 +178,12 @@ def compared(one: RunDir, other: RunDir, tolerance: float) -> str:
         for a, b in zip(first, second, strict=True)
         for name in ("train_loss", "test_loss")
     ]
-    losses = max(abs(a - b) / abs(a) for a, b in pairs)
     before, after = _weights(one), _weights(other)
-    weights = float((before - after).norm() / before.norm())
-    text = f"losses differ by {losses:.1e}, weights by {weights:.1e} of their size, after {first[-1].updates} updates"
-    if not max(losses, weights) <= tolerance:
-        raise CheckFailed(f"{text}; at most {tolerance:.0e} is rounding")
-    return text
+    return Difference(
+        losses=max(abs(a - b) / abs(a) for a, b in pairs),
+        weights=float((before - after).norm() / before.norm()),
+        num_updates=first[-1].updates,
+    )
 
 
 def _weights(run_dir: RunDir) -> torch.Tensor:
