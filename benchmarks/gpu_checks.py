@@ -33,12 +33,15 @@ FINE, COARSE = 1e-3, 2e-2
 PAPER_STAGES = (
     "schedule.batch_size=128", "schedule.every_epochs=1", "num_epochs=5", "dataset.num_train_samples=8192",
 )  # fmt: skip
-MOST_GROWTH_SECONDS = 5.0
+#: For each new shape. Torch's own ten tries for each convolution took up to 3 s; see docs/gpu.md.
+MOST_GROWTH_SECONDS = 2.5
 #: By how much graphs may differ from eager runs, in differences between two eager runs.
 _MOST_SPREADS = 3.0
 #: Memory with graphs over memory without, for the same run.
 MOST_MEMORY = 3.0
 _GIBIBYTE = 1 << 30
+#: Of growth's predicted seconds with graphs, what growth without them takes at least.
+_LEAST_SHARE_OF_SEARCH = 0.4
 #: Of the GPU's memory: too little for a batch of 2,048.
 _LITTLE_MEMORY = 0.02
 _NUM_KILLS = 2
@@ -176,17 +179,20 @@ def resumes_exactly(place: Place) -> str:
 
 
 def growth_costs_little(place: Place, most_seconds: float = MOST_GROWTH_SECONDS) -> str:
-    """Check what the paper's five stages cost for being five, in processes that have searched no kernels yet."""
+    """Check what the paper's later stages cost each for being new, in processes that have searched no kernels yet.
+
+    The first stage has the same price with any schedule.
+    """
     texts, worst = [], 0.0
     for precision in ("fp32", "bf16"):
         rows = rows_of(place.train_in_child(f"growth-{precision}", *PAPER_STAGES, f"hardware.precision={precision}"))
-        seconds = [row.growth_seconds for row in rows]
-        worst = max(worst, sum(seconds))
-        stages = " + ".join(f"{one:.2f}" for one in seconds)
-        texts.append(f"{precision} {sum(seconds):.2f} s ({stages})")
+        first, *later = [row.growth_seconds for row in rows]
+        worst = max(worst, *later)
+        stages = " + ".join(f"{one:.2f}" for one in later)
+        texts.append(f"{precision} {first:.2f} s, then {sum(later):.2f} s ({stages})")
     text = f"{', '.join(texts)} for batches of {' '.join(str(row.batch_size) for row in rows)}"
     if worst > most_seconds:
-        raise CheckFailed(f"{text}; at most {most_seconds:g} s are wanted")
+        raise CheckFailed(f"{text}; at most {most_seconds:g} s for each new batch are wanted")
     return text
 
 
@@ -256,9 +262,20 @@ def sweeps_with_forecast(place: Place) -> str:
 
 def _beside_forecast(run_dir: RunDir) -> str:
     launched = read_json(run_dir.meta)["launch"]
-    predicted = launched["forecast"]["train_seconds"] + launched["forecast"]["growth_seconds"]
+    known = launched["forecast"]
     measured = read_summary(run_dir)["elapsed_seconds"]
-    return f"{launched['arm']} {measured:.2f} s (predicted {predicted:.2f})"
+    text = (
+        f"{launched['arm']} {measured:.2f} s (predicted {known['train_seconds'] + known['growth_seconds']:.2f}, of it "
+        f"growth {known['growth_seconds']:.2f}"
+    )
+    other = known["counterpart"]
+    if other is None:
+        return f"{text})"
+    text = f"{text}; without graphs growth {other['growth_seconds']:.2f})"
+    # Nearly all of it is the search of kernels, which is the same with graphs and without.
+    if other["growth_seconds"] < _LEAST_SHARE_OF_SEARCH * known["growth_seconds"]:
+        raise CheckFailed(f"{text}; both must hold the search of kernels")
+    return text
 
 
 def _equality(name: str, *words: str, tolerance: float = FINE) -> Check:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import multiprocessing
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 
 import torch
 
@@ -12,9 +14,11 @@ from adabatch.errors import OutOfMemory
 from adabatch.measure.averaging import measure_averaging
 from adabatch.measure.cache import cache_key, measured_once
 from adabatch.measure.forecast import sizes_to_measure
-from adabatch.measure.probe import Probe
+from adabatch.measure.probe import Probe, release_memory
 from adabatch.measure.times import Measurement
 from adabatch.training.cuda_graphs import why_no_graphs
+from adabatch.training.device import make_device
+from adabatch.training.engine import searches_kernels
 
 
 def measure_sizes(configs: Sequence[TrainConfig], device: torch.device, *, again: bool = False) -> Measurement:
@@ -56,7 +60,7 @@ def _measure_sizes(configs: Sequence[TrainConfig], device: torch.device, again: 
     key = cache_key(configs[0], device, sizes=sizes)
 
     def measure() -> Measurement:
-        measurement = Probe(configs[0], device).measure(sizes)
+        measurement = _probe(configs[0], device, sizes)
         if measurement.out_of_memory_at is not None:
             raise OutOfMemory(
                 f"a micro-batch of {measurement.out_of_memory_at} does not fit on {device}; "
@@ -65,3 +69,20 @@ def _measure_sizes(configs: Sequence[TrainConfig], device: torch.device, again: 
         return measurement
 
     return measured_once(key, measure, Measurement.as_dict, Measurement.from_dict, again=again)
+
+
+def _probe(config: TrainConfig, device: torch.device, sizes: Sequence[int]) -> Measurement:
+    """Time micro-batches; where kernels are searched, in a process of its own, as each run has one.
+
+    A process searches once for a shape. What this one has searched, for ``auto`` or for the counterpart, would be
+    missing in the seconds of growth.
+    """
+    if not searches_kernels(device):
+        return Probe(config, device).measure(sizes)
+    release_memory(device)
+    with ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_probe_alone, config, device.index or 0, tuple(sizes)).result()
+
+
+def _probe_alone(config: TrainConfig, gpu: int, sizes: Sequence[int]) -> Measurement:
+    return Probe(config, make_device(config, gpu)).measure(sizes)
