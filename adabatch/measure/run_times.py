@@ -25,7 +25,7 @@ def measure_sizes(configs: Sequence[TrainConfig], device: torch.device, *, again
     """Time the micro-batches that the configs' runs will compute, or take the times from the cache.
 
     Where they have several ranks, the averaging of their gradients is timed, too. Where runs can use CUDA graphs, they
-    are timed with and without: what growing the batch gains may be launches.
+    are timed with and without: what growing the batch gains may be launches. Kernels are searched alike in both.
 
     Args:
         configs: equal except for their schedules, without ``auto``.
@@ -40,18 +40,36 @@ def measure_sizes(configs: Sequence[TrainConfig], device: torch.device, *, again
 
 
 def _with_counterpart(configs: Sequence[TrainConfig], device: torch.device, again: bool) -> Measurement:
-    own = _measure_sizes(configs, device, again)
-    other = [_with_graphs(config, not own.uses_graphs) for config in configs]
-    if not own.uses_graphs and why_no_graphs(other[0], device, other[0].hardware.world_size) is not None:
-        return own
-    counterpart = _measure_sizes(other, device, again)
-    # A network that cannot be recorded has no times with graphs.
-    return own if counterpart.uses_graphs is own.uses_graphs else dataclasses.replace(own, counterpart=counterpart)
+    if not _has_both_ways(configs[0], device):
+        return _measure_sizes(configs, device, again)
+    # Without graphs first: only a machine's first process reads cuDNN's kernels from the disk.
+    eager, graphs = (
+        _measure_sizes([_with_graphs(config, used) for config in configs], device, again) for used in (False, True)
+    )
+    if not graphs.uses_graphs:  # the network cannot be recorded
+        return eager
+    eager = _without_first_reading(eager, graphs)
+    own, counterpart = (eager, graphs) if configs[0].hardware.cuda_graphs is False else (graphs, eager)
+    return dataclasses.replace(own, counterpart=counterpart)
+
+
+def _has_both_ways(config: TrainConfig, device: torch.device) -> bool:
+    """Return whether runs can compute with CUDA graphs and without; ``reduce-overhead`` is with them."""
+    if device.type != "cuda" or config.hardware.compile == "reduce-overhead":
+        return False
+    return why_no_graphs(_with_graphs(config, True), device, config.hardware.world_size) is None
+
+
+def _without_first_reading(eager: Measurement, graphs: Measurement) -> Measurement:
+    """Return the eager times with growth of at most that with graphs, where recording comes on top of the search."""
+    rows = (
+        dataclasses.replace(row, growth_seconds=min(row.growth_seconds, other.growth_seconds))
+        for row, other in zip(eager.rows, graphs.rows, strict=True)
+    )
+    return dataclasses.replace(eager, rows=tuple(rows))
 
 
 def _with_graphs(config: TrainConfig, cuda_graphs: bool) -> TrainConfig:
-    if cuda_graphs and config.hardware.device != "cuda":
-        return config
     return dataclasses.replace(config, hardware=dataclasses.replace(config.hardware, cuda_graphs=cuda_graphs))
 
 
