@@ -15,7 +15,7 @@ from adabatch.terminal import counted
 from analysis.bands import FEWEST_SEEDS, MOST_POINTS, drawn_points, mean_band
 from analysis.figures.kinds import Kind
 from analysis.figures.marks import Axis, Line, Picture, nothing
-from analysis.figures.overlap import COINCIDE, widened
+from analysis.figures.parallel import COINCIDE, flat_ends, side_by_side
 from analysis.figures.source import Source
 from analysis.figures.units import TimeUnit, time_unit
 from analysis.frames import Data
@@ -93,14 +93,16 @@ def curve(name: str, source: Source, group: str | None) -> Picture:
     unit = time_unit(source.data.followed[_SECONDS].dropna()) if drawn.x == _SECONDS else None
     arms = [arm for arm in source.arms(group) if (frame.arm == arm).any()]
     lines = [_marks(drawn, frame[frame.arm == arm], unit, source, arm) for arm in arms]
-    # Noise keeps other curves apart, at least in part.
-    wide = widened(lines, is_log) if drawn.steps else lines
+    beside = side_by_side(lines, is_log)
     said = [*notes(frame), *_exponent_notes(drawn, source.data, group)]
-    if any(line.width > Line.width for line in wide):
+    if any(line.drawn_y for line in beside):
         said.append(COINCIDE)
     x_axis = drawn.x_axis if unit is None else replace(drawn.x_axis, label=f"{drawn.x_axis.label}, {unit.name}")
     y_axis = replace(drawn.y_axis, places=_places(lines)) if drawn.y == "batch_size" else drawn.y_axis
-    return Picture(name, drawn.title, x_axis, y_axis, tuple(wide), tuple(said))
+    ends = flat_ends(lines, is_log)
+    if ends is not None:
+        y_axis = replace(y_axis, low=ends[0], high=ends[1])
+    return Picture(name, drawn.title, x_axis, y_axis, tuple(beside), tuple(said))
 
 
 def _places(lines: Sequence[Line]) -> tuple[float, ...]:

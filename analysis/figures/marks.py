@@ -49,8 +49,9 @@ class Line:
         label: what the legend says; lines of one label are shown and hidden together. Without one it is in no legend.
         style: an arm's; None for a line of no arm, which is grey, and dashed if it has a label.
         steps: y holds from the point before up to its own ("before"), or from its point on ("after").
-        width: in points; wider for a line that lies under another, so that both are seen.
+        width: in points.
         hover: by point what is said below its name.
+        drawn_x, drawn_y: where the points are drawn, if not at x and y, as where other lines lie on this one.
     """
 
     x: Sequence[float]
@@ -62,6 +63,13 @@ class Line:
     steps: Literal["", "before", "after"] = ""
     width: float = 2.0
     hover: Sequence[str] = ()
+    drawn_x: Sequence[float] = ()
+    drawn_y: Sequence[float] = ()
+
+    @property
+    def places(self) -> tuple[Sequence[float], Sequence[float]]:
+        """Return where the points are drawn, by x and by y."""
+        return self.drawn_x or self.x, self.drawn_y or self.y
 
 
 @dataclass(frozen=True)

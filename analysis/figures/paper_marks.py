@@ -75,7 +75,7 @@ def _line(axes: Axes, mark: Line, picture: Picture, theme: Theme) -> None:
         marked = marked_points(len(mark.x), lines.index(mark), len(lines))
         style |= {"marker": _marker(mark.style), "markersize": 3.4, "markevery": marked, "markeredgewidth": 0}
     drawstyle = {"": "default", "before": "steps-pre", "after": "steps-post"}[mark.steps]
-    axes.plot(list(mark.x), list(mark.y), drawstyle=drawstyle, **style)
+    axes.plot(*map(list, mark.places), drawstyle=drawstyle, **style)
     if len(mark.low):
         axes.fill_between(
             list(mark.x), list(mark.low), list(mark.high), step=step, color=colour, alpha=0.18, linewidth=0

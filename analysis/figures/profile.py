@@ -10,7 +10,7 @@ from analysis.bands import FEWEST_SEEDS
 from analysis.figures.curves import shown
 from analysis.figures.kinds import Kind
 from analysis.figures.marks import Axis, Line, Picture, nothing
-from analysis.figures.overlap import COINCIDE, widened
+from analysis.figures.parallel import COINCIDE, side_by_side
 from analysis.figures.source import Source
 from analysis.frames import Data
 from analysis.names import plain_arm
@@ -38,11 +38,13 @@ def profile(source: Source, group: str | None = None) -> Picture:
     frame = frame[frame.factor.notna()]
     end = max(2.0, 1.1 * frame.factor.max()) if len(frame) else 2.0
     lines = [_line(frame[frame.arm == arm], end, source, arm) for arm in source.styles if (frame.arm == arm).any()]
-    wide = widened(lines, is_log=False)
-    if any(line.width > Line.width for line in wide):
+    beside = side_by_side(lines, is_log=False)
+    if any(line.drawn_y for line in beside):
         said.append(COINCIDE)
     x = Axis("time to the target / that of the fastest arm", low=1.0, suffix="x")
-    return Picture(_NAME, _TITLE, x, Axis("share that reached it, %", low=0.0, high=102.0), tuple(wide), tuple(said))
+    drawn = [value for line in beside for value in line.places[1]]
+    y = Axis("share that reached it, %", low=min([0.0, *drawn]) - 2, high=max([100.0, *drawn]) + 2)
+    return Picture(_NAME, _TITLE, x, y, tuple(beside), tuple(said))
 
 
 def _line(frame: pd.DataFrame, end: float, source: Source, arm: str) -> Line:

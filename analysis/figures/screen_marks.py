@@ -68,18 +68,22 @@ def _line(drawing: Drawing, mark: Line, picture: Picture, theme: Theme) -> None:
             **edge,
         )
     dash = mark.style.dash if isinstance(mark.style, ArmStyle) else "dash" if mark.label else "solid"
+    x, y = mark.places
+    # What is said of a point is its value, wherever it is drawn.
+    values = [f"{value:.4g}" for value in mark.y] if mark.drawn_y else None
     drawing.trace(
         "scatter",
-        x=list(mark.x),
-        y=list(mark.y),
+        x=list(x),
+        y=list(y),
         mode="lines" if len(mark.x) > 1 else "markers",
         name=mark.label,
         legendgroup=mark.label,
         showlegend=False,
         line={**style, "color": colour, "width": mark.width, "dash": dash},
         marker=_marker(mark.style, theme, 8),
+        text=values,
         customdata=list(mark.hover) or None,
-        hovertemplate=_hover(mark.label, "%{y:.4g}", "%{customdata}" if mark.hover else ""),
+        hovertemplate=_hover(mark.label, "%{text}" if values else "%{y:.4g}", "%{customdata}" if mark.hover else ""),
     )
     if has_marker(mark.style) and len(mark.x) > 1:
         _add_markers(drawing, mark, picture, theme)
@@ -91,8 +95,8 @@ def _add_markers(drawing: Drawing, mark: Line, picture: Picture, theme: Theme) -
     places = marked_points(len(mark.x), lines.index(mark), len(lines))
     drawing.trace(
         "scatter",
-        x=[mark.x[place] for place in places],
-        y=[mark.y[place] for place in places],
+        x=[mark.places[0][place] for place in places],
+        y=[mark.places[1][place] for place in places],
         mode="markers",
         legendgroup=mark.label,
         showlegend=False,

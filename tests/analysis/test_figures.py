@@ -95,17 +95,6 @@ def test_a_filter_changes_no_style(twelve: analysis.Comparison) -> None:
     assert drawn < set(whole)
 
 
-def test_an_arm_below_another_is_wider(tmp_path: Path) -> None:
-    for arm in ("fixed", "growing"):
-        write_run(tmp_path, arm, 0, accuracies=(0.5, 0.6, 0.7, 0.8), batches=10 if arm == "fixed" else [10, 10, 10, 20])
-    picture = build("batch_size", source_of(analysis.load(tmp_path)), "digits-tiny_cnn")
-    below, above = (mark for mark in picture.marks if isinstance(mark, Line))
-    assert (below.label, above.label) == ("fixed", "growing")
-    assert below.width > above.width == 2.0
-    assert below.style != above.style
-    assert picture.notes[-1] == "where lines coincide, the lower ones are wider"
-
-
 def test_arms_of_one_batch_size_and_rate_lie_side_by_side(tmp_path: Path) -> None:
     data = analysis.load(imported(tmp_path))
     [group] = groups(data)
