@@ -39,12 +39,14 @@ class ArmStyle:
         colour: on white, as ``#RRGGBB``.
         dark_colour: the same on a dark page.
         dash, marker: by plotly's names; a line of no arm, such as a forecast, has no marker, as it has no points.
+        place: of the arm among all, from 0; None for a line of no arm. A style of matplotlib colours arms by it.
     """
 
     colour: str
     dark_colour: str
     dash: Dash = "solid"
     marker: Marker = "circle"
+    place: int | None = None
 
 
 @dataclass(frozen=True)
@@ -72,11 +74,13 @@ def has_marker(style: Style | None) -> bool:
 def style_at(place: int) -> ArmStyle:
     """Return the style of the arm at a place, counted from 0; the baseline's is the first, and no other arm is black.
 
-    Colour and dash together are unique for 43 arms: the others combine 7 colours with 6 dashes in step. With the
-    markers, styles are unique for 127 arms.
+    Colour and dash together are unique for 43 arms: the others combine 7 colours with 6 dashes in step. Dash and marker
+    are unique for 54 arms, whatever the colours, and all three together for 378.
     """
     colour, dark_colour = COLOURS[1 + (place - 1) % (len(COLOURS) - 1)] if place else COLOURS[0]
-    return ArmStyle(colour, dark_colour, DASHES[place % len(DASHES)], MARKERS[place % len(MARKERS)])
+    # In step, dashes and markers would come back together after 18 arms.
+    marker = MARKERS[(place + place // 18 % 3) % len(MARKERS)]
+    return ArmStyle(colour, dark_colour, DASHES[place % len(DASHES)], marker, place)
 
 
 def arm_styles(data: Data) -> dict[str, ArmStyle]:

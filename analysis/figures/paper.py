@@ -6,14 +6,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from adabatch.errors import ConfigError
 from adabatch.fields import require
 from adabatch.files import output
 from analysis.figures.marks import Axis, Entry, Picture, legend, notes_text
-from analysis.figures.paper_marks import draw_marks, font_size, plain, sample
-from analysis.figures.themes import THEMES, Theme
+from analysis.figures.paper_marks import draw_marks, plain, sample
+from analysis.figures.paper_style import font_size, page_colours, style_context, theme_of
+from analysis.figures.themes import Theme
 from analysis.figures.ticks import axis_values, end_from_zero, limits, ticks
 from analysis.figures.words import balanced, name_lines, wrapped
 
@@ -24,17 +25,6 @@ if TYPE_CHECKING:
 SUFFIXES = (".pdf", ".svg", ".png")
 #: Widths of a two-column page, as most conferences and journals have it.
 COLUMN_INCHES = {"1-column": 3.3, "2-column": 7.0}
-#: Fonts are embedded as text that can be searched and edited; nothing of the time or the machine is in the file.
-_STYLE: dict[str, Any] = {
-    "font.size": 8,
-    "pdf.fonttype": 42,
-    "svg.fonttype": "path",
-    "svg.hashsalt": "adabatch",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "lines.linewidth": 1.2,
-    "hatch.linewidth": 0.6,
-}
 #: Narrower panels cannot be read.
 _PANEL_INCHES = 1.9
 #: Panels of this width have room for more ticks.
@@ -77,34 +67,13 @@ def save(blocks: Sequence[Block], path: Path, sheet: Sheet) -> Path:
     """
     require(path.suffix in SUFFIXES, "the figure's suffix", path.suffix, "one of " + ", ".join(SUFFIXES))
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _style(sheet):
+    with style_context(sheet.style, sheet.font_size):
         figure = _figure(blocks, sheet)
         _check_size(figure, sheet)
         date = {"Date": None} if path.suffix == ".svg" else {"CreationDate": None} if path.suffix == ".pdf" else None
         with output("-o", path) as file:
             figure.savefig(file, dpi=300 if path.suffix == ".png" else 200, metadata=date)
     return path
-
-
-def _style(sheet: Sheet) -> Any:
-    from matplotlib import style
-
-    layers: list[Any] = [_STYLE]
-    if sheet.style is not None:
-        layers.append(str(Path(sheet.style).expanduser()) if Path(sheet.style).expanduser().exists() else sheet.style)
-    if sheet.font_size is not None:
-        layers.append({"font.size": sheet.font_size})
-    try:
-        # It is entered here, so that a style that does not exist is found before anything is drawn.
-        with style.context(layers):
-            pass
-    except OSError:
-        raise ConfigError(
-            f"--style is {sheet.style}; it must be a file with settings of matplotlib, or one of its styles: "
-            + ", ".join(name for name in style.available if not name.startswith("_"))
-            + "."
-        ) from None
-    return style.context(layers)
 
 
 def _figure(blocks: Sequence[Block], sheet: Sheet) -> Figure:
@@ -116,7 +85,7 @@ def _figure(blocks: Sequence[Block], sheet: Sheet) -> Figure:
     heights = [max(_height(picture, sheet.width_inches / num_columns) for picture in row) for _, row in rows]
     figure = Figure(figsize=(sheet.width_inches, sheet.height_inches or sum(heights) + 0.4), layout="constrained")
     grid = figure.add_gridspec(len(rows), num_columns, height_ratios=heights)
-    theme = _theme(figure)
+    theme = theme_of(figure)
     for place, (heading, row) in enumerate(rows):
         for column, picture in enumerate(row):
             is_alone = len(row) == 1 and num_columns > 1 and picture.y.scale == "categories"
@@ -129,13 +98,6 @@ def _figure(blocks: Sequence[Block], sheet: Sheet) -> Figure:
         line = font_size() / 72 * 1.5
         figure.set_figheight(sum(heights) + 0.1 + line * num_lines)
     return figure
-
-
-def _theme(figure: Figure) -> Theme:
-    """Return which of an arm's colours is seen on the paper, whose colour a style may change."""
-    from matplotlib.colors import to_rgb
-
-    return "light" if sum(to_rgb(figure.get_facecolor())) > 1.5 else "dark"
 
 
 def _rows(blocks: Sequence[Block], width_inches: float) -> list[tuple[str, Sequence[Picture]]]:
@@ -172,7 +134,7 @@ def _panel(axes: Axes, picture: Picture, theme: Theme) -> None:
     if picture.empty:
         axes.set_axis_off()
         text = "\n".join(wrapped(picture.empty, 34))
-        axes.text(0.5, 0.5, text, ha="center", va="center", color=THEMES[theme].quiet, transform=axes.transAxes)
+        axes.text(0.5, 0.5, text, ha="center", va="center", color=page_colours(theme).quiet, transform=axes.transAxes)
         return
     for name in ("x", "y"):
         if (picture.x if name == "x" else picture.y).scale in ("log2", "log10"):
@@ -264,5 +226,5 @@ def _add_notes(figure: Figure, pictures: Sequence[Picture], theme: Theme) -> int
     size = 0.8 * font_size()
     lines = wrapped(said, round(figure.get_figwidth() * 72 / (0.55 * size)))
     text = "\n".join(map(plain, lines))
-    figure.supxlabel(text, fontsize=size, x=0.01, ha="left", color=THEMES[theme].quiet)
+    figure.supxlabel(text, fontsize=size, x=0.01, ha="left", color=page_colours(theme).quiet)
     return len(lines)

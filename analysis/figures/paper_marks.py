@@ -11,7 +11,8 @@ from analysis.figures.arm_styles import ArmStyle, PartStyle, Style, has_marker
 from analysis.figures.labels import anchor, bar_text_place, end_of, rule_label, start_of
 from analysis.figures.marks import Bar, Cell, Entry, Interval, Line, Picture, Points, Rule
 from analysis.figures.overlap import marked_points
-from analysis.figures.themes import THEMES, Theme, colour_of
+from analysis.figures.paper_style import font_size, heat_colours, ink, page_colours
+from analysis.figures.themes import Theme
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -36,14 +37,6 @@ _MARKERS = {
     "star": "*",
     "pentagon": "p",
 }
-_GREY_SCALE_STEPS = 256
-
-
-def font_size() -> float:
-    """Return the size of texts in points, which a style may change."""
-    from matplotlib import rcParams
-
-    return float(rcParams["font.size"])
 
 
 def plain(name: str) -> str:
@@ -66,7 +59,7 @@ def _marker(style: Style | None) -> str:
 
 
 def _line(axes: Axes, mark: Line, picture: Picture, theme: Theme) -> None:
-    colour = colour_of(mark.style, theme)
+    colour = ink(mark.style, theme)
     step: Any = {"": None, "before": "pre", "after": "post"}[mark.steps]
     lines = [other for other in picture.marks if isinstance(other, Line)]
     dash = _dash(mark.style) if mark.style or mark.label else "-"
@@ -83,7 +76,7 @@ def _line(axes: Axes, mark: Line, picture: Picture, theme: Theme) -> None:
 
 
 def _points(axes: Axes, mark: Points, picture: Picture, theme: Theme) -> None:
-    colour = colour_of(mark.style, theme)
+    colour = ink(mark.style, theme)
     face = colour if mark.filled else "none"
     axes.plot(
         list(mark.x), list(mark.y), linestyle="none", marker=_marker(mark.style), markersize=4.5, color=colour,
@@ -97,7 +90,7 @@ def _write(axes: Axes, x: float, y: float, text: str, shift: float, side: Any, t
     """Write above a place; lines end at the text."""
     axes.annotate(
         plain(text), (x, y), xytext=(0, shift), textcoords="offset points", ha=side, va="bottom", fontsize="x-small",
-        color=THEMES[theme].quiet, annotation_clip=False,
+        color=page_colours(theme).quiet, annotation_clip=False,
         bbox=_behind(axes),
     )  # fmt: skip
 
@@ -106,7 +99,7 @@ def _write_without_mark(axes: Axes, mark: Interval, theme: Theme) -> None:
     """Write in the middle of a row why it has no number."""
     axes.text(
         0.5, mark.row, plain(mark.text), transform=axes.get_yaxis_transform(), ha="center", va="center",
-        fontsize="x-small", color=THEMES[theme].quiet, bbox=_behind(axes),
+        fontsize="x-small", color=page_colours(theme).quiet, bbox=_behind(axes),
     )  # fmt: skip
 
 
@@ -119,7 +112,7 @@ def _interval(axes: Axes, mark: Interval, picture: Picture, theme: Theme) -> Non
     if math.isnan(mark.value):
         _write_without_mark(axes, mark, theme)
         return
-    colour = colour_of(mark.style, theme)
+    colour = ink(mark.style, theme)
     if not math.isnan(mark.low):
         axes.plot([mark.low, mark.high], [mark.row] * 2, color=colour, linewidth=1.2, marker="|", markersize=4)
     face = colour if mark.filled else axes.get_facecolor()
@@ -135,9 +128,9 @@ def _bar(axes: Axes, mark: Bar, picture: Picture, theme: Theme) -> None:
     width = 0.56 / mark.lanes
     middle = mark.row + width * (mark.lane - (mark.lanes - 1) / 2)
     hatch = _hatch(mark.style)
-    paper = THEMES[theme].paper
+    paper = page_colours(theme).paper
     axes.barh(
-        [middle], [mark.length], height=width, left=[mark.start], color=colour_of(mark.style, theme), hatch=hatch,
+        [middle], [mark.length], height=width, left=[mark.start], color=ink(mark.style, theme), hatch=hatch,
         edgecolor=paper, linewidth=0.4,
     )  # fmt: skip
     if mark.text:
@@ -147,7 +140,7 @@ def _bar(axes: Axes, mark: Bar, picture: Picture, theme: Theme) -> None:
             plain(mark.text), (end, middle - (width / 2 if place == "above" else 0)),
             xytext=({"behind": 3, "before": -3, "above": 0}[place], 0), textcoords="offset points",
             ha="left" if place == "behind" else "right", va="bottom" if place == "above" else "center",
-            fontsize="x-small", color=THEMES[theme].quiet,
+            fontsize="x-small", color=page_colours(theme).quiet,
         )  # fmt: skip
 
 
@@ -158,16 +151,16 @@ def _hatch(style: Style | None) -> str:
 def _cell(axes: Axes, mark: Cell, picture: Picture, theme: Theme) -> None:
     """Draw all fields when the first is met."""
     import numpy as np
-    from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm, to_rgb
+    from matplotlib.colors import TwoSlopeNorm, to_rgb
 
     cells = [other for other in picture.marks if isinstance(other, Cell)]
-    scale, colours = picture.colours, THEMES[theme]
+    scale = picture.colours
     if mark is not cells[0] or scale is None:
         return
     values = np.full((len(picture.y.categories), len(picture.x.categories)), math.nan)
     for cell in cells:
         values[cell.row, cell.column] = cell.value
-    shades = LinearSegmentedColormap.from_list("", [colours.low, colours.middle, colours.high], _GREY_SCALE_STEPS)
+    shades = heat_colours(theme)
     norm = TwoSlopeNorm(scale.middle, scale.low, scale.high)
     drawn = axes.imshow(values, cmap=shades, norm=norm, aspect="auto")
     for cell in cells:
@@ -180,7 +173,7 @@ def _cell(axes: Axes, mark: Cell, picture: Picture, theme: Theme) -> None:
 
 
 def _rule(axes: Axes, mark: Rule, picture: Picture, theme: Theme) -> None:
-    colours = THEMES[theme]
+    colours = page_colours(theme)
     if mark.end is not None:
         (axes.axvspan if mark.axis == "x" else axes.axhspan)(mark.value, mark.end, color=colours.shade, zorder=0)
     else:
@@ -215,9 +208,9 @@ def sample(entry: Entry, theme: Theme) -> Artist:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    colour = colour_of(entry.style, theme)
+    colour = ink(entry.style, theme)
     if entry.kinds <= {Bar}:
-        return Patch(facecolor=colour, hatch=_hatch(entry.style), edgecolor=THEMES[theme].paper, linewidth=0.4)
+        return Patch(facecolor=colour, hatch=_hatch(entry.style), edgecolor=page_colours(theme).paper, linewidth=0.4)
     has_line = Line in entry.kinds
     is_marked = has_marker(entry.style) or not has_line
     return Line2D(
