@@ -194,7 +194,7 @@ class Picture:
         marks: later ones lie above earlier ones.
         notes: sentences below the title or the picture: what lines and bands are made of.
         empty: where not empty, the sentence that stands in place of the picture.
-        summary: what the picture says, for those who do not see it; see `alternative_text`.
+        summary: what the picture says, for those who do not see it; see `alternative`.
         colours: of a heat map.
     """
 
@@ -244,25 +244,3 @@ def notes_text(notes: Sequence[str]) -> str:
     """Return notes as sentences of one text."""
     said = [note.rstrip(".") for note in dict.fromkeys(notes) if note]
     return " ".join(f"{note if note.startswith('n =') else note[0].upper() + note[1:]}." for note in said)
-
-
-def alternative_text(picture: Picture) -> str:
-    """Return what the picture says, for those who do not see it."""
-    if picture.empty:
-        return f"{picture.title}. {picture.empty}"
-    axes = " against ".join(label for label in (picture.y.label, picture.x.label) if label)
-    return (
-        ". ".join(part.rstrip(".") for part in (picture.title, axes, picture.summary or _said(picture)) if part) + "."
-    )
-
-
-def _said(picture: Picture) -> str:
-    """Return by mark of an arm where it ends, or what its text says."""
-    sentences = []
-    for mark in picture.marks:
-        if isinstance(mark, Line) and mark.label and len(mark.y):
-            sentences.append(f"{mark.label} ends at {mark.y[-1]:.4g}")
-        elif isinstance(mark, Interval):
-            ends = "" if mark.low != mark.low else f" ({mark.low:.4g} to {mark.high:.4g})"
-            sentences.append(f"{mark.label or picture.y.categories[mark.row]}: {mark.value:.4g}{ends}")
-    return "; ".join(dict.fromkeys(sentences))

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from analysis.figures.alternative import alternative_text
 from analysis.figures.arm_styles import ArmStyle, PartStyle, has_marker
-from analysis.figures.marks import Bar, Entry, Line, Picture, alternative_text, legend, notes_text
+from analysis.figures.marks import Bar, Entry, Line, Picture, legend, notes_text
 from analysis.figures.screen import height_of
 
 _DASHES = {

@@ -152,7 +152,6 @@ def _interval(drawing: Drawing, mark: Interval, picture: Picture, theme: Theme) 
             "width": 7,
             "color": colour_of(mark.style, theme),
         }
-    said = f"{mark.value:.4g}" + ("" if ends is None else f" ({mark.low:.4g} to {mark.high:.4g})")
     drawing.trace(
         "scatter",
         x=[mark.value],
@@ -163,7 +162,7 @@ def _interval(drawing: Drawing, mark: Interval, picture: Picture, theme: Theme) 
         showlegend=False,
         error_x=ends,
         marker=_marker(mark.style, theme, 10) | ({} if mark.filled else _hollow(mark.style, theme)),
-        hovertemplate=_hover(mark.label, mark.hover or said),
+        hovertemplate=_hover(mark.label, mark.hover),
     )
     if mark.text:
         _write_above(drawing, mark.value, mark.row, mark.text, picture, theme, shift=8)

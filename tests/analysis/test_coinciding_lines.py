@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 import analysis
-from analysis.figures.marks import Line, Picture, alternative_text
+from analysis.figures.alternative import alternative_text
+from analysis.figures.marks import Line, Picture
 from analysis.figures.registry import build
 from analysis.figures.screen import draw
 from analysis.figures.source import source_of
@@ -55,7 +56,7 @@ def test_two_equal_arms_are_side_by_side_around_their_place(tmp_path: Path) -> N
     assert fixed.drawn_x == pytest.approx([0, 1, 2 - 0.016, 3, 4])
     assert same.drawn_x == pytest.approx([0, 1, 2 + 0.016, 3, 4])
     assert picture.notes[-1] == _NOTE
-    assert "fixed ends at 40; same ends at 40." in alternative_text(picture)
+    assert "fixed: ends at 40; same: ends at 40." in alternative_text(picture)
 
 
 def test_what_is_said_of_a_moved_point_is_its_value(tmp_path: Path) -> None:

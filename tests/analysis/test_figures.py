@@ -14,10 +14,11 @@ from PIL import Image
 import analysis
 from adabatch.errors import ConfigError
 from analysis.cli import main
+from analysis.figures.alternative import alternative_text
 from analysis.figures.arm_styles import arm_styles, style_at
 from analysis.figures.costs import time_by_span
 from analysis.figures.curves import CURVES, curve_frame
-from analysis.figures.marks import Interval, Line, Picture, Points, alternative_text, legend
+from analysis.figures.marks import Interval, Line, Picture, Points, legend
 from analysis.figures.registry import PICTURES, build
 from analysis.figures.screen import draw
 from analysis.figures.source import groups, source_of
@@ -188,11 +189,41 @@ def test_a_picture_without_its_data_says_so(tmp_path: Path) -> None:
 def test_alternative_texts_hold_the_numbers(sweep: Path) -> None:
     source = source_of(analysis.compare(analysis.load(sweep)))
     text = alternative_text(build("batch_size", source, "digits-tiny_cnn"))
-    assert text == ("Batch size. batch size, samples against epoch. fixed ends at 10; adaptive_100% ends at 20.")
+    assert text == ("Batch size. batch size, samples against epoch. fixed: ends at 10; adaptive_100%: ends at 20.")
     picture = build("speedup", source)
     [interval] = [mark for mark in picture.marks if isinstance(mark, Interval)]
     assert interval.value == pytest.approx(math.sqrt(2.0 * 2.4))
-    assert "2.191" in alternative_text(picture)
+    # Two seeds: t(0.975, 1) = 12.71 times half the distance of log 2 and log 2.4, to both sides of log 2.19
+    ends = [math.sqrt(2.0 * 2.4) * math.exp(sign * 12.7062 * math.log(2.4 / 2) / 2) for sign in (-1, 1)]
+    assert f"95 % interval {ends[0]:.2f}x to {ends[1]:.2f}x, 2 pairs of seeds" in alternative_text(picture)
+    assert "adaptive_100%: 2.19x" in alternative_text(picture)
+
+
+def test_alternative_texts_write_wide_intervals_as_tables_do(tmp_path: Path) -> None:
+    for seed, seconds in enumerate((1.0, 300.0)):
+        write_run(tmp_path, "fixed", seed, accuracies=(0.5, 0.9), epoch_seconds=seconds, rates=(0.01, 0.005))
+        write_run(tmp_path, "large", seed, accuracies=(0.5, 0.9), epoch_seconds=5, batches=(10, 20), rates=(0.01, 0.01))
+    source = source_of(analysis.compare(analysis.load(tmp_path)))
+    text = alternative_text(build("speedup", source))
+    assert "95 % interval <0.01x to >1,000x" in text
+    assert not re.search(r"\de[-+]\d", text)
+
+
+def test_alternative_texts_name_the_swept_values_of_a_row(grid: analysis.Comparison) -> None:
+    source = source_of(grid)
+    for name in ("speedup", "quality_difference"):
+        text = alternative_text(build(name, source))
+        assert len(re.findall(r"momentum = 0\.\d, weight decay = [\d.]+, (?:growing|large): [-+\d]", text)) == 12
+    text = alternative_text(build("speedup_grid", source))
+    assert len(re.findall(r"(?:growing|large) \d\.\d\dx", text)) == 12
+    text = alternative_text(build("time_by_span", source, groups(grid.data)[0]))
+    assert re.search(r"fixed: data: [\d.]+, forward: [\d.]+, backward: ", text)
+
+
+def test_alternative_texts_write_small_numbers_as_axes_do(tmp_path: Path) -> None:
+    write_run(tmp_path, "fixed", rates=(0.0002, 0.0001), batches=10)
+    text = alternative_text(build("rate_per_sample", source_of(analysis.load(tmp_path)), "digits-tiny_cnn"))
+    assert text.endswith("fixed: ends at 10⁻⁵.")
 
 
 @pytest.mark.parametrize("comparison", ["twelve", "grid"])
