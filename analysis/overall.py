@@ -12,8 +12,8 @@ from adabatch.terminal import counted
 from analysis.frames import Data, among, has_failed, is_final
 from analysis.intervals import drift, outliers, overall
 from analysis.matching import Matching
-from analysis.names import arm_in
-from analysis.names import plain_arm as plain_arm
+from analysis.names import arm_in, plain_arm
+from analysis.order import arm_names
 from analysis.quality import Measure
 from analysis.speedup import pairs_of, timed_runs
 from analysis.target import Targets, performance_profile
@@ -79,7 +79,11 @@ def cost(data: Data) -> pd.DataFrame:
     table = pd.DataFrame({"group": runs.group, "arm": runs.arm, "hours": hours, "unfinished": unfinished})
     by_arm = table.groupby(["group", "arm"], sort=False)
     frame = by_arm.agg(runs=("hours", "size"), device_hours=("hours", "sum"), unfinished_hours=("unfinished", "sum"))
-    return frame.reset_index()[COST_COLUMNS]
+    places = {arm: place for place, arm in enumerate(arm_names(data))}
+    by_place = frame.reset_index().sort_values(
+        "arm", key=lambda arms: arms.map(plain_arm).map(places), kind="stable", ignore_index=True
+    )
+    return by_place[COST_COLUMNS]
 
 
 def remarks(data: Data, matching: Matching, measure: Measure) -> Iterator[str]:

@@ -71,7 +71,8 @@ def verdict_table(comparison: Comparison) -> Table:
         cells = [*key, "" if target is None else _with_ratio(target), speed]
         rows.append([*cells, "" if quality is None else _quality_verdict(quality)])
     notes = [
-        f"to the target: see the next table; speed: training and growth; {name}: after the last epoch, arm - baseline. "
+        "to the target: time of training and growth until it is reached; speed: of training and growth; "
+        f"{name}: after the last epoch, arm - baseline. "
         f"A speedup counts only beside a {name} that is better, equivalent or not worse.",
         *(f"! {sentence}." for sentence in comparison.remarks),
         *comparison.registrations,

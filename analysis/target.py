@@ -17,6 +17,7 @@ from analysis.intervals import Interval, coefficient_of_variation, paired_interv
 from analysis.matching import Matching
 from analysis.quality import Measure
 from analysis.replicates import curve_ids, distinct_runs, replicate_ids
+from analysis.speedup import NOT_MEASURED, REFUSED
 from analysis.time_to_target import LogRank, Reached, log_rank, median_seconds, profile_score, share
 from analysis.verdicts import LEVEL, UNDECIDED, Claim, Verdict, adjust, speed_verdict
 
@@ -147,6 +148,10 @@ def _compare(
     row |= {"value": math.exp(ratio.value), "low": math.exp(ratio.low), "high": math.exp(ratio.high), "pairs": ratio.n}
     test, blocks = _log_rank(own, base, used)
     row["p_value"] = test.p_value
+    if not mine.n:
+        word = NOT_MEASURED if pairs.is_timed.any() else REFUSED
+        row |= {"decision": word, "verdict": word}
+        return None, False
     if not mine.k:
         row |= {"decision": NOT_REACHED, "verdict": NOT_REACHED}
         return None, False

@@ -17,8 +17,9 @@ from adabatch.config.compose import compose
 from adabatch.errors import ConfigError
 from adabatch.run import run_config
 from analysis import Comparison, Data
+from analysis.figures.effect_frames import target_effects
 from analysis.frames import records
-from analysis.tables import quality_table
+from analysis.tables import cost_table, quality_table, verdict_table
 from analysis.target import performance_profile
 from tests.adabatch.support import TINY
 from tests.analysis.runs import write_run
@@ -283,6 +284,24 @@ def test_a_failed_run_did_not_reach_the_target(tmp_path: Path) -> None:
     found = to_target(compare(tmp_path, target=0.85))
     assert (found.verdict, found.reached, found.n) == ("not reached", 0, 1)
     assert found.median_seconds == math.inf
+
+
+def test_an_arm_whose_seconds_are_refused_is_not_said_to_miss_the_target(tmp_path: Path) -> None:
+    write_arms(tmp_path, [(0.9, 10), (0.9, 10)], [], meta={"num_threads": 1})
+    write_arms(tmp_path, [], [(0.9, 5), (0.9, 5)], meta={"num_threads": 2})
+    comparison = compare(tmp_path, target=0.85)
+    found = to_target(comparison)
+    assert (found.verdict, found.decision, found.reached, found.n) == ("refused", "refused", 0, 0)
+    assert math.isnan(found.median_seconds)
+    assert verdict_table(comparison).frame["to the target"].tolist() == ["refused"]
+    assert target_effects(comparison).verdict.tolist() == ["refused"]
+
+
+def test_the_cost_has_the_baseline_first_as_every_table(tmp_path: Path) -> None:
+    write_arms(tmp_path, [(0.9, 10)], [(0.9, 5)])
+    comparison = compare(tmp_path)
+    assert quality_table(comparison).frame.arm.tolist() == ["fixed", "adaptive"]
+    assert cost_table(comparison).frame.arm.tolist() == ["fixed", "adaptive"]
 
 
 def test_a_run_that_was_stopped_is_unknown_not_late(tmp_path: Path) -> None:
