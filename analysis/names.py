@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 
 #: A swept value in a group's name; its key is dotted, or one word.
 _LEVEL = re.compile(r" ([A-Za-z_][\w.@/]*)=")
-#: Behind what a long name may go on in the next line; a number such as 1,000 or 1.03 stays in one.
-_BREAKS = re.compile(r"(?<=[_/=])(?=\w)|(?<=\D,)(?=\w)|(?<=,)(?=[^\W\d])|(?<=\w\.)(?=[a-z_])")
+#: Behind what a long name may go on in the next line; a number such as 1,000, 1.03 or seed_0's stays where it is.
+_BREAKS = re.compile(r"(?<=[/=])(?=\w)|(?<=_)(?=[^\W\d])|(?<=\D,)(?=\w)|(?<=,)(?=[^\W\d])|(?<=\w\.)(?=[a-z_])")
 _LEVEL_OF_ARM = re.compile(r",([A-Za-z_][\w.@/]*)=")
 
 

@@ -6,6 +6,7 @@ plotly's code and the figures are most of a page: they are compressed, and the b
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -33,9 +34,17 @@ from analysis.tables import make_tables, provenance
 
 #: Of the page, what the epochs may take, compressed and as text. With all else, a page of 1,000 runs stays below 6 MB.
 MOST_EPOCHS_CHARACTERS = 2_500_000
+#: Spaces at which no line ends, such as those of "n = 2" and "95 %".
+_WITHIN_A_NUMBER = re.compile(r" (?==)|(?<==) |(?<=\d) (?=%)")
+#: In letters: cells of more words than these are not squeezed on a phone.
+_LONG = 24
 #: plotly's own buttons would send the figure to a server.
 _PLOT_CONFIG = {"displaylogo": False, "responsive": True, "showSendToCloud": False, "plotlyServerURL": ""}
-_RUN_COLUMNS = ["state", "cause", "git_sha", "git_dirty", "torch", "device_model", "config_hash"]
+#: What the table of runs says of each, by column of the frame.
+_RUN_COLUMNS = {
+    "state": "state", "cause": "cause", "git_sha": "code", "torch": "torch", "device_model": "device",
+    "config_hash": "config",
+}  # fmt: skip
 
 
 def write_report(comparison: Comparison, path: str | Path, title: str) -> Path:
@@ -94,14 +103,15 @@ def _text(name: str) -> str:
 
 
 def _breakable(text: str) -> Markup:
-    """Return a text whose long names may go on in the next line, behind a mark between words."""
-    return Markup("<wbr>").join(pieces(text))
+    """Return a text whose long names may go on in the next line, behind a mark between words; "n = 2" stays whole."""
+    return Markup("<wbr>").join(pieces(_WITHIN_A_NUMBER.sub("\N{NO-BREAK SPACE}", text)))
 
 
 def _kind(column: str, table: Table, cell: str = "") -> Markup:
     """Return the class of a cell: where it stands, and in which colour."""
     kinds = ["number" if is_number(table, column) else "name" if column == table.columns[0] else ""]
     kinds.append("words" if is_number(table, column) and has_words(cell) else "")
+    kinds.append("long" if not is_number(table, column) and len(cell) > _LONG else "")
     kinds.append("bad" if is_bad(cell) else "good" if is_good(cell) else "")
     said = " ".join(filter(None, kinds))
     return Markup(f' class="{said}"' if said else "")
@@ -136,7 +146,14 @@ def _short_epochs(epochs: pd.DataFrame, short: Shortener) -> pd.DataFrame:
 
 
 def _run_table(runs: pd.DataFrame, short: Shortener) -> Table:
-    shown = runs.reindex(columns=_RUN_COLUMNS).assign(git_sha=runs.git_sha.str[:8]).astype(object)
-    shown.insert(0, "run", [short.text(str(run)) for run in runs.index])
-    texts = shown.where(shown.notna(), "").map(lambda value: short.text(str(value)))
-    return Table("runs", "Runs", list(texts.columns), texts.to_numpy().tolist())
+    """Return where the numbers come from, a row a run; what is the same for all runs is said once, below."""
+    known = runs.reindex(columns=list(_RUN_COLUMNS)).rename(columns=_RUN_COLUMNS).astype(object)
+    texts = known.where(known.notna(), "").map(lambda value: short.text(str(value)))
+    is_changed = runs.git_dirty.eq(True).tolist()
+    texts["code"] = [sha[:8] + "+changes" * dirty for sha, dirty in zip(texts["code"], is_changed, strict=True)]
+    same = [name for name in texts if name != "state" and len(texts) > 1 and texts[name].nunique() == 1]
+    shared = [f"{name} {texts[name].iloc[0]}" for name in same if texts[name].iloc[0]]
+    texts = texts.drop(columns=same)
+    texts.insert(0, "run", [short.text(str(run)) for run in runs.index])
+    notes = [f"All runs: {', '.join(shared)}."] if shared else []
+    return Table("runs", "Runs", list(texts.columns), texts.to_numpy().tolist(), notes)

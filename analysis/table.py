@@ -18,7 +18,7 @@ GROUP = "data and network"
 WORDS = {
     GROUP, "arm", "against", "verdict", "state", "cause", "key", "value", "baseline's value", "refuses", "seeds",
     "claim", "source", "says", "measured", "why", "part", "to the target", "speed", "test accuracy", "in words",
-    "git_sha", "git_dirty", "torch", "device_model", "config_hash",
+    "code", "torch", "device", "config",
 }  # fmt: skip
 #: Columns that say little without the one before them: an interval, a verdict, and what limits a number or is compared
 #: with it.

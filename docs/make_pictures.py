@@ -72,7 +72,7 @@ def make_docs(browser: Browser, folder: Path) -> None:
     curves = ("batch_size", "accuracy_by_epoch", "accuracy_by_seconds")
     print(analysis.save_figure(analysis.load(folder), _DOCS / "demo.svg", curves))
     with dashboard(folder) as address, tempfile.TemporaryDirectory() as scratch:
-        take(browser, address, Path(scratch) / "dashboard.png", 1280, "light", "screen")
+        take(browser, address, Path(scratch) / "dashboard.png", 1280, "light")
         shutil.copy(Path(scratch) / "dashboard_1.png", _DOCS / "dashboard.png")
 
 
@@ -83,14 +83,12 @@ def take_all(browser: Browser, name: str, folder: Path, output: Path, only: str 
         page = output / f"{name}_report.html"
         analysis.write_report(analysis.compare(analysis.load(folder)), page, name)
         for width, theme in ((width, theme) for width in _WIDTHS for theme in _THEMES):
-            take(
-                browser, page.resolve().as_uri(), output / f"{name}_report_{width}_{theme}.png", width, theme, "screen"
-            )
-        take(browser, page.resolve().as_uri(), output / f"{name}_report_print.png", 794, "light", "print")
+            take(browser, page.resolve().as_uri(), output / f"{name}_report_{width}_{theme}.png", width, theme)
+        print_pdf(browser, page.resolve().as_uri(), output / f"{name}_report_print.pdf")
     if only != "report":
         with dashboard(folder) as address:
             for width, theme in ((width, theme) for width in _WIDTHS for theme in _THEMES):
-                take(browser, address, output / f"{name}_dashboard_{width}_{theme}.png", width, theme, "screen")
+                take(browser, address, output / f"{name}_dashboard_{width}_{theme}.png", width, theme)
             print_pdf(browser, address, output / f"{name}_dashboard_print.pdf")
 
 
@@ -107,27 +105,27 @@ def dashboard(folder: Path) -> Iterator[str]:
             server.terminate()
 
 
-def take(browser: Browser, address: str, path: Path, width: int, theme: str, media: str) -> None:
+def take(browser: Browser, address: str, path: Path, width: int, theme: str) -> None:
     """Take pictures of a page from top to bottom, a file for each `_HEIGHT` pixels: NAME_1.png, NAME_2.png, ...
 
     Args:
         width: of the window, in pixels.
         theme: "light" or "dark", as the reader's system says.
-        media: "screen" or "print".
     """
     page = browser.new_page(viewport={"width": width, "height": _HEIGHT})
-    page.emulate_media(color_scheme=theme, media=media)  # type: ignore[arg-type]
+    page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
     _go(page, address)
-    if media == "print":
-        page.locator(".js-plotly-plot").first.wait_for(state="attached")
-        page.evaluate("dispatchEvent(new Event('beforeprint'))")
     place = number = 0
     while number == 0 or place < page.evaluate("document.documentElement.scrollHeight"):
         page.evaluate(f"window.scrollTo(0, {place})")
         page.wait_for_timeout(_PATIENCE_MS)
         number += 1
         part = path.with_stem(f"{path.stem}_{number}")
-        page.screenshot(path=part, timeout=_TIMEOUT_MS)
+        # where less than a window is left below, the window shows some of the part before, too
+        above = place - page.evaluate("window.scrollY")
+        page.screenshot(
+            path=part, timeout=_TIMEOUT_MS, clip={"x": 0, "y": above, "width": width, "height": _HEIGHT - above}
+        )
         print(part)
         place += _HEIGHT
     page.close()
@@ -137,6 +135,7 @@ def print_pdf(browser: Browser, address: str, path: Path) -> None:
     """Print a page as a reader's browser does, which gives the page's script the time to fit its figures."""
     page = browser.new_page()
     _go(page, address)
+    page.locator(".js-plotly-plot").first.wait_for(state="attached")
     page.pdf(path=path, format="A4", margin={"top": "12mm", "right": "12mm", "bottom": "12mm", "left": "12mm"})
     print(path)
     page.close()

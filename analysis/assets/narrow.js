@@ -1,6 +1,6 @@
 "use strict";
 // How figures fit their width and what a reader zooms into, on the dashboard and in reports.
-const NARROW = 480; // pixels
+const NARROW = 520; // pixels
 
 // Beside its marks only the number of a text has room; the tables have the rest.
 const shortened = (text) => (/^[-+\d]/.test(text) || text.length > 14 ? text.split(" ")[0].replace(/[:,]$/, "") : text);

@@ -77,8 +77,9 @@ def _sample(entry: Entry) -> Markup:
             )
     else:
         content = _line(entry) + _marker(entry)
-    return Markup(f'<svg class="sample" width="32" height="12" viewBox="0 0 32 12" aria-hidden="true"{colours}>'
-                  f"{content}</svg>")  # fmt: skip
+    left, width = (0, 32) if Line in entry.kinds or "<rect" in content else (9, 14)
+    return Markup(f'<svg class="sample" width="{width}" height="12" viewBox="{left} 0 {width} 12" aria-hidden="true"'
+                  f"{colours}>{content}</svg>")  # fmt: skip
 
 
 def _line(entry: Entry) -> str:

@@ -22,7 +22,7 @@ _HEIGHT, _AROUND = 340, 110
 _ROW, _LOW_ROW, _LINE, _LARGEST = 44, 30, 16, 6000
 _NAME_WIDTH = 22
 #: In letters of an axis' label, beside names of rows and without them: a phone has no room for more.
-_LABEL_WIDTHS = (20, 38)
+_LABEL_WIDTHS = (24, 44)
 
 
 def draw(picture: Picture, theme: Theme = "light", framed: bool = True) -> go.Figure:
@@ -100,6 +100,7 @@ def _axis(picture: Picture, name: str, theme: Theme) -> dict[str, Any]:
     found: dict[str, Any] = {
         "title": {
             "text": "<br>".join(balanced(axis.label, _LABEL_WIDTHS[picture.y.scale != "categories"])),
+            "font": {"size": 13},
             "standoff": 8,
         },
         "showgrid": axis.scale != "categories",

@@ -21,13 +21,28 @@ _BEHIND = 0.05
 
 def number_text(value: float) -> str:
     """Return a number as a tick says it: 0.001, 32,768, 10⁻⁶; never with a prefix such as the µ of 100µ."""
-    if value and not 1e-4 <= abs(value) < 1e6:
-        exponent = math.floor(math.log10(abs(value)) + 1e-9)
-        factor = value / 10**exponent
-        power = f"10{str(exponent).translate(_SUPERSCRIPTS)}"
-        return power if abs(factor - 1) < 1e-6 else f"{factor:.3g}·{power}"
+    if _needs_power(value):
+        return _power_text(value)
     text = f"{value:,.10f}".rstrip("0").rstrip(".")
     return "0" if text in ("-0", "") else text
+
+
+def number_texts(values: Sequence[float]) -> list[str]:
+    """Return numbers as the ticks of one axis say them: if one needs a power of ten, all are written so."""
+    if any(map(_needs_power, values)):
+        return [_power_text(value) if value else "0" for value in values]
+    return [number_text(value) for value in values]
+
+
+def _needs_power(value: float) -> bool:
+    return bool(value) and not 1e-4 <= abs(value) < 1e6
+
+
+def _power_text(value: float) -> str:
+    exponent = math.floor(math.log10(abs(value)) + 1e-9)
+    factor = value / 10**exponent
+    power = f"10{str(exponent).translate(_SUPERSCRIPTS)}"
+    return power if abs(factor - 1) < 1e-6 else f"{factor:.3g}·{power}"
 
 
 def log_ticks(low: float, high: float, base: int) -> list[float]:
@@ -89,13 +104,13 @@ def ticks(axis: Axis, values: Sequence[float]) -> tuple[list[float], list[str]] 
     if axis.scale == "linear":
         if axis.integer and values and max(values) - min(values) < 5:
             places = linear_ticks(min(values), max(values), integer=True)
-            return places, [number_text(place) + axis.suffix for place in places]
+            return places, [text + axis.suffix for text in number_texts(places)]
         return None
     positive = [value for value in values if value > 0]
     if not positive:
         return None
     places = _own_places(axis) or log_ticks(min(positive), max(positive), 2 if axis.scale == "log2" else 10)
-    return places, [number_text(place) + axis.suffix for place in places]
+    return places, [text + axis.suffix for text in number_texts(places)]
 
 
 def _own_places(axis: Axis) -> list[float]:

@@ -2,6 +2,8 @@
 // Draws the page's figures as they come into view, in the reader's theme; on paper all of them, in light colours.
 // In pixels: two figures side by side on a sheet, a tall one by itself; one that is a little too high is made to fit.
 const PRINTED_WIDTH = 330, TALL_WIDTH = 690, SHEET_HEIGHT = 880, MADE_TO_FIT = 1300;
+// On paper a figure is drawn larger and made smaller, so that its texts have the size of those around it.
+const PRINTED_ZOOM = CSS.supports("zoom", "0.68") ? 0.68 : 1;
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const hidden = new Set();
 const drawn = new Set();
@@ -26,9 +28,10 @@ const draw = (id) => {
   const { data, layout } = isDark() ? recoloured(figures[id]) : structuredClone(figures[id]);
   for (const trace of data) trace.visible = !hidden.has(trace.legendgroup);
   if (isPrinting) {
-    layout.width = place.closest(".tall") ? TALL_WIDTH : PRINTED_WIDTH;
-    if (layout.height < MADE_TO_FIT) layout.height = Math.min(layout.height, SHEET_HEIGHT);
+    layout.width = Math.floor((place.closest(".tall") ? TALL_WIDTH : PRINTED_WIDTH) / PRINTED_ZOOM);
+    if (PRINTED_ZOOM * layout.height < MADE_TO_FIT) layout.height = Math.min(layout.height, SHEET_HEIGHT / PRINTED_ZOOM);
   }
+  place.style.zoom = isPrinting ? PRINTED_ZOOM : "";
   place.style.height = `${layout.height}px`;
   fitTo(layout.width ?? place.clientWidth, layout, data);
   const isFirst = !drawn.has(id);

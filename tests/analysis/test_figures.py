@@ -23,7 +23,7 @@ from analysis.figures.registry import PICTURES, build
 from analysis.figures.screen import draw
 from analysis.figures.source import groups, source_of
 from analysis.figures.themes import DARK, LIGHT
-from analysis.figures.ticks import log_ticks, number_text
+from analysis.figures.ticks import log_ticks, number_text, number_texts
 from analysis.figures.words import balanced, name_lines, wrapped
 from analysis.names import plain_arm
 from tests.analysis.commands import run
@@ -239,6 +239,12 @@ def test_every_picture_can_be_drawn(comparison: str, request: pytest.FixtureRequ
         figure = analysis.plot(compared, name, group)
         labels = [trace.name for trace in figure.data if trace.showlegend is not False and trace.type != "heatmap"]
         assert labels == [entry.label for entry in legend(picture)]
+
+
+def test_the_ticks_of_one_axis_are_written_alike() -> None:
+    assert number_texts([0.01, 0.001, 0.0001]) == ["0.01", "0.001", "0.0001"]
+    assert number_texts([1e-3, 1e-4, 1e-5, 1e-6]) == ["10⁻³", "10⁻⁴", "10⁻⁵", "10⁻⁶"]
+    assert number_texts([5e-5, 1e-4, 2e-4]) == ["5·10⁻⁵", "10⁻⁴", "2·10⁻⁴"]
 
 
 @pytest.mark.parametrize(

@@ -345,12 +345,13 @@ def test_no_table_or_figure_makes_a_browser_shrink_the_printed_pages(
     browser_page.emulate_media(media="print")
     browser_page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert browser_page.evaluate("document.documentElement.scrollWidth") <= 1.02 * 717
-    heights = browser_page.evaluate("[...document.querySelectorAll('.plot')].map((one) => one.clientHeight)")
+    seen = "[...document.querySelectorAll('.plot')].map((one) => Math.round(one.getBoundingClientRect().height))"
+    heights = browser_page.evaluate(seen)
     assert not [height for height in heights if 880 < height < 1300]
     browser_page.emulate_media(media="screen")
     browser_page.evaluate("dispatchEvent(new Event('afterprint'))")
-    after = browser_page.evaluate("[...document.querySelectorAll('.plot')].map((one) => one.clientHeight)")
-    assert sorted(after) >= sorted(heights)
+    after = browser_page.evaluate(seen)
+    assert all(on_screen > on_paper for on_screen, on_paper in zip(after, heights, strict=True))
 
 
 #: Texts of the ticks of a figure's axis, "x" or "y".
