@@ -18,7 +18,8 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from adabatch.errors import ConfigError
 from adabatch.fields import require
 from analysis.dashboard_address import HOST, Address, WithoutPrefix, told
-from analysis.dashboard_view import FILTERS, PARTS, PATIENCE_SECONDS, Choice, Made, layout, view
+from analysis.dashboard_answer import PATIENCE_SECONDS, Made
+from analysis.dashboard_view import FILTERS, PARTS, Choice, layout, view
 from analysis.figures.themes import THEMES
 from analysis.live import Watcher
 

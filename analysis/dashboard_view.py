@@ -1,13 +1,9 @@
-"""What the dashboard's page is made of, and what it holds as a function of a snapshot and a reader's choice."""
+"""What the parts of the dashboard's page hold, as a function of a snapshot and a reader's choice."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import logging
 import math
-import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +12,7 @@ import pandas as pd
 from dash import dcc, html, no_update
 
 from adabatch.rundir.heartbeat import Beat
+from analysis.dashboard_answer import MOST_WEIGHT, REFRESH_SECONDS, Made, Part, answer, plain
 from analysis.dashboard_figures import (
     AROUND,
     CURVES_OF_GROUP,
@@ -51,15 +48,6 @@ from analysis.names import plain_arm
 from analysis.tables import batch_ranges, provenance
 from analysis.time_left import time_left
 
-_log = logging.getLogger(__name__)
-
-REFRESH_SECONDS = 3.0
-#: What takes longer to make waits for the next request, which then comes at once: what is there is seen early.
-PATIENCE_SECONDS = 0.35
-_SOON_SECONDS = 0.03
-#: A browser draws all of an answer before it shows any. So much is in one, counted in figures; all runs, or all tables,
-#: are as much, so that the runs are seen before anything else is drawn.
-_MOST_WEIGHT = 3
 #: Runs beyond these are counted, not listed.
 MAX_RUNS = 200
 LOG_LINES = 12
@@ -108,61 +96,6 @@ class Choice:
     group: str | None = None
     run: str | None = None
     theme: Theme = "light"
-
-
-@dataclass(frozen=True)
-class _Part:
-    """A part of the page: what identifies its content, and how that is made.
-
-    Attributes:
-        follow: returns from the content those of other parts that follow from it.
-        weight: how much a browser has to draw, from 0 to `_MOST_WEIGHT`.
-        waits: whether it may still wait for a later answer once it is shown.
-        live_key, change: of what moves while the rest stays, what identifies it, and how the change alone is made.
-    """
-
-    key: object
-    make: Callable[[], object]
-    follow: Callable[[Any], dict[str, object]] = lambda _: {}
-    weight: int = 0
-    waits: bool = True
-    live_key: object = None
-    change: Callable[[], object] | None = None
-
-    @property
-    def digest(self) -> str:
-        return _digest(self.key)
-
-    @property
-    def live_digest(self) -> str:
-        return _digest(self.live_key)
-
-
-class Made:
-    """What was made of parts, for those who look at the same; of many contents the oldest are forgotten."""
-
-    _MOST = 100
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._contents: dict[tuple[str, str], dict[str, object]] = {}
-
-    def contents(self, name: str, part: _Part, found: str) -> dict[str, object]:
-        """Return the content of a part, and those that follow from it, by name."""
-        with self._lock:
-            known = self._contents.get((name, found))
-        if known is None:
-            content = part.make()
-            known = {name: content, **part.follow(content)}
-            with self._lock:
-                self._contents[name, found] = known
-                for old in list(self._contents)[: -self._MOST]:
-                    del self._contents[old]
-        return known
-
-
-def _digest(key: object) -> str:
-    return hashlib.blake2b(repr(key).encode(errors="replace"), digest_size=8).hexdigest()
 
 
 def layout(title: str) -> html.Div:
@@ -223,79 +156,29 @@ def _dropdown(name: str, word: str, multi: bool) -> html.Div:
 def view(
     snapshot: Snapshot, choice: Choice, shown: Mapping[str, str], made: Made | None = None, seconds: float = math.inf
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return what each of `PARTS` is to hold, and what identifies it.
+    """Return what each of `PARTS` is to hold, and what identifies it; what stays as it is, is ``no_update``.
 
     Args:
-        shown: what identifies what the parts hold now, in the order in which they were sent; one that would hold the
-            same again is ``no_update``.
-        made: keeps what is made.
-        seconds: after which the heavy parts that are not made yet wait for the next request; one is made in any case.
+        shown, made, seconds: see `answer`.
     """
-    content: dict[str, Any] = dict.fromkeys(PARTS, no_update)
-    digests = dict(shown)
-    parts = _longest_waiting_first(_parts(snapshot, choice), shown)
-    until = time.monotonic() + seconds
-    pause = REFRESH_SECONDS
-    weight = 0
-    for name, part in parts:
-        found = f"{part.digest} {part.live_digest}"
-        before = shown.get(name, "")
-        if before == found:
-            continue
-        more = 0 if _only_moves(part, before) or (before and not part.waits) else part.weight
-        if more and weight and (time.monotonic() > until or (seconds < math.inf and weight + more > _MOST_WEIGHT)):
-            pause = _SOON_SECONDS
-            continue
-        weight += more
-        digests.pop(name, None)
-        try:
-            content |= _made(name, part, found, before, made or Made())
-            digests[name] = found
-        except Exception as error:  # a table that cannot be made must not take the other parts with it
-            _log.exception("the dashboard's %s cannot be made", name)
-            content["problem"], digests["problem"] = f"{name} cannot be shown: {type(error).__name__}: {error}", ""
-    if shown.get("pause") != str(pause):
-        content["pause"], digests["pause"] = round(1000 * pause), str(pause)
-    return content, digests
+    content, digests = answer(_parts(snapshot, choice), shown, made or Made(), seconds)
+    return dict.fromkeys(PARTS, no_update) | content, digests
 
 
-def _longest_waiting_first(parts: Mapping[str, _Part], shown: Mapping[str, str]) -> list[tuple[str, _Part]]:
-    """Return the parts that are not shown yet, then the others in the order in which they were sent.
-
-    Otherwise the first ones would keep out the last ones while a sweep changes faster than a browser draws.
-    """
-    places = {name: place for place, name in enumerate(shown)}
-    return sorted(parts.items(), key=lambda item: places.get(item[0], -1))
-
-
-def _made(name: str, part: _Part, found: str, shown: str, made: Made) -> dict[str, object]:
-    if part.change is not None and _only_moves(part, shown):
-        return {name: part.change()}
-    return made.contents(name, part, found)
-
-
-def _only_moves(part: _Part, shown: str) -> bool:
-    return part.change is not None and shown.startswith(f"{part.digest} ")
-
-
-def _parts(snapshot: Snapshot, choice: Choice) -> dict[str, _Part]:
-    plain: dict[str, object] = {
+def _parts(snapshot: Snapshot, choice: Choice) -> dict[str, Part]:
+    values: dict[str, object] = {
         "read": f"live, as of {snapshot.read_at:%H:%M:%S}",
         "problem": (snapshot.problem or "") if snapshot.data is not None else "",
         "empty": "" if snapshot.data is not None else f"No run yet. {snapshot.problem}",
         "hides_content": snapshot.data is None,
     }
-    parts = {name: _plain(value) for name, value in plain.items()}
+    parts = {name: plain(value) for name, value in values.items()}
     if snapshot.data is not None:
         parts |= _content(snapshot, snapshot.data, choice)
     return parts
 
 
-def _plain(value: object) -> _Part:
-    return _Part(value, lambda: value)
-
-
-def _content(snapshot: Snapshot, data: Data, choice: Choice) -> dict[str, _Part]:
+def _content(snapshot: Snapshot, data: Data, choice: Choice) -> dict[str, Part]:
     chosen = _chosen(data, choice.filters)
     offered = groups(chosen)
     group = choice.group if choice.group in offered else next(iter(offered), None)
@@ -313,35 +196,35 @@ def _content(snapshot: Snapshot, data: Data, choice: Choice) -> dict[str, _Part]
     shown = None if group is None else Shown(data, narrowed, arms, group)
     figures = _figures(shown, compared, choice.theme, beats)
     return {
-        "counts": _Part((counts, len(data.runs), left), lambda: counts_part(counts, len(data.runs), left)),
-        "counts_said": _plain(counts_text(counts, len(data.runs))),
+        "counts": Part((counts, len(data.runs), left), lambda: counts_part(counts, len(data.runs), left)),
+        "counts_said": plain(counts_text(counts, len(data.runs))),
         "runs": _runs(rows, styles, choice.run, logs),
-        "runs_note": _plain(_runs_note(len(rows), len(chosen.runs))),
+        "runs_note": plain(_runs_note(len(rows), len(chosen.runs))),
         **_options(data.runs),
-        "group_options": _plain(_named(offered)),
-        "group": _plain(group),
-        "hides_group": _plain(len(offered) < 2),
+        "group_options": plain(_named(offered)),
+        "group": plain(group),
+        "hides_group": plain(len(offered) < 2),
         **{name: figures[name] for name in RESULTS},
-        "tables": _Part(
+        "tables": Part(
             # Of runs that still train, tables tell the batch size.
             (compared, None if narrowed is None else batch_ranges(narrowed)),
             lambda: [] if narrowed is None else tables_part(narrowed),
-            weight=0 if narrowed is None else _MOST_WEIGHT,
+            weight=0 if narrowed is None else MOST_WEIGHT,
         ),
-        "tables_note": _plain(_tables_note(snapshot)),
+        "tables_note": plain(_tables_note(snapshot)),
         **figures,
-        "provenance": _plain(_provenance(snapshot, data)),
+        "provenance": plain(_provenance(snapshot, data)),
     }
 
 
 def _runs(
     rows: Sequence[RunRow], styles: Mapping[str, ArmStyle], chosen: str | None, logs: Mapping[str, Sequence[str]]
-) -> _Part:
+) -> Part:
     moving = {row.name for row in rows if row.moves or row.name == chosen}
-    return _Part(
+    return Part(
         ([row.name if row.name in moving else row for row in rows], styles, chosen),
         lambda: run_table(rows, styles, chosen, logs),
-        weight=_MOST_WEIGHT,
+        weight=MOST_WEIGHT,
         waits=False,  # what a filter leaves, and the states, agree with the counts above
         live_key=([row for row in rows if row.name in moving], logs),
         change=lambda: rows_patch(rows, styles, chosen, logs, moving),
@@ -362,11 +245,11 @@ def _filtered(runs: pd.DataFrame, column: str) -> pd.Series:
     return found
 
 
-def _options(runs: pd.DataFrame) -> dict[str, _Part]:
-    parts: dict[str, _Part] = {}
+def _options(runs: pd.DataFrame) -> dict[str, Part]:
+    parts: dict[str, Part] = {}
     for column in FILTERS:
         values = sorted(str(value) for value in _filtered(runs, column).dropna().unique())
-        parts |= {f"{column}_options": _plain(values), f"hides_{column}": _plain(len(values) < 2)}
+        parts |= {f"{column}_options": plain(values), f"hides_{column}": plain(len(values) < 2)}
     return parts
 
 
@@ -374,16 +257,16 @@ def _named(offered: Sequence[str]) -> list[dict[str, str]]:
     return [{"value": group, "label": label, "title": group} for group, label in group_labels(offered).items()]
 
 
-def _figures(shown: Shown | None, compared: object, theme: Theme, beats: Mapping[str, Beat]) -> dict[str, _Part]:
+def _figures(shown: Shown | None, compared: object, theme: Theme, beats: Mapping[str, Beat]) -> dict[str, Part]:
     if shown is None:
-        return {name: _Part(None, empty_figure, _follow(name)) for name in FIGURES}
+        return {name: Part(None, empty_figure, _follow(name)) for name in FIGURES}
     epochs = progress_digest(of_group(shown.data, shown.group).runs)
     now = running_now(shown, beats)
 
-    def part(name: str) -> _Part:
+    def part(name: str) -> Part:
         kind = PICTURES[name]
         made_of = compared if kind.needs_comparison else epochs
-        return _Part(
+        return Part(
             (shown.group if kind.is_per_group else None, shown.arms, theme, made_of),
             lambda: figure_part(shown, name, theme, now[name]),
             _follow(name),
