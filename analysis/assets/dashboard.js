@@ -53,9 +53,9 @@
   addEventListener("beforeprint", () => {
     for (const figure of figures()) {
       const { clientWidth, clientHeight } = figure;
-      const { annotations, xaxis } = figure.layout;
-      onScreen.set(figure, structuredClone({ annotations, xaxis }));
-      if (clientWidth >= NARROW) fitTo(WIDTH_ON_PAPER, figure.layout);
+      const { annotations, xaxis, yaxis } = figure.layout;
+      onScreen.set(figure, structuredClone({ annotations, xaxis, yaxis }));
+      fitTo(WIDTH_ON_PAPER, figure.layout, figure.data);
       const height = clientHeight < MADE_TO_FIT ? Math.min(clientHeight, HEIGHT_ON_PAPER) : clientHeight;
       window.Plotly.relayout(figure, { autosize: false, width: WIDTH_ON_PAPER, height });
     }
@@ -68,19 +68,9 @@
   });
 
   // The server does not know how wide a figure is.
-  const fitted = new WeakMap();
-  function fit(figure) {
-    const { layout } = figure;
-    if (!layout || fitted.get(figure) === layout) return;
-    fitted.set(figure, layout);
-    const { annotations, xaxis } = structuredClone({ annotations: layout.annotations, xaxis: layout.xaxis });
-    const changed = { annotations, xaxis };
-    fitTo(figure.clientWidth, changed);
-    if (changed.xaxis?.nticks === layout.xaxis?.nticks) return;
-    const ticks = ["nticks", "tickvals", "ticktext"].map((key) => [`xaxis.${key}`, xaxis[key]]);
-    const update = Object.fromEntries(ticks.filter(([, value]) => value !== undefined));
-    window.Plotly.relayout(figure, annotations ? { ...update, annotations } : update);
-  }
+  const fit = (figure) => {
+    if (figure.layout && fitTo(figure.clientWidth, figure.layout, figure.data)) window.Plotly.redraw(figure);
+  };
   new MutationObserver(() => {
     for (const figure of document.querySelectorAll(".js-plotly-plot:not([data-fits])")) {
       figure.dataset.fits = "";

@@ -1,25 +1,27 @@
 "use strict";
 // How figures fit their width and what a reader zooms into, on the dashboard and in reports.
 const NARROW = 520; // pixels
+const NARROW_TICKS = 4;
 
 // Beside its marks only the number of a text has room; the tables have the rest.
 const shortened = (text) => (/^[-+\d]/.test(text) || text.length > 14 ? text.split(" ")[0].replace(/[:,]$/, "") : text);
 
-// Changes a figure's layout, and its data if they are given, so that it fits a width.
-const fitTo = (width, layout, data = []) => {
-  if (width >= NARROW) return;
+// Changes a figure's layout and data so that it fits a width; once, however often it is called. Says whether it did.
+const fitTo = (width, layout, data) => {
+  if (width >= NARROW || layout.xaxis?.nticks === NARROW_TICKS) return false;
   // The fields of a heat map say their numbers; the scale beside them would leave them no room.
   for (const trace of data) if (trace.type === "heatmap") trace.showscale = false;
   if (layout.yaxis?.ticks === "") layout.yaxis.tickfont = { size: 11 };
   for (const one of layout.annotations ?? []) if (one.name === "beside") one.text = shortened(one.text);
   const { xaxis } = layout;
-  if (!xaxis) return;
-  xaxis.nticks = 4;
-  const isScale = xaxis.tickvals?.length > 4 && xaxis.ticks !== "";
-  if (!isScale) return;
+  if (!xaxis) return false;
+  xaxis.nticks = NARROW_TICKS;
+  const isScale = xaxis.tickvals?.length > NARROW_TICKS && xaxis.ticks !== "";
+  if (!isScale) return true;
   // Where there is a tick at 1x, of no difference, it stays.
   const kept = Math.max(0, xaxis.tickvals.indexOf(1)) % 2;
   for (const key of ["tickvals", "ticktext"]) xaxis[key] = xaxis[key].filter((_, place) => place % 2 === kept);
+  return true;
 };
 
 // The ticks of a logarithmic axis are given. Who zooms in until less than two are left gets plotly's own.
