@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dash import ClientsideFunction, Dash, Input, Output, State
+from dash import ALL, ClientsideFunction, Dash, Input, Output, State
 from flask import Flask, Response, abort, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
@@ -19,8 +19,8 @@ from adabatch.errors import ConfigError
 from adabatch.fields import require
 from analysis.dashboard_address import HOST, Address, WithoutPrefix, told
 from analysis.dashboard_answer import PATIENCE_SECONDS, Made
-from analysis.dashboard_view import FILTERS, PARTS, Choice, layout, view
-from analysis.figures.themes import THEMES
+from analysis.dashboard_view import PARTS, Choice, layout, view
+from analysis.figures.themes import THEMES, Theme
 from analysis.live import Watcher
 
 _log = logging.getLogger(__name__)
@@ -116,15 +116,22 @@ def make_app(watcher: Watcher, made: Made, address: Address) -> Dash:
 
 
 def _add_callback(app: Dash, watcher: Watcher, made: Made) -> None:
-    filters = {column: Input(column, "value") for column in FILTERS}
-    # The browser knows the theme, and says it before it first asks for the page's content; see assets/dashboard.js.
+    # The browser knows the theme and the address with its filters, and says both before it first asks for the page's
+    # content; see assets/dashboard.js.
     app.clientside_callback(ClientsideFunction("adabatch", "theme"), Output("theme", "data"), Input("page", "id"))
+    app.clientside_callback(
+        ClientsideFunction("adabatch", "filters"),
+        Output("chosen-filters", "data"),
+        Input({"filter": ALL}, "value"),
+        State({"filter": ALL}, "id"),
+        State("chosen-filters", "data"),
+    )
 
     @app.callback(
         output={"parts": {name: Output(*place) for name, place in PARTS.items()}, "shown": Output("shown", "data")},
         inputs={
             "tick": Input("tick", "n_intervals"),
-            "filters": filters,
+            "filters": Input("chosen-filters", "data"),
             "group": Input("group", "value"),
             "run": Input("chosen", "data"),
             "theme": Input("theme", "data"),
@@ -134,20 +141,23 @@ def _add_callback(app: Dash, watcher: Watcher, made: Made) -> None:
         running=[(Output("tick", "disabled"), True, False)],
     )
     def refresh(
-        tick: object, filters: dict[str, Any], group: object, run: object, theme: object, shown: object
+        tick: object, filters: object, group: object, run: object, theme: object, shown: object
     ) -> dict[str, Any]:
         # What a browser sends is anything at all, until it has become words.
-        chosen = {
-            column: [word for word in _list(values) if isinstance(word, str)] for column, values in filters.items()
-        }
-        choice = Choice(chosen, _word(group), _word(run), "dark" if theme == "dark" else "light")
+        theme_word: Theme = "dark" if theme == "dark" else "light"
+        choice = Choice(_word_lists(filters), _word(group), _word(run), theme_word)
         known = shown if isinstance(shown, dict) else {}
         parts, digests = view(watcher.look(), choice, known, made, PATIENCE_SECONDS)
         return {"parts": parts, "shown": digests}
 
 
-def _list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
+def _word_lists(value: object) -> dict[str, list[str]]:
+    lists = value if isinstance(value, dict) else {}
+    return {
+        str(key): [word for word in words if isinstance(word, str)]
+        for key, words in lists.items()
+        if isinstance(words, list)
+    }
 
 
 def _word(value: object) -> str | None:

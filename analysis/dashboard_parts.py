@@ -112,7 +112,7 @@ def tables_part(comparison: Comparison) -> list[object]:
 
 
 def _table(table: Table) -> list[object]:
-    kinds = ["number" if is_number(table, column) else "" for column in table.columns]
+    kinds = [_kind(table, column) for column in table.columns]
     head = html.Tr(
         [html.Th(name, className=kind, scope="col") for name, kind in zip(table.columns, kinds, strict=True)]
     )
@@ -134,9 +134,16 @@ def _table(table: Table) -> list[object]:
     ]
 
 
+def _kind(table: Table, column: str) -> str:
+    """Return how a column is set; of the one that names a row a narrow page keeps sight."""
+    named = "arm" if "arm" in table.columns else table.columns[0]
+    return "name" if column == named else "number" if is_number(table, column) else ""
+
+
 def _cell(cell: str, kind: str) -> html.Td:
-    words = "words" if kind and has_words(cell) else ""
-    return html.Td(cell if kind else breakable(cell), className=" ".join(filter(None, (kind, words, _tone(cell)))))
+    is_count = kind == "number"
+    words = "words" if is_count and has_words(cell) else ""
+    return html.Td(cell if is_count else breakable(cell), className=" ".join(filter(None, (kind, words, _tone(cell)))))
 
 
 def _tone(cell: str) -> str:

@@ -28,7 +28,7 @@ def group_labels(groups: Sequence[str]) -> dict[str, str]:
     differ = [key for key in keys if len({levels.get(key) for _, levels in parts.values()}) > 1]
     labels = {}
     for group, (cell, levels) in parts.items():
-        words = [f"{keys[key]}\u00a0=\u00a0{levels[key]}" for key in differ if key in levels]
+        words = [_level(keys[key], levels[key]) for key in differ if key in levels]
         labels[group] = ", ".join([cell, *words] if several_cells or not words else words)
     return labels
 
@@ -36,7 +36,16 @@ def group_labels(groups: Sequence[str]) -> dict[str, str]:
 def _heading(group: str) -> str:
     cell, levels = cell_and_levels(group)
     keys = short_keys(levels)
-    return ", ".join([cell, *(f"{keys[key]}\u00a0=\u00a0{value}" for key, value in levels.items())])
+    return ", ".join([cell, *(_level(keys[key], value) for key, value in levels.items())])
+
+
+def _level(key: str, value: str) -> str:
+    return f"{key_words(key)} = {value}".replace(" ", "\u00a0")
+
+
+def key_words(key: str) -> str:
+    """Return a key as in the figures: "weight decay"."""
+    return key.replace("_", " ")
 
 
 def breakable(text: str) -> list[Any]:

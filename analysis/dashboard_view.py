@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import pandas as pd
 from dash import dcc, html, no_update
 
 from adabatch.rundir.heartbeat import Beat
@@ -26,6 +25,7 @@ from analysis.dashboard_figures import (
     of_group,
     running_now,
 )
+from analysis.dashboard_filters import controls, filtered, filters_of, labelled
 from analysis.dashboard_parts import count_by_state, counts_part, counts_text, narrow, tables_part
 from analysis.dashboard_runs import aria_words, group_labels, rows_patch, run_table
 from analysis.figures.arm_styles import ArmStyle, arm_styles
@@ -44,15 +44,12 @@ from analysis.live import (
     read_beats,
     run_rows,
 )
-from analysis.names import plain_arm
 from analysis.tables import batch_ranges, provenance
 from analysis.time_left import time_left
 
 #: Runs beyond these are counted, not listed.
 MAX_RUNS = 200
 LOG_LINES = 12
-#: What runs are filtered by: the column, and what it is called.
-FILTERS = {"dataset": "data set", "network": "network", "arm": "arm"}
 #: What changes: the name of each part of `view`, with the component and the property that hold it.
 PARTS: dict[str, tuple[str, str]] = {
     "read": ("read", "children"),
@@ -61,13 +58,13 @@ PARTS: dict[str, tuple[str, str]] = {
     "hides_content": ("content", "hidden"),
     "counts": ("counts", "children"),
     "counts_said": ("counts-said", "children"),
-    **{f"{column}_options": (column, "options") for column in FILTERS},
-    **{f"hides_{column}": (f"{column}-filter", "hidden") for column in FILTERS},
+    "filters": ("filters", "children"),
     "runs": ("runs", "children"),
     "runs_note": ("runs-note", "children"),
+    "hides_all_else": ("of-chosen-runs", "hidden"),
     "group_options": ("group", "options"),
     "group": ("group", "value"),
-    "hides_group": ("group-filter", "hidden"),
+    "hides_group": ("groups", "hidden"),
     **{name: (name, "figure") for name in FIGURES},
     **{f"{name}_{part}": (f"{name}-{part}", property) for name in FIGURES for part, property in AROUND.items()},
     "tables": ("tables", "children"),
@@ -86,7 +83,7 @@ class Choice:
     """What a reader has chosen; words that no run has show nothing.
 
     Attributes:
-        filters: by column of ``runs`` the values to show; an empty list shows all.
+        filters: by key the values to show, see `filters_of`; an empty list shows all.
         group: whose figures are drawn.
         run: the name of the run whose log is shown.
         theme: which figures follow.
@@ -103,16 +100,13 @@ def layout(title: str) -> html.Div:
     content = [
         html.Section(id="counts", className="card counts"),
         html.P(id="counts-said", className="said-only", role="status"),
-        html.Section([_dropdown(column, word, multi=True) for column, word in FILTERS.items()], className="filters"),
+        html.Section(id="filters", className="filters"),
         html.Section(
             [html.Div(id="runs", className="scroll", tabIndex=0), html.P(id="runs-note")],
             className="card",
             **aria_words(label="Runs"),
         ),
-        html.Section([_graph(name) for name in RESULTS], className="figures", **aria_words(label="Results")),
-        html.Section(_dropdown("group", "curves of", multi=False), className="filters"),
-        html.Section([_graph(name) for name in CURVES_OF_GROUP], className="figures", **aria_words(label="Curves")),
-        html.Section([html.P(id="tables-note"), html.Div(id="tables")], className="card tables"),
+        html.Div(_of_chosen_runs(), id="of-chosen-runs"),
         html.Footer(id="provenance"),
     ]
     return html.Div(
@@ -126,9 +120,19 @@ def layout(title: str) -> html.Div:
             dcc.Store(id="chosen"),
             dcc.Store(id="shown", data={}),
             dcc.Store(id="theme"),
+            dcc.Store(id="chosen-filters"),
         ],
         id="page",
     )
+
+
+def _of_chosen_runs() -> list[html.Section]:
+    return [
+        html.Section([_graph(name) for name in RESULTS], className="figures", **aria_words(label="Results")),
+        html.Section(labelled("curves of", "group", clearable=False), id="groups", className="filters", hidden=True),
+        html.Section([_graph(name) for name in CURVES_OF_GROUP], className="figures", **aria_words(label="Curves")),
+        html.Section([html.P(id="tables-note"), html.Div(id="tables")], className="card tables"),
+    ]
 
 
 def _graph(name: str) -> html.Div:
@@ -144,13 +148,6 @@ def _graph(name: str) -> html.Div:
         html.P(id=f"{name}-notes", className="figure-notes"),
     ]
     return html.Div(content, className="card", role="figure", **aria_words(labelledby=f"{name}-said"))
-
-
-def _dropdown(name: str, word: str, multi: bool) -> html.Div:
-    shown = dcc.Dropdown(id=name, multi=multi, clearable=multi, placeholder="all", optionHeight="auto")
-    # Dash's own button is called by its value only.
-    content, group = [html.Label(word, htmlFor=name), shown], {"role": "group", **aria_words(label=word)}
-    return html.Div(content, id=f"{name}-filter", hidden=True, className="filter", **group)
 
 
 def view(
@@ -179,7 +176,7 @@ def _parts(snapshot: Snapshot, choice: Choice) -> dict[str, Part]:
 
 
 def _content(snapshot: Snapshot, data: Data, choice: Choice) -> dict[str, Part]:
-    chosen = _chosen(data, choice.filters)
+    chosen = filtered(data, choice.filters)
     offered = groups(chosen)
     group = choice.group if choice.group in offered else next(iter(offered), None)
     arms = sorted(set(chosen.runs.arm))
@@ -188,33 +185,42 @@ def _content(snapshot: Snapshot, data: Data, choice: Choice) -> dict[str, Part]:
     left = time_left(chosen.runs, beats)
     styles = arm_styles(data)
     is_too_long = len(chosen.runs) > MAX_RUNS
-    listed = in_order_of_attention(chosen.runs)[:MAX_RUNS] if is_too_long else in_order_of_groups(chosen.runs)
+    listed = (
+        in_order_of_attention(chosen.runs)[:MAX_RUNS] if is_too_long else in_order_of_groups(chosen.runs, list(styles))
+    )
     rows = run_rows(snapshot.folder, data, listed, beats)
     logs = _logs(snapshot, data, choice.run)
     compared = (snapshot.comparison_number, offered, arms)
-    narrowed = None if snapshot.comparison is None else narrow(snapshot.comparison, data, chosen)
-    shown = None if group is None else Shown(data, narrowed, arms, group)
+    comparison = None if snapshot.comparison is None else narrow(snapshot.comparison, data, chosen)
+    shown = None if group is None else Shown(data, comparison, arms, group)
     figures = _figures(shown, compared, choice.theme, beats)
     return {
         "counts": Part((counts, len(data.runs), left), lambda: counts_part(counts, len(data.runs), left)),
         "counts_said": plain(counts_text(counts, len(data.runs))),
         "runs": _runs(rows, styles, choice.run, logs),
-        "runs_note": plain(_runs_note(len(rows), len(chosen.runs))),
-        **_options(data.runs),
+        "runs_note": _runs_note(len(rows), len(chosen.runs)),
+        "hides_all_else": plain(not offered),
+        "filters": _filters(data, choice.filters),
         "group_options": plain(_named(offered)),
         "group": plain(group),
         "hides_group": plain(len(offered) < 2),
         **{name: figures[name] for name in RESULTS},
         "tables": Part(
             # Of runs that still train, tables tell the batch size.
-            (compared, None if narrowed is None else batch_ranges(narrowed)),
-            lambda: [] if narrowed is None else tables_part(narrowed),
-            weight=0 if narrowed is None else MOST_WEIGHT,
+            (compared, None if comparison is None else batch_ranges(comparison)),
+            lambda: [] if comparison is None else tables_part(comparison),
+            weight=0 if comparison is None else MOST_WEIGHT,
         ),
         "tables_note": plain(_tables_note(snapshot)),
         **figures,
         "provenance": plain(_provenance(snapshot, data)),
     }
+
+
+def _filters(data: Data, chosen: Mapping[str, Sequence[str]]) -> Part:
+    offered = filters_of(data, chosen)
+    # Who has chosen sees it, and would lose what he chooses meanwhile.
+    return Part(offered, lambda: controls(offered, chosen), live_key=dict(chosen), change=lambda: no_update)
 
 
 def _runs(
@@ -229,28 +235,6 @@ def _runs(
         live_key=([row for row in rows if row.name in moving], logs),
         change=lambda: rows_patch(rows, styles, chosen, logs, moving),
     )
-
-
-def _chosen(data: Data, filters: Mapping[str, Sequence[str]]) -> Data:
-    runs = data.runs
-    for column, values in filters.items():
-        if values:
-            runs = runs[_filtered(runs, column).isin(list(values))]
-    return data if len(runs) == len(data.runs) else data.select_runs(set(runs.index))
-
-
-def _filtered(runs: pd.DataFrame, column: str) -> pd.Series:
-    """Return what a filter is about: an arm is one arm, whatever is swept."""
-    found: pd.Series = runs.arm.map(plain_arm) if column == "arm" else runs[column]
-    return found
-
-
-def _options(runs: pd.DataFrame) -> dict[str, Part]:
-    parts: dict[str, Part] = {}
-    for column in FILTERS:
-        values = sorted(str(value) for value in _filtered(runs, column).dropna().unique())
-        parts |= {f"{column}_options": plain(values), f"hides_{column}": plain(len(values) < 2)}
-    return parts
 
 
 def _named(offered: Sequence[str]) -> list[dict[str, str]]:
@@ -282,15 +266,17 @@ def _follow(name: str) -> Callable[[Any], dict[str, object]]:
     return lambda figure: around(name, figure)
 
 
-def _runs_note(listed: int, chosen: int) -> str:
+def _runs_note(listed: int, chosen: int) -> Part:
     if not chosen:
-        return "No run has what the filters ask for."
-    if listed == chosen:
-        return "A click on a run shows the last lines of its log."
-    return (
-        f"Listed are {listed:,} of {chosen:,} runs, failed and unfinished ones first; {chosen - listed:,} are not "
-        "listed. Filters narrow the list; a click on a run shows the last lines of its log."
+        return plain("No run has what the filters ask for.")
+    hidden = chosen - listed
+    said = (
+        f"Listed are {listed:,} of {chosen:,} runs, failed and unfinished ones first; {hidden:,} are not listed. "
+        if hidden
+        else ""
     )
+    on_screen = ("Filters narrow the list; a" if hidden else "A") + " click on a run shows the last lines of its log."
+    return Part((listed, chosen), lambda: [said, html.Span(on_screen, className="on-screen")])
 
 
 def _logs(snapshot: Snapshot, data: Data, name: str | None) -> dict[str, list[str]]:

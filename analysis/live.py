@@ -7,12 +7,13 @@ import math
 import re
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from adabatch.errors import ConfigError
@@ -24,6 +25,7 @@ from adabatch.rundir.states import State
 from analysis.collect import Collector
 from analysis.comparison import Comparison, compare
 from analysis.frames import DAMAGED, IDENTITY, RESULTS, Data, is_final, shown_state, tuples
+from analysis.names import plain_arm
 from analysis.order import ordered_groups
 
 _log = logging.getLogger(__name__)
@@ -231,10 +233,17 @@ def in_order_of_attention(runs: pd.DataFrame) -> pd.DataFrame:
     return runs.iloc[shown_state(runs).map(place).fillna(0).argsort(kind="stable")]
 
 
-def in_order_of_groups(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return runs by group, otherwise as they were."""
-    places = {group: place for place, group in enumerate(ordered_groups(runs.group))}
-    return runs.iloc[runs.group.map(places).argsort(kind="stable")]
+def in_order_of_groups(runs: pd.DataFrame, arms: Sequence[str]) -> pd.DataFrame:
+    """Return runs by group, those of a group by arm, otherwise as they were.
+
+    Args:
+        arms: their plain names, in their order.
+    """
+    places = [
+        runs.arm.map(plain_arm).map({arm: place for place, arm in enumerate(arms)}),
+        runs.group.map({group: place for place, group in enumerate(ordered_groups(runs.group))}),
+    ]
+    return runs.iloc[np.lexsort(places)]  # by the last of them first
 
 
 def read_beats(runs: pd.DataFrame) -> dict[str, Beat]:

@@ -16,6 +16,11 @@ def ordered_groups(names: Iterable[str]) -> list[str]:
     return sorted(parts, key=lambda name: (cells[parts[name][0]], [*map(_size, parts[name][1].items())]))
 
 
+def ordered_values(values: Iterable[str]) -> list[str]:
+    """Return each value of a swept key once: numbers by size, then words."""
+    return sorted(set(values), key=lambda value: _size(("", value)))
+
+
 def _size(level: tuple[str, str]) -> tuple[str, float, str]:
     key, value = level
     try:

@@ -34,7 +34,31 @@
     document.body.classList.toggle("is-dark", dark.matches);
     return dark.matches ? "dark" : "light";
   };
-  window.dash_clientside = Object.assign({}, window.dash_clientside, { adabatch: { theme } });
+
+  // What runs are narrowed by stands in the address, where it outlives the visit: by key the chosen values.
+  const inAddress = () => {
+    const found = new Map();
+    for (const [key, value] of new URLSearchParams(location.hash.slice(1))) {
+      found.set(key, [...(found.get(key) ?? []), value]);
+    }
+    return Object.fromEntries(found);
+  };
+  const words = (chosen) => {
+    const pairs = Object.entries(chosen).flatMap(([key, values]) => values.map((value) => [key, value]));
+    return new URLSearchParams(pairs).toString();
+  };
+  // Called once before there is any control, then whenever one comes or changes.
+  const filters = (values, ids, before) => {
+    if (!before) return inAddress();
+    const chosen = { ...before };
+    ids.forEach(({ filter }, place) => { chosen[filter] = values[place] ?? []; });
+    if (words(chosen) === words(before)) return window.dash_clientside.no_update;
+    history.replaceState(null, "", words(chosen) ? `#${words(chosen)}` : location.pathname);
+    return chosen;
+  };
+  addEventListener("hashchange", () => location.reload());
+
+  window.dash_clientside = Object.assign({}, window.dash_clientside, { adabatch: { theme, filters } });
   dark.addEventListener("change", () => window.dash_clientside.set_props("theme", { data: theme() }));
 
   let chosen = null;

@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
 #: A browser beside other tests on two cores may take a while for what takes it a second by itself.
@@ -98,6 +98,11 @@ def looking(browser: Browser) -> Iterator[Page]:
         context.set_default_timeout(PATIENCE_MS)
         expect.set_options(timeout=PATIENCE_MS)
         yield context.new_page()
+
+
+def control(page: Page, word: str) -> Locator:
+    """Return the list to choose from that has a word beside it."""
+    return page.get_by_role("group", name=word, exact=True).locator("[aria-haspopup=listbox]")
 
 
 def beat(run: Path, epoch: int, num_epochs: int, age_seconds: float = 0.0) -> None:

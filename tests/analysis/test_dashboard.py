@@ -27,7 +27,7 @@ from analysis.figures.themes import Theme
 from analysis.live import Snapshot, Watcher, read_beats, run_rows
 from analysis.tables import make_tables
 from tests.analysis.runs import write_run
-from tests.analysis.served import Served, beat, looking, serving, shorten
+from tests.analysis.served import Served, beat, control, looking, serving, shorten
 from tests.support import wait_until
 
 #: One browser at a time, beside the other tests.
@@ -126,15 +126,19 @@ def test_filters_logs_and_tables(served: Served, page: Page) -> None:
     page.goto(served.url)
     expect(page.locator("tr[data-run]")).to_have_count(9)
     expect(page.locator('[data-table="quality"] tbody tr')).to_have_count(4)
-    page.locator("#arm").click()
+    control(page, "arm").click()
     page.get_by_role("option", name="growing").click()
     page.keyboard.press("Escape")
     expect(page.locator("tr[data-run]")).to_have_count(4)
     expect(page.locator("#counts")).to_contain_text("4 of 4 runs done, 5 more filtered out")
     expect(page.locator('[data-table="quality"] tbody tr')).to_have_count(2)
     expect(page.locator("#batch_size-legend li")).to_have_text(["growing"])
+    # Nothing is swept here, and all runs are of one data set.
+    expect(page.locator("#filters label")).to_have_text(["network", "arm"])
 
     page.reload()
+    expect(page.locator("tr[data-run]")).to_have_count(4)
+    page.goto(served.url)
     failed = page.locator('tr[data-run="digits-alexnet/fixed/seed_2"]')
     failed.click()
     expect(page.locator("tr.log pre").last).to_contain_text("line 49")
@@ -361,13 +365,47 @@ def test_what_holds_over_all_cells_is_shown_only_with_all_of_them(sweep: Path) -
     assert narrow(comparison, data, data.select(network="alexnet")).overall.empty
 
 
+def dropdowns(controls: Any) -> list[Any]:
+    return [control.children[1] for control in controls]
+
+
+def test_runs_are_filtered_by_what_is_swept(tmp_path: Path) -> None:
+    for decay in (0.1, 0.02, 0):
+        for momentum in (0.9, 0.8):
+            swept = {"optimizer.weight_decay": decay, "optimizer.momentum": momentum}
+            words = "".join(f",{key}={value}" for key, value in swept.items())
+            for arm in (f"fixed{words}", f"growing{words}"):
+                write_run(tmp_path, arm, 0, baseline=f"fixed{words}", launch={"swept": swept}, changes=swept)
+    snapshot = look_when_compared(Watcher(tmp_path, min_seconds=0.0))
+    parts, shown = view(snapshot, Choice(), {})
+    assert [(dropdown.id["filter"], dropdown.options) for dropdown in dropdowns(parts["filters"])] == [
+        ("arm", ["fixed", "growing"]),
+        ("optimizer.momentum", ["0.8", "0.9"]),
+        ("optimizer.weight_decay", ["0", "0.02", "0.1"]),
+    ]
+    chosen = {"optimizer.weight_decay": ["0.1", "0"], "optimizer.momentum": ["0.9"], "arm": ["growing"], "other": ["1"]}
+    parts, shown = view(snapshot, Choice(chosen), shown)
+    assert parts["counts_said"] == "2 of 2 runs done, 10 more filtered out"
+    assert [option["label"] for option in parts["group_options"]] == [
+        "weight\u00a0decay\u00a0=\u00a00", "weight\u00a0decay\u00a0=\u00a00.1"
+    ]  # fmt: skip
+    # Who has chosen keeps the list that he has open.
+    assert parts["filters"] is no_update
+    parts, _ = view(snapshot, Choice(chosen), {})
+    assert [dropdown.value for dropdown in dropdowns(parts["filters"])] == [["growing"], ["0.9"], ["0.1", "0"]]
+
+
 def test_filters_may_leave_nothing(sweep: Path) -> None:
     choice = Choice(filters={"arm": ["nobody"], "network": []}, group="nowhere", run="nobody")
     parts, _ = view(look_when_compared(Watcher(sweep, min_seconds=0.0)), choice, {})
     assert parts["runs_note"] == "No run has what the filters ask for."
     assert parts["group"] is None
     assert parts["tables"] == []
+    assert parts["hides_all_else"] is True
     assert parts["batch_size"]["data"] == []
+    # What no run has can be taken back.
+    assert [dropdown.value for dropdown in dropdowns(parts["filters"])] == [[], ["nobody"]]
+    assert [dropdown.options[-1] for dropdown in dropdowns(parts["filters"])] == ["tiny_cnn", "nobody"]
 
 
 def test_an_arm_has_one_colour_whatever_is_filtered(sweep: Path) -> None:
@@ -399,7 +437,7 @@ def test_many_runs_are_counted_and_the_failed_ones_listed_first(tmp_path: Path) 
     assert len(others) == MAX_RUNS - 1
     assert getattr(heading, "data-group") == "digits-tiny_cnn"
     assert getattr(first, "data-run").endswith("seed_150")
-    assert parts["runs_note"].startswith("Listed are 200 of 205 runs, failed and unfinished ones first; 5 are not")
+    assert parts["runs_note"][0].startswith("Listed are 200 of 205 runs, failed and unfinished ones first; 5 are not")
 
 
 def test_damaged_and_empty_runs_are_rows(tmp_path: Path) -> None:
