@@ -101,11 +101,19 @@ def noun_for(number: float, noun: str, plural: str = "") -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Return a duration as ``2 h 05 min``, ``3 min 20 s``, ``12 s``, ``2.4 s`` or ``2.4 ms``; empty if unknown."""
+    """Return a measured duration, such as ``2 h 05 min``, ``3 min 20 s``, ``12 s``, ``2.0 s`` or ``2.4 ms``.
+
+    It has two digits or more, also where the second one is 0; empty if unknown.
+    """
     if seconds is None:
         return ""
-    if round(seconds, 1) < 10:
-        return _short_duration(seconds)
+    return _short_duration(seconds) if round(seconds, 1) < 10 else rough_duration(seconds)
+
+
+def rough_duration(seconds: float | None) -> str:
+    """Return a duration to the second, for what is estimated or goes on: ``3 min 20 s``, ``2 s``; empty if unknown."""
+    if seconds is None:
+        return ""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
@@ -114,9 +122,9 @@ def duration(seconds: float | None) -> str:
 
 
 def _short_duration(seconds: float) -> str:
-    """Return less than ten seconds with two digits."""
-    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+    """Return less than ten seconds with two digits, or three."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9)):
         value = seconds / size
         if round(value, 2) >= 1:
-            return f"{value:.0f} {unit}" if value >= 9.95 else f"{round(value, 1):g} {unit}"
+            return f"{value:.0f} {unit}" if value >= 9.95 else f"{value:.1f} {unit}"
     return "0 s"

@@ -8,7 +8,7 @@ from typing import Any
 
 from dash import Patch, html
 
-from adabatch.terminal import duration
+from adabatch.terminal import rough_duration
 from analysis.cells import NONE, percent
 from analysis.figures.arm_styles import ArmStyle
 from analysis.live import RunRow
@@ -140,7 +140,7 @@ def _run_row(row: RunRow, style: ArmStyle | None, is_chosen: bool) -> html.Tr:
         NONE if row.batch_size is None else f"{row.batch_size:,}",
         percent(row.accuracy),
         f"{row.seconds:,.1f}",
-        duration(row.eta_seconds),
+        rough_duration(row.eta_seconds),
         html.Div(breakable(row.cause), title=row.cause) if row.cause else "",
     )
     named = zip(cells, _COLUMNS.items(), strict=True)

@@ -10,7 +10,7 @@ from adabatch.config import TrainConfig, allocations
 from adabatch.rundir.columns import read_epochs_csv
 from adabatch.rundir.files import RunDir
 from adabatch.schedules.trajectory import planned_trajectory
-from adabatch.terminal import counted, duration
+from adabatch.terminal import counted, rough_duration
 from launch.cluster_config import ClusterConfig
 
 
@@ -35,7 +35,7 @@ class ChainLink:
         epochs = f"{self.first_epoch}-{self.last_epoch}" if self.last_epoch > self.first_epoch else self.first_epoch
         devices = counted(self.num_devices, "device")
         where = f"{self.num_nodes} nodes x {devices}" if self.num_nodes > 1 else devices
-        limit = f" for at most {duration(60 * self.limit_minutes)}" if self.limit_minutes else ""
+        limit = f" for at most {rough_duration(60 * self.limit_minutes)}" if self.limit_minutes else ""
         return f"epochs {epochs} on {where}{limit}"
 
 

@@ -14,7 +14,7 @@ from rich.text import Text
 from adabatch.reading import printable
 from adabatch.rundir.states import State
 from adabatch.shell.text_table import Cell, Numbers, Output, Sentence, TextTable
-from adabatch.terminal import counted, duration
+from adabatch.terminal import counted, rough_duration
 from launch.run_names import arm_and_levels, arm_of, run_names, without_repeats
 from launch.status import RunStatus
 
@@ -135,7 +135,7 @@ def _facts(status: RunStatus) -> dict[str, Cell]:
         "state": Text(status.state.value, style=_style(status.state)),
         "epoch": _epoch(status),
         "now": status.doing or "",
-        "left": duration(None if status.eta_seconds is None else round(status.eta_seconds)),
+        "left": rough_duration(status.eta_seconds),
         "tries": str(status.attempts) if status.attempts > 1 else "",
         "job": _text(status.job_id or ""),
     }

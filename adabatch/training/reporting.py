@@ -17,7 +17,7 @@ from adabatch.rundir.files import RunDir
 from adabatch.rundir.heartbeat import Heartbeat, read_beat
 from adabatch.rundir.meta import read_meta, update_meta
 from adabatch.schedules.progress import Progress as TrainingProgress
-from adabatch.terminal import duration
+from adabatch.terminal import rough_duration
 from adabatch.trackers import Tracker
 from adabatch.training.cuda_graphs import graphs_text
 
@@ -228,7 +228,7 @@ class _ProgressBar:
         since, done_before = self._start or (now, done)
         if done <= done_before:
             return ""
-        return f"{duration((now - since) * (self._num_epochs - done) / (done - done_before))} left"
+        return f"{rough_duration((now - since) * (self._num_epochs - done) / (done - done_before))} left"
 
     def describe(self, row: EpochRow) -> None:
         """Show a finished epoch."""

@@ -358,7 +358,7 @@ def test_the_forecast_table_by_hand(tmp_path):
     (table,) = [table for table in make_tables(analysis.compare(analysis.load(tmp_path))) if table.name == "forecast"]
     # two epochs: 22 s predicted and 20 s taken; 9 s and 10 s. Speedups 22 / 9 and 20 / 10.
     assert table.rows == [
-        ["adaptive", "2", "9 s", "10 s", "-10 %", "2.44x", "2.00x"],
+        ["adaptive", "2", "9.0 s", "10 s", "-10 %", "2.44x", "2.00x"],
         ["fixed", "2", "22 s", "20 s", "+10 %", "baseline", ""],
     ]
 
