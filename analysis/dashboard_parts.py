@@ -9,7 +9,7 @@ import pandas as pd
 from dash import html
 
 from adabatch.rundir.states import State
-from adabatch.terminal import counted, duration
+from adabatch.terminal import counted
 from analysis.comparison import Comparison
 from analysis.dashboard_runs import aria_words, breakable, data_words
 from analysis.formats import is_bad, is_good
@@ -18,7 +18,6 @@ from analysis.live import STATES
 from analysis.names import plain_arm
 from analysis.table import Table, has_words, is_number
 from analysis.tables import make_tables
-from analysis.time_left import TimeLeft
 
 #: Rows of a table beyond these are counted, not listed.
 MAX_ROWS = 100
@@ -41,8 +40,12 @@ def counts_text(counts: Mapping[str, int], total: int) -> str:
     return said + ("" if selected == total else f", {total - selected:,} more filtered out")
 
 
-def counts_part(counts: Mapping[str, int], total: int, left: TimeLeft | None) -> list[object]:
-    """Return the number of done runs, a badge for each state, the time left and a bar: done, running, the others."""
+def counts_part(counts: Mapping[str, int], total: int, left: str) -> list[object]:
+    """Return the number of done runs, a badge for each state, the time left and a bar: done, running, the others.
+
+    Args:
+        left: what is said of the time; empty if nothing is under way.
+    """
     badges = [
         html.Span([html.B(f"{count:,}"), f" {state}"], className=f"badge {state}", **data_words(count=state))
         for state, count in counts.items()
@@ -54,18 +57,13 @@ def counts_part(counts: Mapping[str, int], total: int, left: TimeLeft | None) ->
         for state in in_bar
         if state in counts
     ]
-    said = [] if left is None else [html.Span(left_text(left), id="left")]
+    said = [html.Span(left, id="left")] if left else []
     return [
         html.Strong(counts_text(counts, total)),
         html.Div(badges, className="badges"),
         *said,
         html.Div(bar, className="bar", **aria_words(hidden="true")),
     ]
-
-
-def left_text(left: TimeLeft) -> str:
-    """Return how long it will take, and how that is known."""
-    return f"about {duration(left.seconds)} left, {left.basis}, {counted(left.num_at_once, 'run')} at a time"
 
 
 def narrow(comparison: Comparison, data: Data, shown: Data) -> Comparison:

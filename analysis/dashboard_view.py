@@ -43,9 +43,9 @@ from analysis.live import (
     progress_digest,
     read_beats,
     run_rows,
+    time_left_of,
 )
 from analysis.tables import batch_ranges, provenance
-from analysis.time_left import time_left
 
 #: Runs beyond these are counted, not listed.
 MAX_RUNS = 200
@@ -182,7 +182,7 @@ def _content(snapshot: Snapshot, data: Data, choice: Choice) -> dict[str, Part]:
     arms = sorted(set(chosen.runs.arm))
     counts = count_by_state(chosen)
     beats = read_beats(data.runs)
-    left = time_left(chosen.runs, beats)
+    left = time_left_of(chosen.runs, data.runs).left_text
     styles = arm_styles(data)
     is_too_long = len(chosen.runs) > MAX_RUNS
     listed = (

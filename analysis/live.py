@@ -22,9 +22,10 @@ from adabatch.rundir.causes import tail
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.heartbeat import Beat, read_beat
 from adabatch.rundir.states import State
+from adabatch.rundir.time_left import RunSoFar, TimeLeft, run_so_far, time_left
 from analysis.collect import Collector
 from analysis.comparison import Comparison, compare
-from analysis.frames import DAMAGED, IDENTITY, RESULTS, Data, is_final, shown_state, tuples
+from analysis.frames import DAMAGED, IDENTITY, RESULTS, Data, among, is_final, shown_state, tuples
 from analysis.names import plain_arm
 from analysis.order import ordered_groups
 
@@ -251,6 +252,14 @@ def read_beats(runs: pd.DataFrame) -> dict[str, Beat]:
     living = runs.index[shown_state(runs).isin(_WITH_BEAT)]
     found = {str(run): read_beat(RunDir(run).progress) for run in living}
     return {run: beat for run, beat in found.items() if beat is not None}
+
+
+def time_left_of(chosen: pd.DataFrame, runs: pd.DataFrame) -> TimeLeft:
+    """Return how long the chosen ones of some runs will take, by what their files say now."""
+    found = [(Path(run), State(state)) for run, state in zip(runs.index, runs.state, strict=True)]
+    known = [run_so_far(run, state) if state.is_active else RunSoFar(run, state) for run, state in found]
+    is_chosen = among(runs.index, frozenset(chosen.index))
+    return time_left([run for run, own in zip(known, is_chosen, strict=True) if own], known)
 
 
 def last_epochs(data: Data, runs: pd.DataFrame) -> pd.DataFrame:

@@ -19,11 +19,11 @@ from rich.text import Text
 
 from adabatch.reading import printable
 from adabatch.rundir.states import State
+from adabatch.rundir.time_left import TimeLeft
 from adabatch.shell.text_table import Sentence
-from adabatch.terminal import counted, duration
+from adabatch.terminal import counted, rough_duration
 from launch.output import StandardOutput
-from launch.progress import SweepProgress, sweep_progress
-from launch.status import RunStatus, status_of
+from launch.status import RunStatus, status_of, time_left_of
 from launch.status_text import RunTable
 
 _REFRESH_SECONDS = 0.5
@@ -61,7 +61,7 @@ class Display(ABC):
     def ended(self, status: RunStatus) -> None:
         """A run has ended; only one that is done counts as progress."""
         self._num_done += status.state is State.DONE
-        took = duration(round(time.monotonic() - self._started_at.get(status.run_dir, time.monotonic())))
+        took = rough_duration(time.monotonic() - self._started_at.get(status.run_dir, time.monotonic()))
         count = f"{self._num_done:{len(str(self._total))}}/{self._total}"
         where = count if status.state is State.DONE else f"{count} done"
         cause = f": {status.cause}" if status.cause else ""
@@ -99,7 +99,7 @@ class PlainDisplay(Display):
 class ProgressLine:
     """A bar for all runs, and in words how many are done and how long the others take."""
 
-    def __init__(self, progress: SweepProgress) -> None:
+    def __init__(self, progress: TimeLeft) -> None:
         self._progress = progress
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -130,7 +130,7 @@ class LiveDisplay(Display):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._live.update(ProgressLine(sweep_progress(list(self._statuses.values()))) if kind is None else Text(""))
+        self._live.update(ProgressLine(time_left_of(list(self._statuses.values()))) if kind is None else Text(""))
         self._live.stop()
 
     def started(self, path: Path) -> None:
@@ -155,7 +155,7 @@ class LiveDisplay(Display):
 
     def _show(self) -> None:
         statuses = list(self._statuses.values())
-        parts: list[RenderableType] = [ProgressLine(sweep_progress(statuses))]
+        parts: list[RenderableType] = [ProgressLine(time_left_of(statuses))]
         if self._running:
             parts.insert(0, RunTable([self._statuses[path] for path in self._running]))
         self._live.update(Group(*parts), refresh=True)

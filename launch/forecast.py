@@ -9,9 +9,9 @@ from pathlib import Path
 from adabatch.config import TrainConfig, allocations
 from adabatch.measure.forecast import Forecast, forecast, micro_batch_counts
 from adabatch.measure.times import LinearFit, Measurement
+from adabatch.rundir.time_left import wall_seconds
 from adabatch.terminal import counted, duration
 from launch.expand import Run
-from launch.progress import wall_seconds
 
 #: A larger batch no longer pays where it saves less than this share of the time per sample.
 _MIN_SAVING = 0.05

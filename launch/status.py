@@ -20,6 +20,7 @@ from adabatch.rundir.job_ends import JobEnd, record_job_ends
 from adabatch.rundir.process_identity import ProcessIdentity
 from adabatch.rundir.state import describe, failure_state, read_state, state_of_ended
 from adabatch.rundir.states import RETRY_STATES, State
+from adabatch.rundir.time_left import RunSoFar, TimeLeft, time_left
 from launch.slurm import JobState, Queue, Slurm
 
 _JOB_ENDS = {
@@ -51,7 +52,7 @@ class RunStatus:
         eta_seconds: at the pace so far.
         log: the most informative log file.
         doing: what a running run does, such as ``update 120``.
-        fraction: the part of its epochs that a running run has done, from 0 to 1.
+        fraction: the part of its epochs that a run has done which runs or waits, from 0 to 1.
     """
 
     run_dir: Path
@@ -67,6 +68,11 @@ class RunStatus:
     log: Path | None
     doing: str | None = None
     fraction: float | None = None
+
+    @property
+    def so_far(self) -> RunSoFar:
+        """What an estimate of the time left needs of it."""
+        return RunSoFar(self.run_dir, self.state, self.fraction, self.eta_seconds)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -265,6 +271,11 @@ def _log(item: Evidence, state: State) -> Path | None:
     if state in (State.FAILED, State.OUT_OF_MEMORY) and item.has(files.failed):
         return files.failed
     return files.log if item.has(files.log) else item.job_log
+
+
+def time_left_of(statuses: Sequence[RunStatus]) -> TimeLeft:
+    """Return how far runs are, and how long they take until none waits or trains any more."""
+    return time_left([status.so_far for status in statuses])
 
 
 def open_local_jobs(runs: Sequence[Path]) -> list[ProcessIdentity]:

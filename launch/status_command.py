@@ -20,10 +20,9 @@ from adabatch.terminal import complain, print_renderable
 from launch.arguments import add_status
 from launch.display import ProgressLine
 from launch.farewell import farewell
-from launch.progress import sweep_progress
 from launch.selecting import Shown, states_of
 from launch.slurm import Slurm
-from launch.status import RunStatus, read_all
+from launch.status import RunStatus, read_all, time_left_of
 from launch.status_text import counts_text, status_text
 from launch.watching import keep_to_caps, watch
 
@@ -64,7 +63,7 @@ def _left(found: _ByFolder) -> list[RenderableType]:
     statuses = _all(found)
     if not any(one.state.may_change for one in statuses):
         return []
-    return [Text(""), Sentence(sweep_progress(statuses).text)]
+    return [Text(""), Sentence(time_left_of(statuses).text)]
 
 
 def _exit_status(found: _ByFolder) -> int:
@@ -88,7 +87,7 @@ def _refresh(folders: Sequence[Path], seconds: float, shown: Shown, list_all: bo
 
 
 def _view(found: _ByFolder, shown: Shown, list_all: bool, most_listed: int | None = None) -> RenderableType:
-    progress = ProgressLine(sweep_progress(_all(found)))
+    progress = ProgressLine(time_left_of(_all(found)))
     return Group(_text(found, shown, list_all, most_listed), Text(""), progress)
 
 
@@ -101,7 +100,7 @@ def _fitting(console: Console, found: _ByFolder, shown: Shown, list_all: bool) -
             return view
     chosen = shown.of(found)
     counts = [Text(f"{folder}: {counts_text(chosen[folder])}", no_wrap=True, overflow="ellipsis") for folder in found]
-    return Group(*counts[: max(1, height - 3)], ProgressLine(sweep_progress(_all(found))))
+    return Group(*counts[: max(1, height - 3)], ProgressLine(time_left_of(_all(found))))
 
 
 def _all(found: _ByFolder) -> list[RunStatus]:

@@ -16,6 +16,7 @@ from adabatch.rundir.journal import Journal
 from adabatch.rundir.meta import LaunchFacts
 from adabatch.rundir.preregistration import register
 from adabatch.rundir.states import State
+from adabatch.rundir.time_left import known_seconds
 from adabatch.terminal import counted
 from launch.cluster_config import ClusterConfig
 from launch.expand import Expansion, Run
@@ -36,7 +37,6 @@ from launch.prepare import (
     write_run,
 )
 from launch.probe import Prober
-from launch.progress import known_seconds
 from launch.slurm import ASK_EVERY_SECONDS, Slurm, SlurmError, require_programs
 from launch.slurm_request import recover_lost_answers
 from launch.slurm_script import check_shape
@@ -166,7 +166,7 @@ def _totals(request: Request, runs: Sequence[Run], statuses: Mapping[Path, RunSt
         prober = Prober(expansion.runs, expansion.folder, request.cluster, request.measure_again)
         measured = prober.resolve_auto(runs)
         return forecast_totals(measured, forecast_runs(measured, prober.measure_times(measured)), concurrent)
-    seconds = known_seconds(list(statuses.values()), [statuses[run.run_dir] for run in runs])
+    seconds = known_seconds([status.so_far for status in statuses.values()], [run.run_dir for run in runs])
     return totals(runs, seconds, concurrent) if seconds else None
 
 

@@ -14,8 +14,7 @@ from adabatch.shell.text_table import Output, Sentence
 from adabatch.terminal import complain, print_renderable
 from launch.arguments import add_wait
 from launch.farewell import farewell
-from launch.progress import sweep_progress
-from launch.status import RunStatus
+from launch.status import RunStatus, time_left_of
 from launch.status_text import counts_text, status_text
 from launch.watching import watch
 
@@ -57,4 +56,4 @@ def _all(found: dict[Path, list[RunStatus]]) -> list[RunStatus]:
 
 def _line(statuses: Sequence[RunStatus]) -> str:
     silence = "SLURM does not answer" if any(status.state is State.UNKNOWN for status in statuses) else ""
-    return "; ".join(filter(None, [counts_text(statuses), silence, sweep_progress(statuses).left_text]))
+    return "; ".join(filter(None, [counts_text(statuses), silence, time_left_of(statuses).left_text]))

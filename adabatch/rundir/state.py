@@ -14,10 +14,11 @@ from adabatch.errors import EXIT_SEGMENT_END
 from adabatch.reading import Unreadable, read_text
 from adabatch.rundir.attempts import STOPPED_STATUSES, Attempt, StoppedBy
 from adabatch.rundir.causes import failure_cause, first_error
+from adabatch.rundir.columns import count_rows
 from adabatch.rundir.evidence import Evidence
 from adabatch.rundir.heartbeat import STALE_SECONDS, Beat
 from adabatch.rundir.states import State
-from adabatch.terminal import counted, duration
+from adabatch.terminal import counted, rough_duration
 
 _NUM_EPOCHS = re.compile(r"^num_epochs: (\d{1,18})$", re.MULTILINE | re.ASCII)
 #: Causes in FAILED that have their own state.
@@ -37,7 +38,7 @@ class RunState:
         epoch: the current one if the run is running, else the number of finished ones; None if unknown.
         eta_seconds: time left at the pace so far; None unless the run is running.
         doing: what a running run does, for people, such as ``update 120``.
-        fraction: the part of its epochs that a running run has done, from 0 to 1.
+        fraction: the part of its epochs that a run has done which runs or waits, from 0 to 1; None if unknown.
     """
 
     state: State
@@ -68,8 +69,15 @@ def describe(evidence: Evidence, state: State, cause: str | None) -> RunState:
         num_epochs if isinstance(num_epochs, int) else None,
         beat.eta_seconds if beat else None,
         _doing(evidence, beat) if state is State.RUNNING else None,
-        beat.fraction if beat else None,
+        beat.fraction if beat else _finished_part(evidence, state, num_epochs),
     )
+
+
+def _finished_part(evidence: Evidence, state: State, num_epochs: object) -> float | None:
+    """Return the part of its epochs that a run finished before it waited, or started, again."""
+    if not state.is_active or not isinstance(num_epochs, int) or num_epochs < 1:
+        return None
+    return min(1.0, count_rows(evidence.run_dir.epochs) / num_epochs) if evidence.has(evidence.run_dir.epochs) else 0.0
 
 
 def _is_earlier(evidence: Evidence) -> bool:
@@ -82,7 +90,7 @@ def _doing(evidence: Evidence, beat: Beat | None) -> str:
     """Return what a running run does: a first epoch can be long."""
     if beat is None:
         last = evidence.last_attempt
-        return f"starting for {duration(round(max(0.0, time.time() - last.started_at)))}" if last else "starting"
+        return f"starting for {rough_duration(max(0.0, time.time() - last.started_at))}" if last else "starting"
     if beat.span in _DOING:
         return _DOING[beat.span]
     return f"update {beat.updates:,}" if beat.updates else "first update"

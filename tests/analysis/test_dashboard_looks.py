@@ -359,7 +359,7 @@ def test_curves_go_on_within_an_epoch(served: Served, page: Page, grid: Path) ->
     seconds = page.locator(f'tr[data-run="{run}"] td[data-column="seconds"]')
     # One epoch of 5 s and half of another at the same pace.
     expect(seconds).to_have_text("7.5")
-    expect(page.locator("#left")).to_have_text("about 15 s left, at the pace so far, 1 run at a time")
+    expect(page.locator("#left")).to_have_text("about 15 s left (by the pace so far)")
     assert page.locator(".bar [data-part]").evaluate_all("all => all.map(e => e.dataset.part)") == [
         "done", "running", "failed",
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""How far a sweep is and how long it will take, by hand, and how that is shown in 80 and in 160 columns."""
+"""How far a sweep is, as shown in 80 and in 160 columns."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ from pathlib import Path
 import pytest
 
 from adabatch.rundir.files import RunDir
-from adabatch.rundir.outcome import Failure, mark_done, mark_failed
+from adabatch.rundir.outcome import mark_done
 from adabatch.rundir.states import State
 from launch.cli import main as launch_main
 from launch.display import PlainDisplay
-from launch.progress import sweep_progress, wall_seconds
 from launch.run_names import run_names
-from launch.status import RunStatus, read_status
+from launch.status import read_status
 
 CELL = "fashion_mnist-resnet20"
 LEVEL = "optimizer.weight_decay=0.0005"
@@ -48,65 +47,6 @@ def beat(run: Path, epoch: int, wall: float, **values: object) -> None:
     beats: dict[str, object] = {"time": time.time(), "host": "elsewhere", "pid": 1, "epoch": epoch, "num_epochs": 20}
     beats |= {"updates": 1234, "samples_in_epoch": 500, "epoch_samples": 1000, "wall_seconds": wall}
     RunDir(run).progress.write_text(json.dumps(beats | values))
-
-
-def waiting(statuses: list[RunStatus]) -> list[RunStatus]:
-    """As a queue would see it: what has not started waits."""
-    return [dataclasses.replace(one, state=State.PENDING) if one.state is State.MISSING else one for one in statuses]
-
-
-def test_jobs_start_as_slots_become_free() -> None:
-    # two slots, busy for 5 and 20 s: 10 s end at 15, 10 more at 25, 30 start at 20 and end at 50
-    assert wall_seconds([10, 10, 30], 2, [5, 20]) == 50
-    assert wall_seconds([10, 10, 10], 1) == 30
-    assert wall_seconds([10, 10, 10], 5) == 10
-    assert wall_seconds([], 2) == 0
-
-
-def test_before_any_run_has_ended_the_forecast_tells(tmp_path: Path) -> None:
-    for seed in range(2):
-        write(tmp_path, "fixed", seed, forecast=600)
-        write(tmp_path, "growing", seed, forecast=300)
-    nothing_runs = sweep_progress(waiting(read_status(tmp_path)))
-    # two at a time, as recorded: 600 and 600 s, then 300 and 300 s
-    assert (nothing_runs.left_seconds, nothing_runs.basis, nothing_runs.fraction) == (900, "forecast", 0)
-    assert nothing_runs.text == "0 of 4 done, 4 waiting; about 15 min 00 s left (by the forecast)"
-    beat(tmp_path / CELL / f"fixed,{LEVEL}" / "seed_0", epoch=1, wall=60, samples_in_epoch=10)
-    progress = sweep_progress(waiting(read_status(tmp_path)))
-    # 10 of 20,000 samples are no pace: 0.0005 of 600 s are done, then 600, 300 and 300 s, one at a time
-    assert progress.left_seconds == pytest.approx(600 * (1 - 0.0005) + 1200)
-    assert (progress.num_running, progress.num_waiting, progress.basis) == (1, 3, "forecast")
-
-
-def test_from_the_first_run_on_the_pace_tells(tmp_path: Path) -> None:
-    write(tmp_path, "fixed", 0, done=1000, forecast=600)
-    running = write(tmp_path, "growing", 0, forecast=300)
-    write(tmp_path, "fixed", 1, forecast=600)
-    write(tmp_path, "growing", 1, forecast=300)
-    beat(running, epoch=11, wall=210)
-    progress = sweep_progress(waiting(read_status(tmp_path)))
-    # 10.5 of 20 epochs took 210 s: 190 s are left, 400 s in all; then 1,000 s and 400 s as their arms took
-    assert progress.left_seconds == pytest.approx(190 + 1000 + 400)
-    assert progress.fraction == pytest.approx((1 + 10.5 / 20) / 4)
-    assert progress.text == "1 of 4 done, 1 running, 2 waiting; about 26 min 30 s left (by the pace so far)"
-
-
-def test_a_run_that_ended_otherwise_is_no_progress(tmp_path: Path) -> None:
-    write(tmp_path, "fixed", 0, done=100)
-    failed = write(tmp_path, "fixed", 1)
-    mark_failed(RunDir(failed), Failure("DiskFull", "no space", ""))
-    write(tmp_path, "fixed", 2)
-    progress = sweep_progress(waiting(read_status(tmp_path)))
-    assert progress.text == (
-        "1 of 3 done, 1 waiting, 1 neither queued nor done; about 1 min 40 s left (by the pace so far)"
-    )
-    assert progress.fraction == 0.5  # of the two that are done or will be
-
-
-def test_nothing_is_promised_without_pace_or_forecast(tmp_path: Path) -> None:
-    write(tmp_path, "fixed", 0)
-    assert sweep_progress(waiting(read_status(tmp_path))).text == "0 of 1 done, 1 waiting; time left not known yet"
-    assert sweep_progress(read_status(tmp_path)).text == "0 of 1 done, 1 neither queued nor done"
 
 
 def test_only_done_runs_count_in_the_lines_of_a_queue(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
