@@ -1,4 +1,4 @@
-"""Shared by all commands: printing rich content, formatting counts and durations, and exit statuses for errors."""
+"""Shared by all commands: printing rich content, formatting numbers and durations, and exit statuses for errors."""
 
 from __future__ import annotations
 
@@ -84,6 +84,14 @@ def print_renderable(content: RenderableType) -> None:
         needed = console.measure(content, options=console.options.update(width=2000)).maximum
         console = Console(highlight=False, width=max(80, needed), soft_wrap=False)
     console.print(content)
+
+
+def number_text(number: int) -> str:
+    """Return a size or a count as sentences and tables have it: ``2,048``.
+
+    The value of a config key that stands beside the key is written as in YAML instead.
+    """
+    return f"{number:,}"
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from dash import Patch, html
 
-from adabatch.terminal import rough_duration
+from adabatch.terminal import number_text, rough_duration
 from analysis.cells import NONE, percent
 from analysis.figures.arm_styles import ArmStyle
 from analysis.live import RunRow
@@ -137,7 +137,7 @@ def _run_row(row: RunRow, style: ArmStyle | None, is_chosen: bool) -> html.Tr:
         html.Span(row.state, className=f"badge {row.state}"),
         [bar, html.Span(f"{100 * row.fraction:.0f} %", className="percent")],
         f"{row.epochs}/{'?' if row.num_epochs is None else row.num_epochs}",
-        NONE if row.batch_size is None else f"{row.batch_size:,}",
+        NONE if row.batch_size is None else number_text(row.batch_size),
         percent(row.accuracy),
         f"{row.seconds:,.1f}",
         rough_duration(row.eta_seconds),

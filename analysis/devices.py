@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from adabatch.terminal import number_text
 from analysis.cells import ratio_interval, times
 from analysis.frames import Data, tuples
 from analysis.intervals import paired_interval
@@ -63,4 +64,4 @@ def devices_table(data: Data, matching: Matching) -> Table:
 
 def _cells(row: Any) -> list[str]:
     ends = (ratio_interval(row.speedup_low, row.speedup_high), ratio_interval(row.cost_low, row.cost_high))
-    return [row.group, row.arm, row.baseline, sentence(row), *ends, str(row.n)]
+    return [row.group, row.arm, row.baseline, sentence(row), *ends, number_text(row.n)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from adabatch.terminal import number_text
 from analysis.cells import time_text, times
 from analysis.comparison import Comparison
 from analysis.frames import tuples
@@ -23,7 +24,7 @@ def forecast_table(comparison: Comparison) -> Table:
     columns = [GROUP, "arm", "runs", "predicted", "took", "off", "predicted speedup", "measured speedup"]
     rows = []
     for row in tuples(arms.reset_index()):
-        cells = [row.group, row.arm, str(row.runs), time_text(row.predicted), time_text(row.took)]
+        cells = [row.group, row.arm, number_text(row.runs), time_text(row.predicted), time_text(row.took)]
         cells.append(f"{100 * (row.predicted / row.took - 1):+.0f} %")
         if row.arm == row.baseline:
             rows.append([*cells, "baseline", ""])

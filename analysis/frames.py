@@ -128,7 +128,7 @@ class Data:
         return Data(runs, self.epochs[self.epochs.run.isin(runs.index)])
 
     def _repr_html_(self) -> str:
-        counts = ", ".join(f"{count} {state}" for state, count in self.runs.state.value_counts().items())
+        counts = ", ".join(f"{count:,} {state}" for state, count in self.runs.state.value_counts().items())
         shown = self.runs.reindex(columns=["cell", "arm", "seed", "state", "final_test_accuracy", "elapsed_seconds"])
         text = f"{counted(len(self.runs), 'run')} ({counts}), {counted(len(self.epochs), 'epoch')}"
         return f"<p>{text}</p>{shown.to_html(max_rows=20)}"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from adabatch.terminal import counted, noun_for
+from adabatch.terminal import counted, noun_for, number_text
 from analysis.cells import (
     NONE,
     interval,
@@ -127,13 +127,13 @@ def target_table(comparison: Comparison) -> Table:
     columns += ["speedup", "95 % CI", "verdict", "pairs", "noise"]
     rows = []
     for row in tuples(comparison.target):
-        share = f"{row.reached} of {row.n}"
+        share = f"{row.reached:,} of {row.n:,}"
         if not math.isnan(row.reached_low):
             share += f" ({100 * row.reached_low:.0f} to {100 * row.reached_high:.0f} %)"
         cells = [row.group, row.arm, row.baseline, percent(row.target), share]
-        cells += [f"{row.baseline_reached} of {row.baseline_n}", time_text(row.median_seconds)]
+        cells += [f"{row.baseline_reached:,} of {row.baseline_n:,}", time_text(row.median_seconds)]
         cells += [time_text(row.baseline_median_seconds), times(row.value), ratio_interval(row.low, row.high)]
-        rows.append([*cells, verdict_text(row), str(row.pairs), noise_text(row.noise)])
+        rows.append([*cells, verdict_text(row), number_text(row.pairs), noise_text(row.noise)])
     derived = "derived: the baseline's median final one minus the margin"
     origin = "declared" if comparison.targets.is_declared else derived
     notes = [
@@ -152,7 +152,7 @@ def speedup_table(comparison: Comparison) -> Table:
     for row in tuples(_totals(comparison)):
         key = (row.group, row.arm, row.baseline)
         cells = [*key, speedup_text(row, qualities.get(key), comparison), ratio_interval(row.low, row.high)]
-        rows.append([*cells, verdict_text(row), str(row.n), noise_text(row.noise)])
+        rows.append([*cells, verdict_text(row), number_text(row.n), noise_text(row.noise)])
     effect = f"{100 * comparison.smallest_effect:g} %"
     notes = [
         "Seconds of training and growth (compiling and tuning for larger batches), without tests, of the baseline "
@@ -204,13 +204,13 @@ def quality_table(comparison: Comparison) -> Table:
 
 def _runs_text(row: Any) -> str:
     """Return done runs of all, and what became of the others: failures are outcomes, the rest is missing data."""
-    copies = f" ({row.independent} independent)" if row.independent < row.seeds else ""
+    copies = f" ({row.independent:,} independent)" if row.independent < row.seeds else ""
     if row.n == row.planned:
-        return f"{row.n}{copies}"
+        return f"{row.n:,}{copies}"
     refused = row.planned - row.n - row.failed - row.missing
     counts = ((row.failed, "failed"), (row.missing, "missing"), (refused, "refused"))
-    others = [f"{count} {word}" for count, word in counts if count]
-    return ", ".join([f"{row.n} of {row.planned}{copies}", *others])
+    others = [f"{count:,} {word}" for count, word in counts if count]
+    return ", ".join([f"{row.n:,} of {row.planned:,}{copies}", *others])
 
 
 def _pairs_text(row: Any) -> str:
@@ -218,7 +218,7 @@ def _pairs_text(row: Any) -> str:
     if not isinstance(row.baseline, str):
         return ""
     pairs, replicates = int(row.pairs), int(row.replicates)
-    return str(pairs) if replicates >= pairs else f"{pairs} ({replicates} independent)"
+    return f"{pairs:,}" if replicates >= pairs else f"{pairs:,} ({replicates:,} independent)"
 
 
 def parts_table(comparison: Comparison) -> Table:
@@ -228,7 +228,7 @@ def parts_table(comparison: Comparison) -> Table:
     for row in tuples(comparison.speedup[comparison.speedup.quantity != "total"]):
         ends = "" if row.decision == EXACT else ratio_interval(row.low, row.high)
         cells = [row.group, row.arm, row.baseline, QUANTITIES[row.quantity].label, times(row.value), ends]
-        rows.append([*cells, verdict_text(row), str(row.n)])
+        rows.append([*cells, verdict_text(row), number_text(row.n)])
     notes = ["with tests: training, growth and tests; updates: optimizer steps, a count without noise."]
     return make_table("parts", "Speedup by part", columns, rows, notes)
 
@@ -252,7 +252,7 @@ def overall_table(comparison: Comparison) -> Table:
     """Return each arm's speedup over all cells."""
     columns = ["arm", "cells", "speedup", "95 % CI", "interquartile mean", "profile score"]
     rows = [
-        [row.arm, str(row.cells), overall_text(row, comparison), ratio_interval(row.low, row.high),
+        [row.arm, number_text(row.cells), overall_text(row, comparison), ratio_interval(row.low, row.high),
          times(row.interquartile_mean), plain(row.profile_score)]
         for row in tuples(comparison.overall)
     ]  # fmt: skip
@@ -295,7 +295,7 @@ def cost_table(comparison: Comparison) -> Table:
     rows = []
     for row in tuples(comparison.cost):
         hours = (row.device_hours, row.unfinished_hours)
-        rows.append([row.group, row.arm, str(row.runs), *(time_text(3600 * number) for number in hours)])
+        rows.append([row.group, row.arm, number_text(row.runs), *(time_text(3600 * number) for number in hours)])
     notes = [
         "device time: wall-clock time times ranks. unfinished: runs that failed or did not end, and work of killed "
         "runs that no checkpoint held."
@@ -365,7 +365,7 @@ def _group_text(group: str, all_groups: Sequence[str]) -> str:
 
 def _some(texts: Sequence[str], between: str, most: int = _LISTED) -> str:
     more = len(texts) - most
-    return between.join(texts[:most]) + (f" and {more} more" if more > 0 else "")
+    return between.join(texts[:most]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def provenance(comparison: Comparison) -> list[str]:
@@ -377,7 +377,9 @@ def provenance(comparison: Comparison) -> list[str]:
         runs.git_sha.fillna("unknown"), runs.git_dirty.eq(True), strict=True)})  # fmt: skip
     machines = sorted({str(model) for model in runs.device_model.dropna()})
     versions = sorted({f"torch {version}" for version in runs.torch.dropna()})
-    counts = ", ".join(f"{count} {state}" for state, count in shown_state(comparison.data.runs).value_counts().items())
+    counts = ", ".join(
+        f"{count:,} {state}" for state, count in shown_state(comparison.data.runs).value_counts().items()
+    )
     return [
         f"{counted(len(comparison.data.runs), 'run')} ({counts}); code {', '.join(shas)}; "
         f"{', '.join(machines) or 'machine unknown'}; {', '.join(versions) or 'versions unknown'}."
@@ -393,7 +395,7 @@ def batch_ranges(comparison: Comparison) -> dict[tuple[str, str], str]:
     for row in tuples(runs.assign(is_done=is_final(runs)).sort_values(["is_done", "epochs"], kind="stable")):
         if row.Index in firsts:
             first, last = int(firsts[row.Index]), int(lasts[row.Index])
-            ranges[(row.group, row.arm)] = str(first) if first == last else f"{first} to {last}"
+            ranges[(row.group, row.arm)] = number_text(first) if first == last else f"{first:,} to {last:,}"
     return ranges
 
 

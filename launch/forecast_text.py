@@ -57,8 +57,8 @@ def _some(points: Sequence[str]) -> str:
     if len(points) == 1:
         return points[0]
     more = len(points) - _SHOWN_POINTS
-    listed = "; ".join(points[:_SHOWN_POINTS]) + (f" and {more} more" if more > 0 else "")
-    return f"{len(points)} grid points that are alike ({listed})"
+    listed = "; ".join(points[:_SHOWN_POINTS]) + (f" and {more:,} more" if more > 0 else "")
+    return f"{len(points):,} grid points that are alike ({listed})"
 
 
 def _arms_table(cell: CellForecast, num_points: int) -> TextTable:
@@ -110,14 +110,14 @@ def _sentences(cell: CellForecast) -> list[str]:
         sentences.append(
             f"A micro-batch of B samples takes about {_signed_duration(cell.fit.fixed_seconds)} + B x "
             f"{_signed_duration(cell.fit.seconds_per_sample)} on one device, "
-            f"from {smallest} to {largest} and off by {100 * cell.fit.largest_misfit:.0f} % at worst."
+            f"from {smallest:,} to {largest:,} and off by {100 * cell.fit.largest_misfit:.0f} % at worst."
         )
     if smallest < largest:
         sentences.append(
-            f"A larger batch still pays at {largest} per device, the largest measured."
+            f"A larger batch still pays at {largest:,} per device, the largest measured."
             if cell.pays_up_to is None
-            else f"From {cell.pays_up_to} per device on, a larger batch, up to the {largest} measured, saves less than "
-            "5 % of the time per sample."
+            else f"From {cell.pays_up_to:,} per device on, a larger batch, up to the {largest:,} "
+            "measured, saves less than 5 % of the time per sample."
         )
     if cell.largest_speedup is not None:
         beyond = " or any larger ones" if cell.fit_is_trusted else ""

@@ -132,7 +132,10 @@ def work(submission: Submission, jobs: Sequence[Job]) -> int:
         submission.journal.record_queue_end(submission.logs.name)
     states = [status.state for status in status_of([path for group in paths for path in group], root)]
     failed = sum(state.is_failure for state in states)
-    print(f"{root}: {states.count(State.DONE)} of {counted(len(states), 'run')} done, {failed} failed", flush=True)
+    print(
+        f"{root}: {states.count(State.DONE):,} of {counted(len(states), 'run')} done, {failed:,} failed",
+        flush=True,
+    )
     return exit_status(states)
 
 

@@ -27,7 +27,7 @@ from adabatch.schedules.trajectory import (
     factor_sentence,
     planned_trajectory,
 )
-from adabatch.terminal import counted
+from adabatch.terminal import counted, number_text
 from launch import remedies
 from launch.expand import Expansion, Run
 from launch.lint_chain import chain_notes
@@ -212,7 +212,8 @@ def _lint_arm(config: TrainConfig, plan: _Plan) -> Iterator[_Found]:
     if uneven and config.hardware.devices is None and plan.schedule.constant_within_epoch:
         yield _Found(
             "ranks-do-not-divide",
-            f"Batches of {', '.join(map(str, uneven))} do not divide evenly over {counted(world_size, 'rank')}.",
+            f"Batches of {', '.join(map(number_text, uneven))} do not divide evenly over "
+            f"{counted(world_size, 'rank')}.",
             f"Choose batch sizes and growth so that every batch is a multiple of {world_size}.",
         )
     yield from _lint_growth(config, plan)
@@ -254,8 +255,8 @@ def _lint_growth(config: TrainConfig, plan: _Plan) -> Iterator[_Found]:
         if refused and first <= plan.num_samples:
             yield _Found(
                 "growth-capped",
-                f"From epoch {refused[0]} on, the batch stays at {plan.batches[refused[0] - 1]} instead of growing to "
-                f"{wanted[refused[0] - 1]:.0f}; the learning rate decays by the same factor instead.",
+                f"From epoch {refused[0]} on, the batch stays at {plan.batches[refused[0] - 1]:,} instead of "
+                f"growing to {round(wanted[refused[0] - 1]):,}; the learning rate decays by the same factor instead.",
                 "Expected with a cap; otherwise start smaller, or raise schedule.max_batch_size.",
             )
     settings = config.schedule
@@ -275,8 +276,8 @@ def _lint_growth(config: TrainConfig, plan: _Plan) -> Iterator[_Found]:
         if max(sizes) <= sizes[0] and max(ranks) <= ranks[0]:
             yield _Found(
                 "growth-not-physical",
-                f"The batch grows from {plan.batches[0]} to {max(plan.batches)}, but the micro-batch stays at "
-                f"{sizes[0]} (max_micro_batch_size={cap}): more accumulation, no speedup.",
+                f"The batch grows from {plan.batches[0]:,} to {max(plan.batches):,}, but the "
+                f"micro-batch stays at {sizes[0]:,} (max_micro_batch_size={cap}): more accumulation, no speedup.",
                 "Raise max_micro_batch_size, or set it to null or auto.",
             )
 
@@ -288,7 +289,7 @@ def _lint_shapes(config: TrainConfig) -> Iterator[_Found]:
         if num_shapes > _MANY_SHAPES:
             yield _Found(
                 "many-shapes",
-                f"Its micro-batches have {num_shapes} sizes, and the device is tuned for each, which takes time.",
+                f"Its micro-batches have {num_shapes:,} sizes, and the device is tuned for each, which takes time.",
                 remedies.reduce_shapes(config.schedule),
             )
 
@@ -345,13 +346,13 @@ def _missing_arms(planned: dict[str, _Plan]) -> Iterator[_Found]:
     if largest not in fixed and not any(batch > largest for batch in fixed):
         yield _Found(
             "no-large-fixed",
-            f"No arm has a fixed batch of {largest}, the largest batch of the growing arms.",
+            f"No arm has a fixed batch of {largest:,}, the largest batch of the growing arms.",
             "Add one: it shows what the large batch alone does.",
         )
     starts = sorted({plan.batches[0] for plan in growing} - set(fixed))
     if starts:
         yield _Found(
             "no-equal-start",
-            f"No arm has a fixed batch of {', '.join(map(str, starts))}, the first batch of a growing arm.",
+            f"No arm has a fixed batch of {', '.join(map(number_text, starts))}, the first batch of a growing arm.",
             "Add one: otherwise the speedup may come from the start rather than the growth.",
         )

@@ -17,7 +17,7 @@ def chain_notes(config: TrainConfig) -> Iterator[tuple[str, str, str]]:
     for epoch, ranks, share, before in shrinking_shares(config):
         yield (
             "chain-costs-more",
-            f"From epoch {epoch} on {ranks} ranks have {counted(share, 'sample')} of a batch each, and {before} before:"
-            " with less work for each device, the chain costs more device-hours than it saves.",
+            f"From epoch {epoch} on {ranks} ranks have {counted(share, 'sample')} of a batch each, and {before:,} "
+            "before: with less work for each device, the chain costs more device-hours than it saves.",
             f"Let hardware.devices grow later, when each rank has at least {counted(before, 'sample')}.",
         )

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from adabatch.shell.text_table import Output, Sentence
-from adabatch.terminal import counted, duration
+from adabatch.terminal import counted, duration, number_text
 from launch.chain_plan import chain_text
 from launch.forecast_text import forecasts_text
 from launch.lint import ERROR, Finding
@@ -28,7 +28,7 @@ _ONLY_THE_START = (
 
 def plan_text(plan: Plan, allowed: Sequence[str]) -> RenderableType:
     """Return the plan as text and tables."""
-    states = ", ".join(f"{count} {state}" for state, count in plan.states.items())
+    states = ", ".join(f"{count:,} {state}" for state, count in plan.states.items())
     parts: list[RenderableType] = [
         Sentence(f"sweep {plan.sweep} in {plan.folder}: {counted(plan.num_runs, 'run')} ({states})")
     ]
@@ -65,7 +65,7 @@ def _title(arms: Sequence[ArmPlan]) -> str:
     if len(arms) > 1:
         name = first.arm.partition(",")[0]
         listed = _some([arm.arm.partition(",")[2] for arm in arms], "points")
-        points = f" at {len(arms)} grid points that are alike ({listed})"
+        points = f" at {len(arms):,} grid points that are alike ({listed})"
     cells = _some(list(dict.fromkeys(cell for arm in arms for cell in arm.cells)), "cells")
     dropped = f", {counted(first.samples_dropped, 'sample')} dropped" if first.samples_dropped else ""
     runs = counted(sum(arm.num_runs for arm in arms), "run")
@@ -76,7 +76,7 @@ def _title(arms: Sequence[ArmPlan]) -> str:
 def _some(names: Sequence[str], what: str) -> str:
     """Return the first names, and how many others there are."""
     more = len(names) - _SHOWN_CELLS
-    return ", ".join(names[:_SHOWN_CELLS]) + (f" and {more} more {what}" if more > 0 else "")
+    return ", ".join(names[:_SHOWN_CELLS]) + (f" and {more:,} more {what}" if more > 0 else "")
 
 
 def _stage_table(stages: Sequence[Stage]) -> Table:
@@ -106,7 +106,7 @@ def _stage_table(stages: Sequence[Stage]) -> Table:
 
 
 def _range(pair: tuple[Any, Any], between: str = " > ", digits: int = 0) -> str:
-    first, last = (f"{value:.{digits}g}" if digits else str(value) for value in pair)
+    first, last = (f"{value:.{digits}g}" if digits else number_text(value) for value in pair)
     if first == last:
         return first
     if digits:
@@ -151,7 +151,7 @@ def _finding_lines(members: Sequence[Finding], allowed: Sequence[str]) -> list[R
     cells = list(dict.fromkeys(cell for finding in members for cell in finding.cells))
     where = f" {first.arm}" if first.arm else ""
     if len(members) > 1 and first.arm:
-        where = f" {arm_and_levels(first.arm)[0]} at {len(members)} grid points"
+        where = f" {arm_and_levels(first.arm)[0]} at {len(members):,} grid points"
     listed = f" [{', '.join(cells[:_SHOWN_CELLS])}{', ...' if len(cells) > _SHOWN_CELLS else ''}]" if cells else ""
     sentence = Sentence(f"  {level} {first.code}{where}: {first.sentence}{listed}", style)
     return [sentence, Sentence(f"    {first.remedy}", "dim")]

@@ -164,9 +164,9 @@ def _cause_lines(state: State, group: Sequence[RunStatus]) -> list[RenderableTyp
     else:
         such_as = "" if len({status.cause for status in group}) == 1 else "such as "
         names = ", ".join(status.name for status in group[:_NAMED_PER_CAUSE])
-        more = f" and {len(group) - _NAMED_PER_CAUSE} more" if len(group) > _NAMED_PER_CAUSE else ""
+        more = f" and {len(group) - _NAMED_PER_CAUSE:,} more" if len(group) > _NAMED_PER_CAUSE else ""
         lines = [
-            _line(f"{len(group)} {state.value}: {such_as}{_words(first)}", _style(state)),
+            _line(f"{len(group):,} {state.value}: {such_as}{_words(first)}", _style(state)),
             _line(f"    {names}{more}"),
         ]
     if first.log is not None and not state.may_change:

@@ -189,7 +189,7 @@ def _selected(request: Request, candidates: Sequence[Run], slurm: Slurm) -> tupl
 
 def _selection_text(selection: Selection, folder: Path) -> str:
     counts = [(selection.done, "done"), (selection.active, "running or queued"), (selection.left, "left alone")]
-    others = ", ".join(f"{count} {what}" for count, what in counts if count)
+    others = ", ".join(f"{count:,} {what}" for count, what in counts if count)
     if not selection.chosen:
         return f"{folder}: nothing to submit ({others})"
     return f"{folder}: submitting {counted(len(selection.chosen), 'run')}" + (f" ({others})" if others else "")

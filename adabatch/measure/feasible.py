@@ -67,7 +67,7 @@ def doubts(config: TrainConfig) -> Iterator[Doubt]:
         yield Doubt(
             "single-sample-batch",
             False,
-            f"micro-batches of {ends[0]} samples end with a ghost batch of 1 (ghost_batch_size={ghost}), and"
+            f"micro-batches of {ends[0]:,} samples end with a ghost batch of 1 (ghost_batch_size={ghost}), and"
             f" BatchNorm of {config.network.name} makes nothing of the single value that each channel then has.",
             "Choose ghost_batch_size and the batch sizes so that no ghost batch has 1 sample.",
         )

@@ -41,7 +41,7 @@ def _uncovered(devices: Mapping[int, int], batches: list[int]) -> Iterator[Doubt
         yield Doubt(
             "devices-not-planned",
             True,
-            f"hardware.devices begins with a batch of {least}, but the schedule has one of {batches[0]}.",
+            f"hardware.devices begins with a batch of {least:,}, but the schedule has one of {batches[0]:,}.",
             f"Give hardware.devices an entry for {batches[0]}, such as {batches[0]}: 1.",
         )
 
@@ -59,14 +59,14 @@ def _uneven(config: TrainConfig, schedule: Schedule, batches: list[int]) -> Iter
             yield Doubt(
                 "ranks-do-not-divide",
                 True,
-                f"A batch of {batch} does not divide evenly over the {ranks} ranks that hardware.devices gives it.",
+                f"A batch of {batch:,} does not divide evenly over the {ranks} ranks that hardware.devices gives it.",
                 f"Choose batch sizes and growth so that it is a multiple of {ranks}, or give it another number.",
             )
         elif len(sizes) > 1:
             yield Doubt(
                 "ranks-do-not-divide",
                 True,
-                f"A batch of {batch} over {counted(ranks, 'rank')} is {counted(batch // ranks, 'sample')} on each,"
-                f" which {split.accumulation_steps} micro-batches of at most {cap} do not divide evenly.",
+                f"A batch of {batch:,} over {counted(ranks, 'rank')} is {counted(batch // ranks, 'sample')} on each,"
+                f" which {split.accumulation_steps} micro-batches of at most {cap:,} do not divide evenly.",
                 f"Choose max_micro_batch_size so that it divides {batch // ranks}.",
             )

@@ -125,7 +125,7 @@ def constant_factor(own: Trajectory, base: Trajectory) -> float:
 def factor_sentence(factor: float, own_batch_size: int, base_batch_size: int) -> str:
     """Describe the constant factor between two arms."""
     return (
-        f"with first batches of {own_batch_size} and {base_batch_size} samples its learning rate per sample is "
+        f"with first batches of {own_batch_size:,} and {base_batch_size:,} samples its learning rate per sample is "
         f"{factor:.4g} times the baseline's throughout"
     )
 

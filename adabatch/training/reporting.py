@@ -145,7 +145,7 @@ class MainReporter(Reporter):
         self._tracker.log({**row_to_dict(row), **{name: values[-1] for name, values in own.items()}})
         validated = row.validation_accuracy
         line = (
-            f"epoch {row.epoch}/{self._num_epochs}  batch {row.batch_size} = {row.micro_batch_size} x "
+            f"epoch {row.epoch}/{self._num_epochs}  batch {row.batch_size:,} = {row.micro_batch_size:,} x "
             f"{row.accumulation_steps} x {row.world_size}  learning rate {row.learning_rate:.4g}  "
             f"train loss {row.train_loss:.4f}  test loss {row.test_loss:.4f}  "
             + (f"validation accuracy {100 * validated:.2f} %  " if validated is not None else "")
@@ -220,7 +220,7 @@ class _ProgressBar:
         self._moved_at = now
         done = progress.epoch - 1 + progress.samples_in_epoch / epoch_samples
         self._start = self._start or (now, done)
-        text = f"epoch {progress.epoch}, batch {batch_size}, update {progress.updates:,}{self._last}"
+        text = f"epoch {progress.epoch}, batch {batch_size:,}, update {progress.updates:,}{self._last}"
         self._progress.update(self._task, description=text, completed=done, left=self._left(now, done))
 
     def _left(self, now: float, done: float) -> str:
@@ -233,7 +233,7 @@ class _ProgressBar:
     def describe(self, row: EpochRow) -> None:
         """Show a finished epoch."""
         self._last = f", test accuracy {100 * row.test_accuracy:.2f} %"
-        text = f"epoch {row.epoch}, batch {row.batch_size}, update {row.updates:,}{self._last}"
+        text = f"epoch {row.epoch}, batch {row.batch_size:,}, update {row.updates:,}{self._last}"
         self._progress.update(self._task, description=text, completed=row.epoch)
 
     def close(self) -> None:

@@ -156,7 +156,7 @@ def test_unfinished_estimate_and_finished_one(launch, plan):
 def test_text_keeps_every_number_when_piped(launch, plan):
     plan()
     out = launch("plan", "sweep=golden").out
-    for text in ("15,080 updates", "39,000 updates", "0.00019775391", "2048 x 1 x 1", "cifar100-resnet20", "4 missing"):
+    for text in ("15,080 updates", "39,000 updates", "0.00019775391", "2,048 x 1 x 1", "cifar100-resnet20", "4 missing"):
         assert text in out
     assert "…" not in out
 
@@ -182,7 +182,7 @@ def test_text_fits_a_terminal(launch, plan, width):
     console.print(plan_text(make_plan(expansion, statuses, lint(expansion)), []))
     lines = console.export_text().splitlines()
     assert max(map(len, lines)) <= width
-    assert any("16384" in line and "4096 x 1 x 4" in line and "3.05176e-06" in line for line in lines)
+    assert any("16,384" in line and "4,096 x 1 x 4" in line and "3.05176e-06" in line for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -257,3 +257,32 @@ arms:
     arms = json.loads(launch("plan", "sweep=heard", "--format", "json").out)["arms"]
     assert {arm["arm"]: arm["listens_to_signals"] for arm in arms} == {"fixed": False, "patient": listens}
     assert [stage["batch_size"] for stage in arms[1]["stages"]] == [[32, 32]]
+
+
+@pytest.mark.parametrize(
+    ("fixed", "adaptive", "words"),
+    [
+        (
+            "schedule.batch_size=1024",
+            "schedule.batch_size=2048, schedule.max_batch_size=10000",
+            {"10,000 instead of growing to 16,384", "fixed batch of 10,000", "fixed batch of 2,048"},
+        ),
+        (
+            "schedule.batch_size=1025",
+            "schedule.batch_size=1025, max_micro_batch_size=1000, hardware.device=cuda, hardware.num_devices=2",
+            {"Batches of 1,025 do not divide evenly over 2 ranks"},
+        ),
+        (
+            "schedule.batch_size=1024",
+            "schedule.batch_size=1024",
+            {"The batch grows from 1,024 to 16,384, but the micro-batch stays at 1,024 (max_micro_batch_size=1024)"},
+        ),
+    ],
+)
+def test_thousands_are_separated_but_in_values_of_keys(launch, fixed, adaptive, words):
+    arms = f"{{fixed: [schedule=fixed, {fixed}], adaptive: [schedule=adabatch, {adaptive}]}}"
+    sweep = GOLDEN.partition("arms:")[0].replace("resnet20,", "resnet20, max_micro_batch_size=1024,")
+    write_sweep(launch.config_dir, "golden", f"{sweep}arms: {arms}\n")
+    text = " ".join(launch("plan", "sweep=golden").out.split())
+    assert {word for word in words if word in text} == words
+    assert re.findall(r"(?<![\w.,=])(?<! is )\d{4,}", text) == []
