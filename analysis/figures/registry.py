@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from analysis.figures import costs, curves, effects, grid, profile, throughput, trade_off
+from analysis.figures import costs, curves, effects, grid, memory, profile, throughput, trade_off
 from analysis.figures.kinds import Kind
 from analysis.figures.marks import Picture, nothing
 from analysis.figures.source import Source
@@ -12,6 +12,7 @@ from analysis.figures.source import Source
 #: In the order of the report. Families add their ``KINDS`` here.
 _KINDS = (
     *effects.KINDS, *grid.KINDS, *profile.KINDS, *trade_off.KINDS, *curves.KINDS, *costs.KINDS, *throughput.KINDS,
+    *memory.KINDS,
 )  # fmt: skip
 PICTURES: Mapping[str, Kind] = {kind.name: kind for kind in _KINDS}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,15 @@ import pandas as pd
 
 from adabatch.terminal import counted
 from analysis.figures.arm_styles import ArmStyle
+from analysis.figures.device_series import (
+    GRAPHS,
+    GRAPHS_WORDS,
+    NO_GRAPHS,
+    SERIES,
+    UNKNOWN_DEVICE,
+    series_of,
+    suffixes,
+)
 from analysis.figures.kinds import Kind
 from analysis.figures.marks import Axis, Line, Mark, Picture, Points, nothing
 from analysis.figures.overlap import POINTS_COINCIDE, side_by_side
@@ -19,11 +27,8 @@ from analysis.figures.stages import stages
 from analysis.frames import Data, tuples
 from analysis.run_files import FORECAST_LINE
 
-COLUMNS = ["arm", "device", "graphs", "batch_size", "rate", "low", "high", "n"]
+COLUMNS = [*SERIES, "batch_size", "rate", "low", "high", "n"]
 LINE_COLUMNS = ["device", "graphs", *FORECAST_LINE, "cap", "world_size"]
-GRAPHS, NO_GRAPHS = "CUDA graphs", "no CUDA graphs"
-_GRAPHS: Mapping[object, str] = {True: GRAPHS, False: NO_GRAPHS}
-_UNKNOWN = "device unknown"
 _NAME, _TITLE = "throughput", "Throughput against batch size"
 #: Forecasts are of no arm: grey, dashed with CUDA graphs and solid without.
 _FORECAST = {
@@ -46,25 +51,12 @@ def throughput(data: Data, group: str) -> pd.DataFrame:
     table = stages(data.select_runs(set(runs.index)))
     table = table[(table.samples > 0) & (table.train_seconds > 0)]
     sums = table.groupby(["run", "batch_size"])[["samples", "train_seconds"]].sum().reset_index()
-    known = pd.DataFrame(
-        {
-            "arm": runs.arm.reindex(sums.run).to_numpy(),
-            "device": runs.device_model.reindex(sums.run).fillna(_UNKNOWN).to_numpy(),
-            "graphs": runs.cuda_graphs.reindex(sums.run).map(_graphs).to_numpy(),
-            "batch_size": sums.batch_size,
-            "log_rate": np.log(sums.samples / sums.train_seconds),
-        }
+    known = series_of(runs, sums.run).assign(
+        batch_size=sums.batch_size, log_rate=np.log(sums.samples / sums.train_seconds)
     )
     parts = known.groupby(COLUMNS[:4], sort=True).log_rate
     frame = parts.agg(rate="mean", low="min", high="max", n="size").reset_index()
     return frame.assign(**{name: np.exp(frame[name]) for name in ("rate", "low", "high")})
-
-
-def _graphs(fact: object) -> str:
-    """Return whether a run replayed CUDA graphs, by its fact: "yes", or "no" with a reason."""
-    if not isinstance(fact, str):
-        return ""
-    return GRAPHS if fact == "yes" else NO_GRAPHS
 
 
 def forecast_lines(data: Data, group: str) -> pd.DataFrame:
@@ -77,11 +69,11 @@ def forecast_lines(data: Data, group: str) -> pd.DataFrame:
     rows = []
     for row in tuples(runs):
         limits = [_positive(getattr(row, "max_micro_batch_size", None), math.inf), _positive(row.world_size, 1.0)]
-        device = row.device_model if isinstance(row.device_model, str) else _UNKNOWN
+        device = row.device_model if isinstance(row.device_model, str) else UNKNOWN_DEVICE
         for prefix, has_graphs in (("forecast", row.forecast_uses_graphs), ("forecast_counterpart", _other(row))):
             line = [getattr(row, f"{prefix}_{name}") for name in FORECAST_LINE]
             if not any(pd.isna(value) for value in line):
-                rows.append([device, _GRAPHS.get(has_graphs, ""), *map(float, line), *limits])
+                rows.append([device, GRAPHS_WORDS.get(has_graphs, ""), *map(float, line), *limits])
     return pd.DataFrame(rows, columns=LINE_COLUMNS).drop_duplicates(["device", "graphs"], ignore_index=True)
 
 
@@ -123,7 +115,7 @@ def throughput_picture(source: Source, group: str | None) -> Picture:
     sizes = np.unique(np.round(np.logspace(ends[0] - 0.5, ends[1] + 0.5, _POINTS_OF_A_LINE, base=2)))
     marks: list[Mark] = []
     for line in tuples(lines):
-        name = ", ".join(["forecast", *_suffixes(line, has_devices, has_graphs)])
+        name = ", ".join(["forecast", *suffixes(line, has_devices, has_graphs)])
         marks.append(
             Line(sizes.tolist(), forecast_rates(line, sizes).tolist(), name, _FORECAST[line.graphs], width=1.5)
         )
@@ -136,8 +128,8 @@ def throughput_picture(source: Source, group: str | None) -> Picture:
     shifts = side_by_side(np.log2(points.batch_size.to_numpy(dtype=float)), points.rate.to_numpy())
     frame["x"] = points.batch_size * 2 ** pd.Series(shifts, index=points.index)
     for arm, part in series:
-        suffixes = _suffixes(part.iloc[0], has_devices, has_graphs)
-        marks += _points(frame.loc[part.index], source, arm, ", ".join([source.label(arm), *suffixes]))
+        label = ", ".join([source.label(arm), *suffixes(part.iloc[0], has_devices, has_graphs)])
+        marks += _points(frame.loc[part.index], source, arm, label)
     notes = ["Samples by seconds of training, without growth and tests; geometric mean over runs, lines: their range."]
     if any(shifts):
         notes.append(POINTS_COINCIDE)
@@ -145,11 +137,6 @@ def throughput_picture(source: Source, group: str | None) -> Picture:
         notes.append("Forecast: of micro-batches that were timed before the first run started.")
     x = Axis("batch size, samples", "log2", places=tuple(sorted({float(size) for size in frame.batch_size})))
     return Picture(_NAME, _TITLE, x, Axis("samples per second", from_zero=True), tuple(marks), tuple(notes))
-
-
-def _suffixes(row: Any, has_devices: bool, has_graphs: bool) -> list[str]:
-    """Return what tells a series from those of other devices, and from those with or without graphs."""
-    return [text for text, is_told in ((row.device, has_devices), (row.graphs, has_graphs)) if is_told and text]
 
 
 def _points(part: pd.DataFrame, source: Source, arm: str, label: str) -> list[Mark]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.cli import main
-from tests.analysis.runs import SAMPLES, write_run
+from tests.analysis.runs import SAMPLES, edit_epochs, write_run
 
 FIXED_SECONDS, SECONDS_PER_SAMPLE = 0.05, 0.005
 #: Shares of a training second; growth comes on top, as another fiftieth, where the batch grows.
@@ -155,6 +155,19 @@ def imported(root: Path) -> Path:
     command = ["import-csv", str(table), "-o", str(root / "runs"), "--trainer", "loop", "--baseline", "small"]
     assert main([*command, *(part for word in words for part in ("--set", word))]) == 0
     return root / "runs"
+
+
+def on_a_gpu(root: Path, device_bytes: int = 2 << 30) -> Path:
+    """Three arms on a GPU of 2 GiB, where B samples need 64 MiB + 8 MiB * B, and a MiB more with each seed."""
+    gpu = {"device": "cuda", "device_model": "a GPU", "device_memory_bytes": device_bytes, "cuda_graphs": "yes"}
+    plans = {"fixed": batches_of(10), "growing": batches_of(10, 4), "large": batches_of(160)}
+    for arm, batches in plans.items():
+        write_arm(root, arm, batches, 0.96, range(3), meta=gpu)
+    for path in sorted(root.rglob("seed_*")):
+        seed = int(path.name.removeprefix("seed_"))
+        sizes = plans[path.parent.name]
+        edit_epochs(path, "peak_memory_bytes", [(64 + 8 * size + seed) << 20 for size in sizes])
+    return root
 
 
 def thousand_runs(root: Path) -> Path:
