@@ -9,7 +9,8 @@ import pytest
 
 import analysis
 from adabatch.errors import ConfigError
-from analysis.figures.marks import Points, Rule, alternative_text
+from analysis.figures.alternative import alternative_text
+from analysis.figures.marks import Points, Rule
 from analysis.figures.memory import memory
 from tests.analysis.figures_of import GROUP, picture
 from tests.analysis.runs import edit_epochs, write_run
