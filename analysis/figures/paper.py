@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 from adabatch.errors import ConfigError
 from adabatch.fields import require
 from adabatch.files import output
-from analysis.figures.marks import Axis, Entry, Picture, legend, notes_text
+from analysis.figures.marks import Entry, Picture, legend, notes_text
+from analysis.figures.paper_axes import set_axis
+from analysis.figures.paper_fit import fit
 from analysis.figures.paper_marks import draw_marks, plain, sample
 from analysis.figures.paper_style import font_size, page_colours, style_context, theme_of
 from analysis.figures.themes import Theme
-from analysis.figures.ticks import axis_values, end_from_zero, limits, ticks
-from analysis.figures.words import balanced, name_lines, wrapped
+from analysis.figures.words import wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,8 +28,6 @@ SUFFIXES = (".pdf", ".svg", ".png")
 COLUMN_INCHES = {"1-column": 3.3, "2-column": 7.0}
 #: Narrower panels cannot be read.
 _PANEL_INCHES = 1.9
-#: Panels of this width have room for more ticks.
-_WIDE_INCHES = 3.0
 _ROW_INCHES = 0.3
 
 
@@ -86,17 +85,22 @@ def _figure(blocks: Sequence[Block], sheet: Sheet) -> Figure:
     figure = Figure(figsize=(sheet.width_inches, sheet.height_inches or sum(heights) + 0.4), layout="constrained")
     grid = figure.add_gridspec(len(rows), num_columns, height_ratios=heights)
     theme = theme_of(figure)
+    panels = []
     for place, (heading, row) in enumerate(rows):
         for column, picture in enumerate(row):
             is_alone = len(row) == 1 and num_columns > 1 and picture.y.scale == "categories"
             axes = figure.add_subplot(grid[place, :] if is_alone else grid[place, column])
             _panel(axes, picture, theme)
+            panels.append((axes, picture))
             if column == 0 and heading:
                 axes.set_title(plain(heading), loc="left", fontsize="medium")
     num_lines = _add_head(figure, sheet.title, legend(*pictures), theme) + _add_notes(figure, pictures, theme)
     if sheet.height_inches is None:
         line = font_size() / 72 * 1.5
         figure.set_figheight(sum(heights) + 0.1 + line * num_lines)
+    higher = fit(figure, panels)
+    if sheet.height_inches is None:
+        figure.set_figheight(figure.get_figheight() + higher)
     return figure
 
 
@@ -112,7 +116,7 @@ def _rows(blocks: Sequence[Block], width_inches: float) -> list[tuple[str, Seque
 
 def _height(picture: Picture, width_inches: float) -> float:
     if picture.y.scale == "categories" and not picture.empty:
-        return 0.7 + _ROW_INCHES * len(picture.y.categories)
+        return 0.7 + _ROW_INCHES * len(picture.y.categories) + (0.4 if picture.colours else 0)
     return min(2.3, max(1.5, 0.75 * width_inches))
 
 
@@ -141,58 +145,7 @@ def _panel(axes: Axes, picture: Picture, theme: Theme) -> None:
             getattr(axes, f"set_{name}scale")("log")
     draw_marks(axes, picture, theme)
     for name in ("x", "y"):
-        _set_axis(axes, picture, name)
-
-
-def _set_axis(axes: Axes, picture: Picture, name: str) -> None:
-    from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, MaxNLocator, NullLocator
-
-    axis = picture.x if name == "x" else picture.y
-    drawn = axes.xaxis if name == "x" else axes.yaxis
-    set_limits = axes.set_xlim if name == "x" else axes.set_ylim
-    label = "\n".join(balanced(axis.label, 36))
-    (axes.set_xlabel if name == "x" else axes.set_ylabel)(label)
-    ends = limits(picture, name)
-    before = (axes.get_xlim if name == "x" else axes.get_ylim)()
-    if ends is None:
-        ends = (0.0, end_from_zero(picture, name)) if axis.from_zero else before
-    places = ticks(axis, axis_values(picture, name))
-    if places is None:
-        drawn.set_major_locator(MaxNLocator(_most_ticks(axes, name), integer=axis.integer, steps=[1, 2, 2.5, 5, 10]))
-        if axis.suffix:
-            drawn.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}{axis.suffix}"))
-    else:
-        inside = [(place, text) for place, text in zip(*places, strict=True) if min(ends) <= place <= max(ends)]
-        drawn.set_major_locator(FixedLocator([place for place, _ in inside]))
-        drawn.set_minor_locator(NullLocator())
-        drawn.set_major_formatter(FixedFormatter([_tick_text(axis, text) for _, text in inside]))
-    if axis.scale == "categories":
-        _show_categories(axes, axis, name)
-    is_reversed = (axis.scale == "categories" and name == "y") != axis.reverse
-    set_limits(*(reversed(ends) if is_reversed else ends))
-
-
-def _most_ticks(axes: Axes, name: str) -> int:
-    """Return how many intervals an axis is divided into at most, so that the texts of its ticks have room."""
-    spec = axes.get_subplotspec()
-    if name == "y" or spec is None:
-        return 5
-    width_inches = axes.figure.bbox.width / axes.figure.dpi * len(spec.colspan) / spec.get_gridspec().ncols
-    return 5 if width_inches < _WIDE_INCHES else 7
-
-
-def _tick_text(axis: Axis, text: str) -> str:
-    return "\n".join(map(plain, name_lines(text, 24))) if axis.scale == "categories" else text
-
-
-def _show_categories(axes: Axes, axis: Axis, name: str) -> None:
-    axes.tick_params(axis="x" if name == "x" else "y", length=0)
-    labels = axes.get_xticklabels() if name == "x" else axes.get_yticklabels()
-    for place, label in enumerate(labels):
-        if place in axis.headings:
-            label.set_fontweight("bold")
-    if name == "x":
-        axes.tick_params(axis="x", labelrotation=30 if max(map(len, axis.categories), default=0) > 8 else 0)
+        set_axis(axes, picture, name)
 
 
 def _add_head(figure: Figure, title: str, entries: Sequence[Entry], theme: Theme) -> int:

@@ -38,6 +38,11 @@ _MARKERS = {
     "pentagon": "p",
 }
 
+#: The name of texts beside marks, which are moved or shortened where they have no room.
+BESIDE = "beside"
+#: A heat map in a narrower panel has its scale below it.
+_NARROW_INCHES = 4.5
+
 
 def plain(name: str) -> str:
     """Return a name as matplotlib draws it: a dollar sign begins no formula, and control characters are written out."""
@@ -90,8 +95,7 @@ def _write(axes: Axes, x: float, y: float, text: str, shift: float, side: Any, t
     """Write above a place; lines end at the text."""
     axes.annotate(
         plain(text), (x, y), xytext=(0, shift), textcoords="offset points", ha=side, va="bottom", fontsize="x-small",
-        color=page_colours(theme).quiet, annotation_clip=False,
-        bbox=_behind(axes),
+        color=page_colours(theme).quiet, annotation_clip=False, bbox=_behind(axes), gid=BESIDE,
     )  # fmt: skip
 
 
@@ -168,8 +172,22 @@ def _cell(axes: Axes, mark: Cell, picture: Picture, theme: Theme) -> None:
         is_dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.55
         colour = "white" if is_dark else "black"
         axes.text(cell.column, cell.row, plain(cell.text), ha="center", va="center", fontsize="x-small", color=colour)
-    figure = axes.figure
-    figure.colorbar(drawn, ax=axes, label=scale.label, pad=0.02)
+    _add_scale(axes, drawn, scale.label)
+
+
+def _add_scale(axes: Axes, drawn: Any, label: str) -> None:
+    """Add what the colours mean: beside the fields, or below them in a panel that has not the width."""
+    if panel_inches(axes) < _NARROW_INCHES:
+        axes.figure.colorbar(drawn, ax=axes, label=label, location="bottom", aspect=30, pad=0.04)
+    else:
+        axes.figure.colorbar(drawn, ax=axes, label=label, pad=0.02)
+
+
+def panel_inches(axes: Axes) -> float:
+    """Return the width of a panel's share of the figure, with its texts."""
+    spec = axes.get_subplotspec()
+    share = 1.0 if spec is None else len(spec.colspan) / spec.get_gridspec().ncols
+    return float(axes.figure.bbox.width / axes.figure.dpi) * share
 
 
 def _rule(axes: Axes, mark: Rule, picture: Picture, theme: Theme) -> None:

@@ -1,0 +1,95 @@
+"""``figure``: where texts have little room, none lies on another, is slanted, or is cut."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+import analysis
+from tests.analysis.sweeps import batches_of, kind_of, level, twelve_arms, write_arm
+
+pytestmark = pytest.mark.slow
+_SVG = "{http://www.w3.org/2000/svg}"
+_ARMS = ["growing_twice_every_four_epochs", "large_with_linear_scaling", "middle"] + [f"arm_{n}" for n in range(8)]
+
+
+@pytest.fixture(scope="module")
+def wide_grid(tmp_path_factory: pytest.TempPathFactory) -> analysis.Comparison:
+    """Two values of weight decay with eleven arms beside the baseline."""
+    root = tmp_path_factory.mktemp("wide")
+    for decay in (0.0, 0.0005):
+        swept = {"optimizer.weight_decay": decay}
+        for place, arm in enumerate(["fixed", *_ARMS]):
+            write_arm(root, level(arm, swept), batches_of(10 + place), 0.96, range(2), **kind_of(swept))
+    return analysis.compare(analysis.load(root))
+
+
+@pytest.fixture(scope="module")
+def twelve(tmp_path_factory: pytest.TempPathFactory) -> analysis.Comparison:
+    return analysis.compare(analysis.load(twelve_arms(tmp_path_factory.mktemp("twelve"))))
+
+
+def texts_of(
+    runs: analysis.Comparison, folder: Path, pictures: list[str], width: float, arms: list[str] | None = None
+) -> tuple[list[tuple[str, float, float, float]], float]:
+    """Return the texts of a figure with x, y and rotation, and the figure's width in points."""
+    style = folder / "text.mplstyle"
+    style.write_text("svg.fonttype: none\n")
+    sheet = analysis.Sheet(width_inches=width, style=str(style))
+    path = analysis.save_figure(runs, folder / "f.svg", pictures, arms=arms, sheet=sheet)
+    root = xml.etree.ElementTree.parse(path).getroot()
+    found = []
+    for element in root.iter(f"{_SVG}text"):
+        transform = element.attrib.get("transform", "")
+        place = re.search(r"translate\(([-\d.]+) ([-\d.]+)\)", transform)
+        turned = re.search(r"rotate\(([-\d.]+)", transform)
+        x, y = map(float, place.groups()) if place else (float(element.get("x", 0)), float(element.get("y", 0)))
+        found.append(("".join(element.itertext()).strip(), x, y, float(turned.group(1)) if turned else 0.0))
+    return found, float(root.attrib["width"].removesuffix("pt"))
+
+
+@pytest.mark.parametrize(
+    ("num_arms", "width", "turned"), [(3, 7.0, 0), (3, 3.3, 0), (4, 7.0, 0), (12, 7.0, -90), (12, 3.3, -90)]
+)
+def test_names_of_columns_are_level_or_upright(
+    wide_grid: analysis.Comparison, tmp_path: Path, num_arms: int, width: float, turned: int
+) -> None:
+    arms = ["fixed", *_ARMS][:num_arms]
+    texts, right = texts_of(wide_grid, tmp_path, ["speedup_grid"], width, arms)
+    names = [text for text in texts if text[0].startswith(("growing", "large", "arm_", "middle"))]
+    assert {text[3] for text in names} == {turned}
+    assert "".join(text[0] for text in texts).count("large_with_linear_scaling") == (num_arms > 2)
+    assert all(0 <= text[1] <= right for text in names)
+    if turned:
+        columns = sorted(text[1] for text in names)
+        # 8 points high; those of two lines have a place for each line
+        assert all(other - one >= 8 for one, other in pairwise(columns))
+
+
+@pytest.mark.parametrize("pictures", [["speedup_grid", "speedup"], ["speedup"], ["speedup", "batch_size"]])
+def test_ticks_of_a_narrow_panel_are_apart(wide_grid: analysis.Comparison, tmp_path: Path, pictures: list[str]) -> None:
+    texts, _ = texts_of(wide_grid, tmp_path, pictures, 3.3, ["fixed", *_ARMS][:4])
+    by_line: dict[float, list[tuple[float, str]]] = {}
+    for text, x, y, _ in texts:
+        if re.fullmatch(r"[\d.]+x", text):
+            by_line.setdefault(y, []).append((x, text))
+    [ticks] = [sorted(line) for line in by_line.values() if len(line) > 1 and "1x" in [text for _, text in line]]
+    assert len(ticks) >= 2
+    # the text of 8 points is about 4.6 points a letter; places are those of its left end
+    assert all(other[0] - one[0] > 4.6 * len(one[1]) for one, other in pairwise(ticks))
+
+
+def test_texts_beside_marks_keep_off_the_names_of_rows(twelve: analysis.Comparison, tmp_path: Path) -> None:
+    for name in ("speedup", "quality_difference"):
+        texts, right = texts_of(twelve, tmp_path, [name], 3.3)
+        names = [text for text in texts if text[0].startswith(("growing", "fixed", "unstable", "adaptive"))]
+        beside = [text for text in texts if re.match(r"[-+]?\d+\.\d\d(x| |$|\*)", text[0])]
+        assert len(beside) >= 8
+        # the names end where the panel begins: a letter is at least 4 points wide
+        panel = max(x + 4 * len(text) for text, x, _, _ in names)
+        assert min(x for _, x, _, _ in beside) > panel - 12
+        assert all(x + 3 * len(text) <= right + 1 for text, x, _, _ in beside)
