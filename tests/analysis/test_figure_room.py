@@ -14,6 +14,8 @@ from tests.analysis.sweeps import batches_of, kind_of, level, twelve_arms, write
 
 pytestmark = pytest.mark.slow
 _SVG = "{http://www.w3.org/2000/svg}"
+#: In points, about: of texts of the size x-small, 5.6 points, and of names, 8 points.
+_LETTER, _LETTER_OF_NAME = 3.3, 4.4
 _ARMS = ["growing_twice_every_four_epochs", "large_with_linear_scaling", "middle"] + [f"arm_{n}" for n in range(8)]
 
 
@@ -33,10 +35,15 @@ def twelve(tmp_path_factory: pytest.TempPathFactory) -> analysis.Comparison:
     return analysis.compare(analysis.load(twelve_arms(tmp_path_factory.mktemp("twelve"))))
 
 
+def _anchor(element: xml.etree.ElementTree.Element) -> str:
+    found = re.search(r"text-anchor: (\w+)", element.get("style", ""))
+    return found.group(1) if found else "start"
+
+
 def texts_of(
     runs: analysis.Comparison, folder: Path, pictures: list[str], width: float, arms: list[str] | None = None
 ) -> tuple[list[tuple[str, float, float, float]], float]:
-    """Return the texts of a figure with x, y and rotation, and the figure's width in points."""
+    """Return the texts of a figure with x (left end), y and rotation, and the figure's width in points."""
     style = folder / "text.mplstyle"
     style.write_text("svg.fonttype: none\n")
     sheet = analysis.Sheet(width_inches=width, style=str(style))
@@ -48,7 +55,9 @@ def texts_of(
         place = re.search(r"translate\(([-\d.]+) ([-\d.]+)\)", transform)
         turned = re.search(r"rotate\(([-\d.]+)", transform)
         x, y = map(float, place.groups()) if place else (float(element.get("x", 0)), float(element.get("y", 0)))
-        found.append(("".join(element.itertext()).strip(), x, y, float(turned.group(1)) if turned else 0.0))
+        text = "".join(element.itertext()).strip()
+        share = {"middle": 0.5, "end": 1.0}.get(_anchor(element), 0.0)
+        found.append((text, x - share * _LETTER * len(text), y, float(turned.group(1)) if turned else 0.0))
     return found, float(root.attrib["width"].removesuffix("pt"))
 
 
@@ -89,7 +98,7 @@ def test_texts_beside_marks_keep_off_the_names_of_rows(twelve: analysis.Comparis
         names = [text for text in texts if text[0].startswith(("growing", "fixed", "unstable", "adaptive"))]
         beside = [text for text in texts if re.match(r"[-+]?\d+\.\d\d(x| |$|\*)", text[0])]
         assert len(beside) >= 8
-        # the names end where the panel begins: a letter is at least 4 points wide
-        panel = max(x + 4 * len(text) for text, x, _, _ in names)
+        # The names end where the panel begins; they are drawn from their left ends.
+        panel = max(x + _LETTER_OF_NAME * len(text) for text, x, _, _ in names)
         assert min(x for _, x, _, _ in beside) > panel - 12
-        assert all(x + 3 * len(text) <= right + 1 for text, x, _, _ in beside)
+        assert all(x + _LETTER * len(text) <= right + 3 for text, x, _, _ in beside)
