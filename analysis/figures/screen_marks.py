@@ -263,6 +263,7 @@ def _cells(drawing: Drawing, cells: Sequence[Cell], picture: Picture, theme: The
         y=list(range(len(picture.y.categories))),
         text=texts,
         texttemplate="%{text}",
+        textfont={"color": colours.text},
         customdata=hovers,
         hovertemplate="%{customdata}<extra></extra>",
         zmin=scale.low,

@@ -19,7 +19,7 @@ class Colours:
         text, quiet: of titles and numbers, and of notes.
         grid: faint lines.
         shade: of a stretch in which a difference does not count.
-        low, middle, high: the ends and the middle of a heat map.
+        low, middle, high: the ends and the middle of a heat map, on which ``text`` has that contrast, too.
     """
 
     paper: str
@@ -32,8 +32,8 @@ class Colours:
     high: str
 
 
-LIGHT = Colours("#FFFFFF", "#202327", "#5B6068", "#E3E5E8", "#ECEEF1", "#B35806", "#F0F0F1", "#2166AC")
-DARK = Colours("#15181C", "#E7E9EC", "#A4AAB3", "#33383F", "#24292F", "#9C5212", "#2B2F35", "#2A6CB0")
+LIGHT = Colours("#FFFFFF", "#202327", "#5B6068", "#E3E5E8", "#ECEEF1", "#E0862F", "#F0F0F1", "#5C96CF")
+DARK = Colours("#15181C", "#E7E9EC", "#A4AAB3", "#33383F", "#24292F", "#9C5212", "#2B2F35", "#29669F")
 THEMES: dict[Theme, Colours] = {"light": LIGHT, "dark": DARK}
 
 

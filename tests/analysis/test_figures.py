@@ -75,6 +75,8 @@ def test_arms_and_texts_are_seen_on_their_page() -> None:
     for colours in (LIGHT, DARK):
         assert contrast(colours.text, colours.paper) >= 7
         assert contrast(colours.quiet, colours.paper) >= 4.5
+        for field in (colours.low, colours.middle, colours.high):
+            assert contrast(colours.text, field) >= 4.5
 
 
 def test_an_arm_looks_the_same_in_all_cells_of_a_grid(grid: analysis.Comparison) -> None:

@@ -23,6 +23,7 @@ import analysis
 from analysis import report
 from analysis.cli import main
 from analysis.figures.curves import CURVES
+from tests.analysis.contrast import CONTRASTS
 from tests.analysis.runs import write_run
 from tests.analysis.served import looking
 from tests.analysis.sweeps import grid_of_six, imported, thousand_runs, twelve_arms
@@ -239,12 +240,16 @@ _OVERLAPS = """() => [...document.querySelectorAll("figure")].flatMap((figure) =
       if (onEachOther(a, b)) found.push(`${plot.id}: ${one} on ${other}`);
     }
   });
-  for (const [, a] of named(".annotation text")) {
+  const texts = named(".annotation text");
+  texts.forEach(([, a], place) => {
+    for (const [, b] of texts.slice(place + 1)) if (onEachOther(a, b)) found.push(`${plot.id}: a text on a text`);
+  });
+  for (const [, a] of texts) {
     for (const [other, b] of [...named(".barlayer .point path"), ...named(".ytick text")]) {
       if (onEachOther(a, b)) found.push(`${plot.id}: a text on ${other}`);
     }
   }
-  for (const [one, a] of [...parts, ...named(".annotation text")]) {
+  for (const [one, a] of [...parts, ...texts]) {
     if (a.left < box.left - 1 || a.right > box.right + 1) found.push(`${plot.id}: ${one} is cut`);
   }
   return found;
@@ -273,6 +278,13 @@ _TEXTS_ON_RULES = """() => {
   return { count, seen };
 }"""
 
+#: How far the first cell of a wide table is from the table's left end when the table is moved.
+_MOVED = """() => {
+  const part = document.querySelector(".scroll.wide:has(.one-name)");
+  part.scrollLeft = 60;
+  return part.querySelector("td").getBoundingClientRect().left - part.getBoundingClientRect().left;
+}"""
+
 #: The centres of the marks of a figure, in pixels.
 _CENTRES = """(place) => [...document.querySelectorAll(`#${place} .scatterlayer .point`)].map((one) => {
   const box = one.getBoundingClientRect();
@@ -283,7 +295,7 @@ _CENTRES = """(place) => [...document.querySelectorAll(`#${place} .scatterlayer 
 @pytest.mark.slow
 @pytest.mark.xdist_group("browser")
 @pytest.mark.parametrize(("width", "theme"), [(390, "dark"), (1280, "light"), (1920, "dark")])
-@pytest.mark.parametrize("name", ["few", "twelve", "grid"])
+@pytest.mark.parametrize("name", ["few", "twelve", "grid", "imported"])
 def test_nothing_lies_on_anything_and_nothing_is_cut(
     written: Callable[[str], Path], browser_page: BrowserPage, name: str, width: int, theme: Any
 ) -> None:
@@ -294,6 +306,8 @@ def test_nothing_lies_on_anything_and_nothing_is_cut(
     assert browser_page.evaluate(_OVERLAPS) == []
     # the page itself never scrolls sideways
     assert browser_page.evaluate("document.documentElement.scrollWidth") <= width
+    cut = "[...document.querySelectorAll('th')].filter((one) => one.scrollWidth > one.clientWidth).length"
+    assert browser_page.evaluate(cut) == 0
     wide = browser_page.locator(".scroll.wide")
     if width >= 1280:
         cells = "[...document.querySelectorAll('th, td')].map((cell) => cell.getBoundingClientRect().right)"
@@ -302,6 +316,45 @@ def test_nothing_lies_on_anything_and_nothing_is_cut(
     else:
         assert wide.count() > 0
         assert browser_page.locator(".goes-on:visible").count() == wide.count()
+    if width < 1280 and name != "grid":  # whose rows have three names
+        assert browser_page.locator(".scroll.wide .verdicts").count() == 0
+        assert browser_page.evaluate(_MOVED) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("browser")
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_texts_have_contrast(written: Callable[[str], Path], browser_page: BrowserPage, theme: Any) -> None:
+    browser_page.emulate_media(color_scheme=theme)
+    open_and_draw(browser_page, written("grid"))
+    found = browser_page.evaluate(CONTRASTS)
+    assert {text for text, _ in found} >= {"Verdicts: digits-tiny_", "not reached", "(1.61x)", "over all 6 cells"}
+    assert [(text, round(ratio, 2)) for text, ratio in found if ratio < 4.5] == []
+
+
+@pytest.mark.parametrize("name", ["few", "grid"])
+def test_headings_go_down_one_level_at_a_time_and_links_lead_to_them(written: Callable[[str], Path], name: str) -> None:
+    text = written(name).read_text()
+    levels = [int(level) for level in re.findall(r"<h([1-6])", text)]
+    assert levels[0] == 1
+    assert max(after - before for before, after in itertools.pairwise(levels)) == 1
+    places = re.findall(r' id="([^"]+)"', text)
+    assert len(places) == len(set(places))
+    links = re.findall(r'<a href="#([^"]+)"', text)
+    # the sections; with more than one group, the pictures of each, and of the whole sweep
+    assert len(links) == {"few": 4, "grid": 4 + 7}[name]
+    assert set(links) <= set(places)
+
+
+def test_what_all_runs_have_in_common_is_said_once(tmp_path: Path) -> None:
+    for seed, sha in enumerate(("a" * 40, "b" * 40)):
+        facts = {"git_sha": sha, "git_dirty": seed == 1, "torch": "2.14.1", "device_model": "a processor"}
+        write_run(tmp_path / "sweep", "fixed", seed, meta=facts)
+    path = analysis.write_report(analysis.compare(analysis.load(tmp_path / "sweep")), tmp_path / "page.html", "x")
+    table = path.read_text().partition('<h3 id="runs">')[2].partition("</ul>")[0]
+    assert re.findall(r"<th[^>]*>([^<]+)</th>", table) == ["run", "state", "code"]
+    assert re.findall(r"<td>([^<]+)</td>", table) == ["done", "aaaaaaaa", "done", "bbbbbbbb+changes"]
+    assert "All runs: torch 2.14.1, device a processor." in table
 
 
 @pytest.mark.slow
