@@ -7,7 +7,7 @@ import errno
 import io
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from adabatch.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE, ConfigError
@@ -101,6 +101,17 @@ def counted(number: int, noun: str, plural: str = "") -> str:
         plural: where it is not the noun with an s.
     """
     return f"{number:,} {noun_for(number, noun, plural)}"
+
+
+def listed(texts: Sequence[str], most: int, between: str = ", ", of: str = "") -> str:
+    """Return some texts in one, and how many others there are: ``a, b and 3 more``.
+
+    Args:
+        of: what the others are, such as ``cells``.
+    """
+    more = len(texts) - most
+    others = f" and {more:,} more" + (f" {of}" if of else "") if more > 0 else ""
+    return between.join(texts[:most]) + others
 
 
 def noun_for(number: float, noun: str, plural: str = "") -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pandas as pd
 
-from adabatch.terminal import duration
+from adabatch.terminal import duration, listed
 
 #: The end of an interval beyond these is not shown in full: with two seeds it may reach from 1e-9 to 1e9.
 _LEAST_END, _MOST_END = 0.01, 1000.0
@@ -68,9 +68,20 @@ def interval(low: float, high: float, shown: Callable[[float], str] = plain) -> 
     return NONE if math.isnan(low) else f"{shown(low)} to {shown(high)}"
 
 
+def p_text(p_value: float) -> str:
+    """Return a p value, of which 0.000 would say too much: ``p = 0.031``, ``p < 0.001``."""
+    return "p < 0.001" if p_value < 0.0005 else f"p = {p_value:.3f}"
+
+
 def noise_text(noise: float) -> str:
     """Return a coefficient of variation in percent."""
     return "unknown" if math.isnan(noise) else f"{100 * noise:.1f} %"
+
+
+def seeds_text(seeds: Iterable[Any], most: int) -> str:
+    """Return seeds in the order of their numbers; of many the first ones, and how many others there are."""
+    known = sorted(int(seed) for seed in seeds if not pd.isna(seed))
+    return listed([str(seed) for seed in known], most)
 
 
 def verdict_text(row: Any) -> str:

@@ -13,9 +13,10 @@ from analysis.frames import Data
 from analysis.matching import Matching, match
 from analysis.names import plain_arm
 from analysis.order import arm_names, ordered_groups
-from analysis.overall import cost, overall_speedup, remarks
+from analysis.overall import cost, overall_speedup
 from analysis.preregistration import registrations
-from analysis.quality import Measure, quality_by_arm, size_remarks
+from analysis.quality import Measure, quality_by_arm
+from analysis.remarks import drift_remark, drifts, outlier_remark, outlying_runs, remarks, size_remarks
 from analysis.replicates import curve_ids
 from analysis.speedup import speedup, split
 from analysis.target import Targets, derived_targets, time_to_target
@@ -32,6 +33,8 @@ class Comparison:
         split: see `analysis.speedup.split`.
         overall: see `analysis.overall.overall_speedup`.
         cost: see `analysis.overall.cost`.
+        drifts: see `analysis.remarks.drifts`.
+        outliers: see `analysis.remarks.outlying_runs`.
         matching: the pairs behind them, and what was refused.
         targets: by group what counts as reached.
         measure: what runs are judged by, with its margin.
@@ -47,6 +50,8 @@ class Comparison:
     split: pd.DataFrame
     overall: pd.DataFrame
     cost: pd.DataFrame
+    drifts: pd.DataFrame
+    outliers: pd.DataFrame
     matching: Matching
     targets: Targets
     measure: Measure
@@ -58,6 +63,11 @@ class Comparison:
     def accuracy(self) -> pd.DataFrame:
         """The quality of today's only task, test accuracy."""
         return self.quality
+
+    @property
+    def totals(self) -> pd.DataFrame:
+        """The rows of ``speedup`` that are about training and growth together."""
+        return self.speedup[self.speedup.quantity == "total"]
 
     @property
     def compared(self) -> list[tuple[str, str, str]]:
@@ -119,6 +129,8 @@ def compare(
     if criteria.target is not None:
         targets = Targets(dict.fromkeys(data.runs.group, criteria.target), is_declared=True)
     quality = quality_by_arm(data, matching, measure, curves)
+    drifted, outlying = drifts(data, matching), outlying_runs(data, matching)
+    all_groups = list(matching.baselines)
     return Comparison(
         data=data,
         quality=quality,
@@ -127,10 +139,18 @@ def compare(
         split=split(data, matching),
         overall=overall_speedup(data, matching, targets, measure, curves),
         cost=cost(data),
+        drifts=drifted,
+        outliers=outlying,
         matching=matching,
         targets=targets,
         measure=measure,
         smallest_effect=criteria.smallest_effect,
-        remarks=(*criteria.remarks, *size_remarks(quality, measure), *remarks(data, matching, measure)),
+        remarks=(
+            *criteria.remarks,
+            *size_remarks(quality, measure),
+            *drift_remark(drifted, all_groups),
+            *outlier_remark(outlying, all_groups),
+            *remarks(data, matching, measure),
+        ),
         registrations=tuple(registrations(data, baseline, criteria)),
     )

@@ -20,26 +20,14 @@ _COLUMNS = {
 }  # fmt: skip
 
 
-def group_labels(groups: Sequence[str]) -> dict[str, str]:
-    """Return by group what tells it from the others: cell, swept values, or both."""
-    parts = {group: cell_and_levels(group) for group in groups}
-    several_cells = len({cell for cell, _ in parts.values()}) > 1
-    keys = short_keys(key for _, levels in parts.values() for key in levels)
-    differ = [key for key in keys if len({levels.get(key) for _, levels in parts.values()}) > 1]
-    labels = {}
-    for group, (cell, levels) in parts.items():
-        words = [_level(keys[key], levels[key]) for key in differ if key in levels]
-        labels[group] = ", ".join([cell, *words] if several_cells or not words else words)
-    return labels
-
-
 def _heading(group: str) -> str:
     cell, levels = cell_and_levels(group)
     keys = short_keys(levels)
-    return ", ".join([cell, *(_level(keys[key], value) for key, value in levels.items())])
+    return ", ".join([cell, *(level_words(keys[key], value) for key, value in levels.items())])
 
 
-def _level(key: str, value: str) -> str:
+def level_words(key: str, value: str) -> str:
+    """Return a swept value as in the figures, in one line: "weight decay = 0.0005"."""
     return f"{key_words(key)} = {value}".replace(" ", "\u00a0")
 
 

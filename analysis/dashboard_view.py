@@ -27,7 +27,7 @@ from analysis.dashboard_figures import (
 )
 from analysis.dashboard_filters import controls, filtered, filters_of, labelled
 from analysis.dashboard_parts import count_by_state, counts_part, counts_text, narrow, tables_part
-from analysis.dashboard_runs import aria_words, group_labels, rows_patch, run_table
+from analysis.dashboard_runs import aria_words, level_words, rows_patch, run_table
 from analysis.figures.arm_styles import ArmStyle, arm_styles
 from analysis.figures.registry import PICTURES
 from analysis.figures.source import groups
@@ -45,7 +45,8 @@ from analysis.live import (
     run_rows,
     time_left_of,
 )
-from analysis.tables import batch_ranges, provenance
+from analysis.names import group_labels
+from analysis.tables_of_runs import batch_ranges, provenance
 
 #: Runs beyond these are counted, not listed.
 MAX_RUNS = 200
@@ -238,7 +239,9 @@ def _runs(
 
 
 def _named(offered: Sequence[str]) -> list[dict[str, str]]:
-    return [{"value": group, "label": label, "title": group} for group, label in group_labels(offered).items()]
+    return [
+        {"value": group, "label": label, "title": group} for group, label in group_labels(offered, level_words).items()
+    ]
 
 
 def _figures(shown: Shown | None, compared: object, theme: Theme, beats: Mapping[str, Beat]) -> dict[str, Part]:

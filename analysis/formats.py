@@ -20,7 +20,8 @@ from analysis.embedded import for_spreadsheets
 from analysis.frames import Data, records
 from analysis.latex import to_latex
 from analysis.table import JOINED, Table, is_number
-from analysis.tables import make_tables, provenance
+from analysis.tables import make_tables
+from analysis.tables_of_runs import provenance
 
 FORMATS = ("text", "markdown", "latex", "csv", "json")
 _TARGET_NUMBERS = (
@@ -120,6 +121,13 @@ def _numbers(comparison: Comparison) -> Iterator[dict[str, Any]]:
         shown = ("value", "low", "high", "n", "is_paired", "noise", "verdict", "adjusted")
         yield _number(comparison.data, "speedup", row, row["quantity"], {key: row[key] for key in shown})
         yield _verdict(comparison.data, "speedup", row, f"{row['quantity']}_verdict")
+    for row in records(comparison.drifts):
+        of_group = {"group": row["group"], "arm": None, "baseline": None, "runs": []}
+        for quantity in ("change", "p_value", "hours"):
+            yield _number(comparison.data, "drift", of_group, quantity, {"value": row[quantity]})
+    for (group, arm), runs in comparison.outliers.groupby(["group", "arm"], sort=False):
+        of_arm = {"group": group, "arm": arm, "baseline": None, "runs": list(runs.run)}
+        yield _number(comparison.data, "outliers", of_arm, "runs", {"value": len(runs)})
     for row in records(comparison.target):
         for quantity in _TARGET_NUMBERS:
             if not pd.isna(row[quantity]):
@@ -159,6 +167,8 @@ def to_json(comparison: Comparison) -> str:
         "targets_are_declared": comparison.targets.is_declared,
         "remarks": list(comparison.remarks),
         "registrations": list(comparison.registrations),
+        "drifts": records(comparison.drifts),
+        "outliers": records(comparison.outliers),
         "numbers": list(_numbers(comparison)),
         "refused": records(matching.refused),
         "unpaired": records(matching.unpaired),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 #: A swept value in a group's name; its key is dotted, or one word.
 _LEVEL = re.compile(r" ([A-Za-z_][\w.@/]*)=")
@@ -47,6 +47,23 @@ def _short_key(key: str, others: Sequence[str]) -> str:
         if not any(other == short or other.endswith(f".{short}") for other in others):
             return short
     return key
+
+
+def group_labels(groups: Iterable[str], level: Callable[[str, str], str] = "{}={}".format) -> dict[str, str]:
+    """Return by group what tells it from the others: cell, swept values, or both.
+
+    Args:
+        level: writes a swept value, given its key.
+    """
+    parts = {group: cell_and_levels(group) for group in groups}
+    several_cells = len({cell for cell, _ in parts.values()}) > 1
+    keys = short_keys(key for _, levels in parts.values() for key in levels)
+    differ = [key for key in keys if len({levels.get(key) for _, levels in parts.values()}) > 1]
+    labels = {}
+    for group, (cell, levels) in parts.items():
+        words = [level(keys[key], levels[key]) for key in differ if key in levels]
+        labels[group] = ", ".join([cell, *words] if several_cells or not words else words)
+    return labels
 
 
 def level_text(levels: Iterable[tuple[str, str]]) -> str:

@@ -1,18 +1,17 @@
-"""What holds over all cells of a sweep, what it cost, and what a reader must know of the runs as a whole."""
+"""What holds over all cells of a sweep, and what it cost."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Mapping
 
 import numpy as np
 import pandas as pd
 
-from adabatch.terminal import counted
-from analysis.frames import Data, among, has_failed, is_final
-from analysis.intervals import drift, outliers, overall
+from analysis.frames import Data, is_final
+from analysis.intervals import overall
 from analysis.matching import Matching
-from analysis.names import arm_in, plain_arm
+from analysis.names import plain_arm
 from analysis.order import arm_names
 from analysis.quality import Measure
 from analysis.speedup import pairs_of, timed_runs
@@ -20,8 +19,6 @@ from analysis.target import Targets, performance_profile
 
 OVERALL_COLUMNS = ["arm", "cells", "speedup", "low", "high", "interquartile_mean", "profile_score"]
 COST_COLUMNS = ["group", "arm", "runs", "device_hours", "unfinished_hours"]
-_LEVEL = 0.05
-_LISTED = 20
 
 
 def overall_speedup(
@@ -84,74 +81,3 @@ def cost(data: Data) -> pd.DataFrame:
         "arm", key=lambda arms: arms.map(plain_arm).map(places), kind="stable", ignore_index=True
     )
     return by_place[COST_COLUMNS]
-
-
-def remarks(data: Data, matching: Matching, measure: Measure) -> Iterator[str]:
-    """Yield sentences on drift, outliers, an unfinished sweep and test sets of unknown size; nothing is removed."""
-    counted = data.runs[is_final(data.runs) & among(data.runs.index, matching.counted - matching.untimed)]
-    for group, cell in counted.groupby("group", sort=False):
-        logs = np.log(cell.elapsed_seconds.astype(float).to_numpy())
-        yield from _drift_remark(str(group), cell, logs)
-        yield from _outlier_remark(str(group), cell, logs)
-    yield from _interim_remark(data)
-    yield from _resolution_remark(data, matching, measure)
-    yield from _quick_remark(data)
-
-
-def _drift_remark(group: str, cell: pd.DataFrame, logs: np.ndarray) -> Iterator[str]:
-    starts = pd.to_datetime(cell.started_at, utc=True, errors="coerce", format="ISO8601")
-    times = (starts - pd.Timestamp(0, tz="UTC")).dt.total_seconds().to_numpy(dtype=float)
-    same_host = cell.host.nunique(dropna=False) == 1
-    found = drift(times, logs, cell.arm.tolist(), None if same_host else cell.host.astype(str).tolist())
-    if found.p_value < _LEVEL:
-        percent = 100 * math.expm1(found.change.value)
-        span = f"{found.hours:.2g} h" if found.hours >= 1 else f"{60 * found.hours:.2g} min"
-        yield (
-            f"{group}: the seconds of equal work changed by {percent:+.1f} % within {span} "
-            f"(p = {found.p_value:.3f}): the machine may have drifted"
-        )
-
-
-def _outlier_remark(group: str, cell: pd.DataFrame, logs: np.ndarray) -> Iterator[str]:
-    medians = pd.Series(logs).groupby(cell.arm.to_numpy()).transform("median").to_numpy()
-    for run in cell.index[outliers(logs - medians)]:
-        arm = arm_in(group, str(cell.arm[run]))
-        yield f"{group}: the seconds of {arm}, seed {cell.seed[run]}, are an outlier; they are counted"
-
-
-def _interim_remark(data: Data) -> Iterator[str]:
-    """Yield that the seeds which a sweep declared are not all done."""
-    if "num_planned_runs" not in data.runs:
-        return
-    for sweep, runs in data.runs.groupby("sweep", sort=False):
-        planned = pd.to_numeric(runs.num_planned_runs, errors="coerce").max()
-        done = int(is_final(runs).sum())
-        ended = done + sum(map(has_failed, runs.state))
-        if planned > ended:
-            of = "the declared run is not" if planned == 1 else f"{done} of the {planned:,.0f} declared runs are"
-            yield f"{sweep}: interim, {of} done; verdicts may still change"
-
-
-def _resolution_remark(data: Data, matching: Matching, measure: Measure) -> Iterator[str]:
-    """Yield where intervals may be narrower than one test sample, since it is unknown how many there are."""
-    key = measure.num_samples_key
-    if key is None:
-        return
-    runs = data.runs.loc[list(dict.fromkeys(matching.pairs[matching.pairs.is_final].run))]
-    groups = [str(group) for group, cell in runs.groupby("group", sort=False) if measure.resolution(cell) is None]
-    if groups:
-        listed = ", ".join(groups[:_LISTED]) + (f" and {len(groups) - _LISTED} more" if len(groups) > _LISTED else "")
-        yield (
-            f"{listed}: the number of test samples is unknown ({key}), so the intervals of {measure.quality.name} are "
-            "not kept at least as wide as one sample, and equal differences decide nothing; import-csv is told it by "
-            f"--set {key}=N, adabatch.record by num_test_samples=N"
-        )
-
-
-def _quick_remark(data: Data) -> Iterator[str]:
-    quick = data.runs.reindex(columns=["quick"]).quick.eq(True)
-    if quick.any():
-        names = ", ".join(sorted(data.runs[quick].sweep.dropna().astype(str).unique())) or counted(
-            int(quick.sum()), "run"
-        )
-        yield f"{names}: a quick look at few samples and epochs, which proves nothing"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,9 +15,8 @@ from analysis.correctness import sampling_deviation
 from analysis.frames import Data, among, has_failed, is_final, tuples
 from analysis.intervals import Interval, paired_interval
 from analysis.matching import Matching
-from analysis.names import arm_in
 from analysis.replicates import replicate_ids, seed_components
-from analysis.verdicts import TEST_ACCURACY, UNDECIDED, Quality, Verdict, adjust, quality_verdict
+from analysis.verdicts import TEST_ACCURACY, Quality, Verdict, adjust, quality_verdict
 
 COLUMNS = [
     "group", "arm", "baseline", "n", "seeds", "independent", "planned", "failed", "missing", "baseline_failed",
@@ -214,24 +213,6 @@ def _samples_needed(verdict: Verdict, measure: Measure) -> float | None:
     if needed is None:
         return None
     return math.ceil(measure.scale / needed) if needed else math.inf
-
-
-def size_remarks(frame: pd.DataFrame, measure: Measure) -> Iterator[str]:
-    """Yield where the test set is too small for any number of seeds, and which size would do.
-
-    Args:
-        frame: of `quality_by_arm`.
-    """
-    for row in tuples(frame[frame.test_samples_needed.notna() & (frame.decision == UNDECIDED)]):
-        margin, count = measure.quality.margin_text, int(row.test_samples)
-        samples = counted(count, "test sample")
-        sentence = (
-            f"{row.group}/{arm_in(row.group, row.arm)}: no number of seeds decides a margin of {margin} with {samples}"
-        )
-        if math.isinf(row.test_samples_needed):
-            yield f"{sentence}, nor a larger test set: the difference seems to be the margin itself"
-        else:
-            yield f"{sentence}; with about {row.test_samples_needed:,.0f} test samples, more seeds would"
 
 
 def _add_adjusted(rows: list[dict[str, Any]], verdicts: list[Verdict | None]) -> None:

@@ -30,7 +30,8 @@ from analysis.formats import is_bad, is_good, numbers
 from analysis.names import pieces
 from analysis.paths import Shortener
 from analysis.table import Table, has_words, is_number
-from analysis.tables import make_tables, provenance
+from analysis.tables import make_tables
+from analysis.tables_of_runs import provenance
 
 #: Of the page, what the epochs may take, compressed and as text. With all else, a page of 1,000 runs stays below 6 MB.
 MOST_EPOCHS_CHARACTERS = 2_500_000

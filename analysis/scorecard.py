@@ -18,7 +18,7 @@ from analysis.comparison import Comparison, compare
 from analysis.frames import Data, tuples
 from analysis.quality import FAILED_ARM, quality_decisions
 from analysis.speedup import QUANTITIES
-from analysis.tables import Table
+from analysis.table import Table
 from analysis.trajectories import growing_arms
 from analysis.verdicts import BETTER, EQUIVALENT, NOT_WORSE, WORSE
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from adabatch.terminal import counted
 from analysis.bands import FEWEST_SEEDS, MOST_POINTS, evenly, mean_band
+from analysis.cells import p_text
 from analysis.frames import Data, among, has_failed, is_final, is_results_only
 from analysis.intervals import Interval, coefficient_of_variation, paired_interval
 from analysis.matching import Matching
@@ -163,7 +164,7 @@ def _compare(
 def _log_rank_verdict(test: LogRank, is_paired: bool, n: int) -> Verdict:
     """Return what the log-rank test allows to say: ``sooner`` or ``later``, each one-sided at 2.5 %."""
     claims = tuple(
-        Claim(name, f"{name} (log-rank p = {test.p_value:.3f})", test.p_value / 2 if is_seen else 1 - test.p_value / 2)
+        Claim(name, f"{name} (log-rank {p_text(test.p_value)})", test.p_value / 2 if is_seen else 1 - test.p_value / 2)
         for name, is_seen in ((SOONER, test.excess > 0), (LATER, test.excess < 0))
     )
     allowed = next((claim for claim in claims if claim.p_value < LEVEL), None)

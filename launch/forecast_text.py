@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from adabatch.shell.text_table import Output, Sentence, TextTable
-from adabatch.terminal import duration
+from adabatch.terminal import duration, listed
 from launch.chain_forecast import averaging_sentence, device_sentences
 from launch.forecast import ArmForecast, CellForecast
 from launch.run_names import arm_and_levels
@@ -56,9 +56,7 @@ def _levels(cell: CellForecast) -> list[str]:
 def _some(points: Sequence[str]) -> str:
     if len(points) == 1:
         return points[0]
-    more = len(points) - _SHOWN_POINTS
-    listed = "; ".join(points[:_SHOWN_POINTS]) + (f" and {more:,} more" if more > 0 else "")
-    return f"{len(points):,} grid points that are alike ({listed})"
+    return f"{len(points):,} grid points that are alike ({listed(points, _SHOWN_POINTS, '; ')})"
 
 
 def _arms_table(cell: CellForecast, num_points: int) -> TextTable:

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from adabatch.shell.text_table import Output, Sentence
-from adabatch.terminal import counted, duration, number_text
+from adabatch.terminal import counted, duration, listed, number_text
 from launch.chain_plan import chain_text
 from launch.forecast_text import forecasts_text
 from launch.lint import ERROR, Finding
@@ -64,19 +64,13 @@ def _title(arms: Sequence[ArmPlan]) -> str:
     name, points = first.arm, ""
     if len(arms) > 1:
         name = first.arm.partition(",")[0]
-        listed = _some([arm.arm.partition(",")[2] for arm in arms], "points")
-        points = f" at {len(arms):,} grid points that are alike ({listed})"
-    cells = _some(list(dict.fromkeys(cell for arm in arms for cell in arm.cells)), "cells")
+        named = listed([arm.arm.partition(",")[2] for arm in arms], _SHOWN_CELLS, of="points")
+        points = f" at {len(arms):,} grid points that are alike ({named})"
+    cells = listed(list(dict.fromkeys(cell for arm in arms for cell in arm.cells)), _SHOWN_CELLS, of="cells")
     dropped = f", {counted(first.samples_dropped, 'sample')} dropped" if first.samples_dropped else ""
     runs = counted(sum(arm.num_runs for arm in arms), "run")
     epochs, updates = counted(first.num_epochs, "epoch"), counted(first.updates, "update")
     return f"{name}: {runs} of {epochs} on {cells}{points}; each {updates}{dropped}"
-
-
-def _some(names: Sequence[str], what: str) -> str:
-    """Return the first names, and how many others there are."""
-    more = len(names) - _SHOWN_CELLS
-    return ", ".join(names[:_SHOWN_CELLS]) + (f" and {more:,} more {what}" if more > 0 else "")
 
 
 def _stage_table(stages: Sequence[Stage]) -> Table:
@@ -152,8 +146,8 @@ def _finding_lines(members: Sequence[Finding], allowed: Sequence[str]) -> list[R
     where = f" {first.arm}" if first.arm else ""
     if len(members) > 1 and first.arm:
         where = f" {arm_and_levels(first.arm)[0]} at {len(members):,} grid points"
-    listed = f" [{', '.join(cells[:_SHOWN_CELLS])}{', ...' if len(cells) > _SHOWN_CELLS else ''}]" if cells else ""
-    sentence = Sentence(f"  {level} {first.code}{where}: {first.sentence}{listed}", style)
+    named = f" [{listed(cells, _SHOWN_CELLS)}]" if cells else ""
+    sentence = Sentence(f"  {level} {first.code}{where}: {first.sentence}{named}", style)
     return [sentence, Sentence(f"    {first.remedy}", "dim")]
 
 

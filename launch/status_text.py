@@ -14,7 +14,7 @@ from rich.text import Text
 from adabatch.reading import printable
 from adabatch.rundir.states import State
 from adabatch.shell.text_table import Cell, Numbers, Output, Sentence, TextTable
-from adabatch.terminal import counted, rough_duration
+from adabatch.terminal import counted, listed, rough_duration
 from launch.run_names import arm_and_levels, arm_of, run_names, without_repeats
 from launch.status import RunStatus
 
@@ -163,11 +163,10 @@ def _cause_lines(state: State, group: Sequence[RunStatus]) -> list[RenderableTyp
         lines = [_line(f"{first.name}: {_words(first)}", _style(state))]
     else:
         such_as = "" if len({status.cause for status in group}) == 1 else "such as "
-        names = ", ".join(status.name for status in group[:_NAMED_PER_CAUSE])
-        more = f" and {len(group) - _NAMED_PER_CAUSE:,} more" if len(group) > _NAMED_PER_CAUSE else ""
+        names = listed([status.name for status in group], _NAMED_PER_CAUSE)
         lines = [
             _line(f"{len(group):,} {state.value}: {such_as}{_words(first)}", _style(state)),
-            _line(f"    {names}{more}"),
+            _line(f"    {names}"),
         ]
     if first.log is not None and not state.may_change:
         lines.append(_line(f"    see {first.log}", "dim"))

@@ -16,7 +16,7 @@ from analysis.figures.marks import Axis, Interval, Mark, Picture, Rule, nothing
 from analysis.figures.source import Source, level_names
 from analysis.frames import tuples
 from analysis.names import plain_arm
-from analysis.tables import overall_text
+from analysis.speedup_tables import overall_text
 from analysis.verdicts import UNDECIDED, Quality, speed_decisions
 
 _NOTHING = "No arm has a baseline to be compared with; --baseline ARM names one."

@@ -21,10 +21,10 @@ import analysis
 from analysis.cli import main
 from analysis.dashboard_figures import AROUND, CURVES_OF_GROUP, FIGURES, Shown, figure_part
 from analysis.dashboard_parts import narrow
-from analysis.dashboard_runs import group_labels
 from analysis.dashboard_view import MAX_RUNS, PARTS, Choice, view
 from analysis.figures.themes import Theme
 from analysis.live import Snapshot, Watcher, read_beats, run_rows
+from analysis.names import group_labels
 from analysis.tables import make_tables
 from tests.analysis.runs import write_run
 from tests.analysis.served import Served, beat, control, looking, serving, shorten

@@ -19,7 +19,9 @@ import analysis
 from adabatch.rundir.journal import LAUNCH_FOLDER
 from adabatch.rundir.preregistration import read_registrations, register
 from analysis.formats import to_html, to_latex, to_markdown
-from analysis.tables import Table, batch_ranges, make_tables
+from analysis.table import Table
+from analysis.tables import make_tables
+from analysis.tables_of_runs import batch_ranges
 from tests.analysis.commands import run
 from tests.analysis.runs import write_run
 from tests.analysis.sweeps import two_arms

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ import pytest
 import analysis
 from adabatch.rundir.preregistration import read_registrations, register
 from analysis import Comparison
+from analysis.formats import to_csv, to_json
 from analysis.tables import make_tables
 from tests.analysis.runs import edit_epochs, write_run
 
@@ -55,10 +59,33 @@ def test_an_outlier_is_named_and_counted(tmp_path: Path) -> None:
         write_run(tmp_path, "fixed", seed, epoch_seconds=40 if seed == 4 else seconds, **DECAYING)
         write_run(tmp_path, "adaptive", seed, epoch_seconds=seconds / 2, **GROWING)
     comparison = compare(tmp_path)
-    assert "digits-tiny_cnn: the seconds of fixed, seed 4, are an outlier; they are counted" in comparison.remarks
+    assert "the seconds of 1 run are an outlier, and counted: fixed with seed 4" in comparison.remarks
     total = comparison.speedup[comparison.speedup.quantity == "total"].iloc[0]
     assert total.n == 10
     assert total.value == pytest.approx(2 * (40 / 10.04) ** 0.1)
+
+
+def test_outliers_of_a_grid_are_one_sentence_and_all_of_them_in_json_and_csv(tmp_path: Path) -> None:
+    for level in range(6):
+        for seed in range(30):
+            name = f"fixed,optimizer.momentum=0.{level}"
+            is_slow = seed == 4 or (level == 0 and seed % 2 == 0 and seed < 24)
+            write_run(
+                tmp_path, name, seed, epoch_seconds=40 if is_slow else 10 + 0.01 * seed,
+                launch={"swept": {"optimizer.momentum": level / 10}}, baseline=name, **DECAYING,
+            )  # fmt: skip
+    comparison = compare(tmp_path)
+    [remark] = comparison.remarks
+    assert remark == (
+        "the seconds of 17 runs are outliers, and counted: fixed with seeds 0, 2, 4, 6, 8, 10, 12, 14, 16, 18 and 2 "
+        "more (momentum=0.0); fixed with seed 4 (momentum=0.1); fixed with seed 4 (momentum=0.2); fixed with seed 4 "
+        "(momentum=0.3); fixed with seed 4 (momentum=0.4) and 1 more"
+    )
+    outliers = json.loads(to_json(comparison))["outliers"]
+    assert sorted(one["seed"] for one in outliers) == sorted([*range(0, 24, 2), 4, 4, 4, 4, 4])
+    rows = [row for row in csv.DictReader(io.StringIO(to_csv(comparison))) if row["table"] == "outliers"]
+    assert [float(row["value"]) for row in rows] == [12, 1, 1, 1, 1, 1]
+    assert [len(row["runs"].split()) for row in rows] == [12, 1, 1, 1, 1, 1]
 
 
 def test_drift_of_the_machine_is_told(tmp_path: Path) -> None:
@@ -71,7 +98,8 @@ def test_drift_of_the_machine_is_told(tmp_path: Path) -> None:
                 meta={"started_at": started, "host": "a"}, **course,
             )  # fmt: skip
     [remark] = compare(tmp_path).remarks
-    assert remark.startswith("digits-tiny_cnn: the seconds of equal work changed by +")
+    assert remark.startswith("the seconds of equal work changed by +")
+    assert "within 19 h 00 min (p < 0.001):" in remark
     assert remark.endswith("the machine may have drifted")
 
 
@@ -199,6 +227,20 @@ def test_a_test_set_too_small_for_the_margin_is_told_with_the_size_that_would_do
     assert (found.verdict, found.test_samples) == ("undecided: the test set is too small", 40)
     # a sample is 2.5 points; half of the margin of 2 takes 100
     assert comparison.remarks == (
-        "digits-tiny_cnn/other: no number of seeds decides a margin of 2 points with 40 test samples; with about 100 "
-        "test samples, more seeds would",
+        "no number of seeds decides a margin of 2 points with 40 test samples for other; with about 100 test samples, "
+        "more seeds would",
     )
+
+
+def test_many_runs_without_a_number_are_one_row_for_each_reason(tmp_path: Path) -> None:
+    write_run(tmp_path, "fixed", 0, **DECAYING)
+    for seed in range(1, 31):
+        write_run(
+            tmp_path, "fixed", seed, state="failed", cause="DataError: cut" if seed < 30 else "DiskFull", **DECAYING
+        )
+    [table] = [table for table in make_tables(compare(tmp_path)) if table.name == "unfinished"]
+    assert table.columns == ["arm", "seeds", "state", "cause"]
+    assert table.rows == [
+        ["fixed", f"{', '.join(map(str, range(1, 21)))} and 9 more", "failed", "DataError: cut"],
+        ["fixed", "30", "failed", "DiskFull"],
+    ]
