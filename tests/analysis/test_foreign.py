@@ -50,9 +50,9 @@ def test_foreign_logs_are_compared_and_marked(import_rows: Import, capsys: pytes
 def test_a_test_set_of_unknown_size_is_said(import_rows: Import, tmp_path: Path) -> None:
     [remark] = analysis.compare(analysis.load(import_rows(SMALL + GROWN, "--baseline", "fixed"))).remarks
     assert remark == (
-        "cifar10-resnet20: the number of test samples is unknown (dataset.num_test_samples), so the intervals of test "
-        "accuracy are not kept at least as wide as one sample, and equal differences decide nothing; import-csv is "
-        "told it by --set dataset.num_test_samples=N, adabatch.record by num_test_samples=N"
+        "the number of test samples is unknown (dataset.num_test_samples), so the intervals of test accuracy are not "
+        "kept at least as wide as one sample, and equal differences decide nothing; import-csv is told it by --set "
+        "dataset.num_test_samples=N, adabatch.record by num_test_samples=N"
     )
 
 
@@ -72,8 +72,8 @@ def test_a_test_set_whose_size_is_declared_is_not_unknown(import_rows: Import) -
     comparison = analysis.compare(analysis.load(output))
     # one sample is as much as the margin, so that half of it takes twice as many
     assert comparison.remarks == (
-        "cifar10-resnet20/grown: no number of seeds decides a margin of 1 point with 100 test samples; with about 200 "
-        "test samples, more seeds would",
+        "no number of seeds decides a margin of 1 point with 100 test samples for grown; with about 200 test samples, "
+        "more seeds would",
     )
     found = comparison.quality.query("arm == 'grown'").iloc[0]
     # no difference, and a spread of at least one point / sqrt(6): 12.7062 / sqrt(6) / sqrt(2) to each side
