@@ -45,12 +45,13 @@ from adabatch.processes.local_ranks import refuse_several_nodes, run_local_ranks
 from adabatch.processes.rank_place import RankPlace, rank_place
 from adabatch.processes.segments import run_segments
 from adabatch.processes.signals import StopRequest
-from adabatch.reading import Unreadable, open_to_append, printable, reason
+from adabatch.reading import Unreadable, open_to_append, reason
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.meta import read_meta
 from adabatch.rundir.other_config import refuse_other_config
 from adabatch.rundir.outcome import Failure, clear_outcome, describe_failure, mark_failed, read_done, write_summary
 from adabatch.rundir.states import State
+from adabatch.shell.say import say
 from adabatch.terminal import complain, counted
 from adabatch.trackers.make import check_tracker
 
@@ -88,7 +89,7 @@ def run_config(config: TrainConfig) -> int:
     """
     run_dir = RunDir(user_path(config.run_dir) if config.run_dir else default_run_dir(config))
     if config.quick:
-        print(f"a quick look in {run_dir.path}: cut down to end within about a minute; it proves nothing")
+        say(f"a quick look in {run_dir.path}: cut down to end within about a minute; it proves nothing")
     with _file_errors(run_dir):
         saved = _matching_saved_config(config, run_dir)
         return _run(saved or config, run_dir)
@@ -134,7 +135,7 @@ def _differences(asked: TrainConfig, saved: TrainConfig) -> list[Difference]:
 
 def _run(config: TrainConfig, run_dir: RunDir, num_ranks: int | None = None) -> int:
     if run_dir.done.exists():
-        print(printable(f"{run_dir.path} is already finished: {read_done(run_dir)}"))
+        say(f"{run_dir.path} is already finished: {read_done(run_dir)}")
         return EXIT_DONE
     _refuse_changed_config(config, run_dir)
     check_tracker(config.tracker)

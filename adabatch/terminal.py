@@ -6,7 +6,9 @@ import codecs
 import errno
 import io
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -49,8 +51,19 @@ def run_command(command: Callable[[], int]) -> int:
 
 
 def complain(sentence: object) -> None:
-    """Print a sentence to stderr; what it quotes from files and their names cannot move the terminal."""
-    print(printable(str(sentence), keep="\n\t"), file=sys.stderr)
+    """Print a sentence to stderr; what it quotes from files and their names cannot move the terminal.
+
+    In a terminal lines end between words. Indented lines, such as commands, stay whole, so that they can be copied.
+    """
+    text = printable(str(sentence), keep="\n\t")
+    if sys.stderr.isatty():
+        width = max(20, shutil.get_terminal_size().columns)
+        text = "\n".join(line if line.startswith(" ") else _in_lines(line, width) for line in text.split("\n"))
+    print(text, file=sys.stderr, flush=True)
+
+
+def _in_lines(text: str, width: int) -> str:
+    return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
 
 
 def prepare_streams() -> None:

@@ -253,7 +253,7 @@ def _figure(options: argparse.Namespace) -> int:
     num_left_out = len(comparison.data.runs) - len(comparison.counted.runs)
     if num_left_out:
         are, were = ("is", "it is not done, or was") if num_left_out == 1 else ("are", "they are not done, or were")
-        print(f"{counted(num_left_out, 'run')} {are} not drawn: {were} refused; see tables.", file=sys.stderr)
+        complain(f"{counted(num_left_out, 'run')} {are} not drawn: {were} refused; see tables.")
     drawn = save_figure(
         comparison, output, pictures or DEFAULT, options.group, arms=arms or None, labels=labels, sheet=size
     )
@@ -278,7 +278,7 @@ def _fetch_wandb(options: argparse.Namespace) -> int:
     try:
         return _tell(fetch_wandb(options.project, options.output, report=complain))
     except ConnectionError as error:
-        print(f"{error} Runs fetched so far are complete; the same command goes on.", file=sys.stderr)
+        complain(f"{error} Runs fetched so far are complete; the same command goes on.")
         return EXIT_FAILED
 
 

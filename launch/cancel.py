@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from adabatch.errors import ConfigError
 from adabatch.rundir.files import find_runs
 from adabatch.rundir.journal import LAUNCH_FOLDER, Journal, Submission, sweep_folder_of
 from adabatch.rundir.process_identity import ProcessIdentity
+from adabatch.terminal import complain
 from launch.slurm import Queue, SlurmError, call, compact_ids
 from launch.slurm_throttle import share_what_ended
 from launch.status import RunStatus, open_local_jobs, status_of
@@ -109,11 +109,11 @@ def _stop(process: ProcessIdentity) -> None:
         sentence = (
             f"process {process.pid} is left alone: what names it does not say when it started, so it may be another"
         )
-        print(sentence, file=sys.stderr)
+        complain(sentence)
         return
     try:
         os.kill(process.pid, signal.SIGTERM)
     except ProcessLookupError:  # it has just ended
         pass
     except PermissionError:
-        print(f"process {process.pid} is left alone: it belongs to somebody else", file=sys.stderr)
+        complain(f"process {process.pid} is left alone: it belongs to somebody else")

@@ -6,6 +6,7 @@ import argparse
 
 import launch.cancel
 from adabatch.errors import EXIT_DONE
+from adabatch.shell.say import say
 from adabatch.terminal import counted
 from launch.arguments import add_cancel
 
@@ -16,7 +17,7 @@ def cancel(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     folder = parser.parse_args(arguments).folder
     stopped = launch.cancel.cancel(folder)
     if not stopped:
-        print(f"nothing in {folder} is queued or running")
+        say(f"nothing in {folder} is queued or running")
         return EXIT_DONE
-    print(f"{counted(stopped, 'queued or running run')} {'is' if stopped == 1 else 'are'} being stopped")
+    say(f"{counted(stopped, 'queued or running run')} {'is' if stopped == 1 else 'are'} being stopped")
     return EXIT_DONE

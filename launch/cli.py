@@ -13,7 +13,7 @@ from adabatch.call_words import CallRules, check_words, config_dir_of, options_o
 from adabatch.config.keys import is_key_or_group
 from adabatch.errors import EXIT_DONE, EXIT_FAILED, EXIT_INCOMPLETE, EXIT_USAGE, ConfigError
 from adabatch.files import CONF_DIR
-from adabatch.terminal import print_renderable, run_command
+from adabatch.terminal import complain, print_renderable, run_command
 from adabatch.verb_help import VERSION, help_of, list_verbs, name_of, summary
 from launch.arguments import add_plan, add_submit
 from launch.cancel_command import cancel
@@ -129,7 +129,7 @@ def _expand(options: argparse.Namespace, words: _Arguments) -> tuple[Expansion, 
     sweep: SweepConfig = load_sweep(words.names.get("sweep", "(not given)"), words.sweep, options.config_dir)
     if options.quick:
         sweep = quick_sweep(sweep)
-        print(f"a quick look at {sweep.name}: few samples and epochs, one seed; it proves nothing", file=sys.stderr)
+        complain(f"a quick look at {sweep.name}: few samples and epochs, one seed; it proves nothing")
     expansion = expand(sweep, words.overrides, options.runs_dir, options.config_dir)
     check_own_code(expansion.runs)
     return expansion, lint(expansion)

@@ -163,7 +163,7 @@ class LiveDisplay(Display):
     def _say(self, line: str, state: State | None) -> None:
         style = {State.DONE: "green", State.PREEMPTED: "yellow"}.get(state, "red") if state else ""
         # A style given to print() would also cover the table below, which rich prints anew with the line.
-        self._live.console.print(Text(printable(line), style=style), highlight=False, soft_wrap=True)
+        self._live.console.print(Sentence(printable(line), style, indent=4), highlight=False)
 
 
 def make_display(root: Path, runs: Sequence[Path]) -> Display:

@@ -9,10 +9,10 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from adabatch.shell.text_table import Output, Sentence, TextTable
-from adabatch.terminal import duration, listed
+from adabatch.terminal import duration
 from launch.chain_forecast import averaging_sentence, device_sentences
 from launch.forecast import ArmForecast, CellForecast
-from launch.run_names import arm_and_levels
+from launch.run_names import arm_and_levels, points_text
 
 #: So many grid points are named.
 _SHOWN_POINTS = 4
@@ -39,24 +39,15 @@ def _without_levels(cell: CellForecast) -> CellForecast:
 
 
 def _block(cell: CellForecast, members: Sequence[CellForecast]) -> list[RenderableType]:
-    points = [levels for one in members if (levels := ", ".join(_levels(one)))]
-    where = f" at {_some(points)}" if points else ""
+    points = points_text([one.baseline for one in members], _SHOWN_POINTS)
+    alike = f"{len(members):,} grid points that are alike ({points})" if len(members) > 1 else points
+    where = f" at {alike}" if points else ""
     title = f"forecast for {cell.cell}{where}, from micro-batches timed on {cell.device_model} at {cell.measured_at}"
     parts: list[RenderableType] = [Sentence(title, "bold"), _arms_table(cell, len(members))]
     parts += map(Sentence, _sentences(cell))
     if cell.counterpart is not None:
         parts += [Text(""), _graphs_table(cell, cell.counterpart), Sentence(_graphs_sentence(cell))]
     return parts
-
-
-def _levels(cell: CellForecast) -> list[str]:
-    return [f"{key}={value}" for key, value in arm_and_levels(cell.baseline)[1].items()]
-
-
-def _some(points: Sequence[str]) -> str:
-    if len(points) == 1:
-        return points[0]
-    return f"{len(points):,} grid points that are alike ({listed(points, _SHOWN_POINTS, '; ')})"
 
 
 def _arms_table(cell: CellForecast, num_points: int) -> TextTable:

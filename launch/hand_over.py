@@ -14,6 +14,7 @@ from adabatch.errors import EXIT_DONE, EXIT_INCOMPLETE, EXIT_INTERRUPTED
 from adabatch.rundir.journal import Journal
 from adabatch.rundir.process_identity import identity_of, this_process
 from adabatch.rundir.states import State, exit_status
+from adabatch.shell.say import say
 from adabatch.terminal import counted
 from launch.chains import parts_of, ranks_of_job
 from launch.cluster_config import ClusterConfig
@@ -102,7 +103,7 @@ def hand_over(
             logs.rmdir()  # empty where there was no room for any job
         if left:
             runs = f"{counted(len(left), 'run')} {'is' if len(left) == 1 else 'are'}"
-            print(f"{runs} not submitted: SLURM takes no more jobs of yours now; {otherwise}", flush=True)
+            say(f"{runs} not submitted: SLURM takes no more jobs of yours now; {otherwise}")
             return EXIT_INCOMPLETE, left
         print(f"to watch: {_to_watch(journal)}", flush=True)
         return EXIT_DONE, []
@@ -126,16 +127,13 @@ def work(submission: Submission, jobs: Sequence[Job]) -> int:
     try:
         foreground_queue(root, paths, submission.cluster, submission.logs, submission.frozen).run()
     except Stopped as signal_name:
-        print(f"stopped by {signal_name}; repeating the command resumes the runs", flush=True)
+        say(f"stopped by {signal_name}; repeating the command resumes the runs")
         return EXIT_INTERRUPTED
     finally:
         submission.journal.record_queue_end(submission.logs.name)
     states = [status.state for status in status_of([path for group in paths for path in group], root)]
     failed = sum(state.is_failure for state in states)
-    print(
-        f"{root}: {states.count(State.DONE):,} of {counted(len(states), 'run')} done, {failed:,} failed",
-        flush=True,
-    )
+    say(f"{root}: {states.count(State.DONE):,} of {counted(len(states), 'run')} done, {failed:,} failed")
     return exit_status(states)
 
 

@@ -17,7 +17,7 @@ from launch.chain_plan import chain_text
 from launch.forecast_text import forecasts_text
 from launch.lint import ERROR, Finding
 from launch.plan import ArmPlan, Estimate, Plan, Stage
-from launch.run_names import arm_and_levels
+from launch.run_names import arm_and_levels, points_text
 
 _SHOWN_CELLS = 4
 _ONLY_THE_START = (
@@ -64,8 +64,9 @@ def _title(arms: Sequence[ArmPlan]) -> str:
     name, points = first.arm, ""
     if len(arms) > 1:
         name = first.arm.partition(",")[0]
-        named = listed([arm.arm.partition(",")[2] for arm in arms], _SHOWN_CELLS, of="points")
-        points = f" at {len(arms):,} grid points that are alike ({named})"
+        points = (
+            f" at {len(arms):,} grid points that are alike ({points_text([arm.arm for arm in arms], _SHOWN_CELLS)})"
+        )
     cells = listed(list(dict.fromkeys(cell for arm in arms for cell in arm.cells)), _SHOWN_CELLS, of="cells")
     dropped = f", {counted(first.samples_dropped, 'sample')} dropped" if first.samples_dropped else ""
     runs = counted(sum(arm.num_runs for arm in arms), "run")

@@ -29,6 +29,7 @@ from adabatch.measure.times import Measurement
 from adabatch.processes.children import child_environment
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.journal import Journal
+from adabatch.terminal import complain
 from launch.chains import cluster_for
 from launch.cluster_config import ClusterConfig
 from launch.expand import Run
@@ -87,7 +88,7 @@ class Prober:
         measured: dict[Path, Measurement] = {}
         for group in groups.values():
             names = sorted({run.cell for run in group})
-            print(f"measuring the times of {', '.join(names)}", file=sys.stderr, flush=True)
+            complain(f"measuring the times of {', '.join(names)}")
             answer = self._ask([run.config for run in group], names[0], "times", ["--times"])
             measurement = Measurement.from_dict(answer["measurement"])
             if self._cluster.kind == "slurm":
@@ -104,11 +105,11 @@ class Prober:
         found = []
         for num_ranks, (config, part) in sorted(parts.items()):
             if num_ranks > 1:
-                print(f"measuring the averaging of gradients over {num_ranks} ranks", file=sys.stderr, flush=True)
+                complain(f"measuring the averaging of gradients over {num_ranks} ranks")
                 try:
                     found.append((num_ranks, self._time_averaging(config, part, cell)))
                 except ConfigError as error:
-                    print(error, file=sys.stderr, flush=True)
+                    complain(error)
         return tuple(found)
 
     def _time_averaging(self, config: TrainConfig, part: Allocation, cell: str) -> float:
@@ -126,11 +127,11 @@ class Prober:
 
     def _measure_auto(self, cell: str, siblings: Sequence[Run]) -> TrainConfig:
         largest = max((run.config for run in siblings), key=lambda config: max(count_updates(config)))
-        print(f"measuring auto values for {cell}", file=sys.stderr, flush=True)
+        complain(f"measuring auto values for {cell}")
         alike = [run.config for run in siblings if _timing_key(run.config) == _timing_key(largest)]
         answer = self._ask(alike, cell, "auto", [])
         for reason in answer["reasons"]:
-            print(f"{cell}: {reason}", file=sys.stderr, flush=True)
+            complain(f"{cell}: {reason}")
         hardware = dataclasses.replace(largest.hardware, compile=answer["compile"], cuda_graphs=answer["cuda_graphs"])
         return dataclasses.replace(largest, max_micro_batch_size=answer["max_micro_batch_size"], hardware=hardware)
 

@@ -12,10 +12,11 @@ from typing import Any
 from adabatch.config import load_config
 from adabatch.errors import EXIT_USAGE, ConfigError
 from adabatch.files import user_path
-from adabatch.reading import Unreadable, printable, reason
+from adabatch.reading import Unreadable, reason
 from adabatch.rundir.files import RunDir, find_runs
 from adabatch.rundir.journal import Journal, sweep_folder_of
 from adabatch.rundir.meta import LaunchFacts, read_meta, update_meta
+from adabatch.shell.say import say
 from adabatch.terminal import counted
 from launch.arguments import add_rerun
 from launch.cluster_config import ClusterConfig
@@ -158,4 +159,4 @@ def _tell_what_is_kept(kept: Sequence[tuple[Run, Path]]) -> None:
         text = f"{run.name}: what it left is kept in {place}"
         if others:
             text = f"{counted(len(alike), 'run')}: what they left is kept in {name} of each run's folder"
-        print(printable(text), flush=True)
+        say(text)

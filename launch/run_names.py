@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from adabatch.terminal import listed
+
 _LEVEL = re.compile(r",(?=[A-Za-z_][\w.@/]*=)")
 _SEED = re.compile(r"seed_(\d+)")
 _NUMBER = re.compile(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)")
@@ -83,6 +85,19 @@ def run_names(run_dirs: Sequence[Path]) -> RunNames | None:
     columns["seed"] = [seed[1] for seed in seeds if seed]
     cells = [list(row) for row in zip(*columns.values(), strict=True)]
     return RunNames(list(columns), cells, ", ".join(shared))
+
+
+def points_text(folders: Sequence[str], most: int) -> str:
+    """Return the grid points of some arms' folders: the swept values in which they differ.
+
+    Args:
+        most: of more points, so many are named.
+    """
+    levels = [arm_and_levels(folder)[1] for folder in folders]
+    keys = list(dict.fromkeys(key for one in levels for key in one))
+    differ = [key for key in keys if len({one.get(key) for one in levels}) > 1] or keys
+    points = [", ".join(f"{short_name(key, keys)}={one[key]}" for key in differ if key in one) for one in levels]
+    return listed(points, most, "; ")
 
 
 def short_name(key: str, keys: Sequence[str]) -> str:

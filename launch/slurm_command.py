@@ -14,6 +14,7 @@ from submitit.core.utils import FailedJobError, FailedSubmissionError
 from submitit.helpers import CommandFunction
 
 from adabatch.config import TrainConfig
+from adabatch.terminal import complain
 from launch.cluster_config import ClusterConfig
 from launch.job_environment import own_environment
 from launch.slurm import Queue, SlurmError, call, require_programs
@@ -45,7 +46,7 @@ def run_command_on_slurm(arguments: Sequence[str], config: TrainConfig, cluster:
         raise SlurmError(f"sbatch refused: {' '.join(str(error).split()).rstrip('.')}.") from error
     job_id = str(job.job_id)
     try:
-        print(f"waiting for SLURM job {job_id}", file=sys.stderr, flush=True)
+        complain(f"waiting for SLURM job {job_id}")
         state = _wait_for_end(job_id)
     except BaseException:
         _cancel(job_id)
@@ -64,7 +65,7 @@ def _wait_for_end(job_id: str) -> str:
             return queue.state(job_id).state
         if not (queue.reached or was_reported):
             was_reported = True
-            print(f"squeue is not responding; still waiting for SLURM job {job_id}", file=sys.stderr, flush=True)
+            complain(f"squeue is not responding; still waiting for SLURM job {job_id}")
         time.sleep(_POLL_SECONDS)
 
 
@@ -72,4 +73,4 @@ def _cancel(job_id: str) -> None:
     try:
         call(["scancel", job_id])
     except SlurmError as error:
-        print(f"{str(error).rstrip('.')}; SLURM job {job_id} may still be in the queue", file=sys.stderr, flush=True)
+        complain(f"{str(error).rstrip('.')}; SLURM job {job_id} may still be in the queue")

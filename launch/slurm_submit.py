@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import itertools
 import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from adabatch.config import Allocation, TrainConfig, during
 from adabatch.rundir.journal import Journal
-from adabatch.terminal import counted
+from adabatch.terminal import complain, counted
 from launch.chains import cluster_for, dependency_on, ranks_of_job
 from launch.cluster_config import ClusterConfig
 from launch.expand import Expansion, Run
@@ -205,7 +204,7 @@ def _submit_array(
         if job_id is not None:
             return _Accepted(job_id, token)
         num_failures += 1
-        print("SLURM's controller is busy; asking again", file=sys.stderr, flush=True)
+        complain("SLURM's controller is busy; asking again")
         if not pause_after(num_failures):
             raise SlurmError(f"sbatch was refused {num_failures} times by a busy controller.")
 

@@ -17,6 +17,7 @@ from adabatch.rundir.meta import LaunchFacts
 from adabatch.rundir.preregistration import register
 from adabatch.rundir.states import State
 from adabatch.rundir.time_left import known_seconds
+from adabatch.shell.say import say
 from adabatch.terminal import counted
 from launch.cluster_config import ClusterConfig
 from launch.expand import Expansion, Run
@@ -122,7 +123,7 @@ def _submit_some(request: Request, candidates: Sequence[Run]) -> tuple[int, list
             raise SlurmError("squeue is not responding, so queued jobs cannot be checked; retry later.")
         selection, statuses = _selected(request, candidates, slurm)
         codes = own_codes_of(selection.chosen)
-        print(_selection_text(selection, expansion.folder), flush=True)
+        say(_selection_text(selection, expansion.folder))
         if not selection.chosen:
             if cluster.kind == "slurm":
                 share_anew(journal, cluster, slurm)
@@ -140,13 +141,13 @@ def _show(request: Request) -> int:
     """Print what a submission would start and, on SLURM, its batch scripts."""
     expansion, cluster = request.expansion, request.cluster
     selection, statuses = _selected(request, expansion.runs, Slurm())
-    print(_selection_text(selection, expansion.folder) + "; dry run: nothing is written or submitted", flush=True)
+    say(_selection_text(selection, expansion.folder) + "; dry run: nothing is written or submitted")
     ordered = starting_order(selection.chosen, places_in_blocks(expansion))
     groups = groups_of(cluster, ordered)
     journal = Journal(expansion.folder)
     together = _totals(request, ordered, statuses)
     if together is not None:
-        print(together.text)
+        say(together.text)
     if cluster.kind == "slurm":
         require_programs()
         jobs = jobs_of(cluster, groups, statuses, journal)
@@ -154,7 +155,7 @@ def _show(request: Request) -> int:
         print_scripts(expansion.sweep.name, cluster, logs, jobs, code)
         return EXIT_DONE
     for number, group in enumerate(groups, 1):
-        print(f"job {number}: {', '.join(run.name for run in group)}")
+        say(f"job {number}: {', '.join(run.name for run in group)}")
     return EXIT_DONE
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+
 import pytest
 
 from adabatch.errors import ConfigError
-from adabatch.terminal import duration, rough_duration, run_command
+from adabatch.shell.say import say
+from adabatch.terminal import complain, duration, listed, rough_duration, run_command
 
 
 @pytest.mark.parametrize(
@@ -36,3 +40,49 @@ def test_exit_statuses(error: BaseException, status: int, capsys: pytest.Capture
 
     assert run_command(command) == status
     assert capsys.readouterr().err == ("a is b.\n" if status == 2 else "")
+
+
+LONG = "digits-net/growing_by_four_every_second_epoch,network.width=16/seed_0"
+
+
+@pytest.mark.parametrize(("stream", "prints"), [("stdout", say), ("stderr", complain)])
+def test_sentences_end_their_lines_between_words(
+    stream: str, prints: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    sentence = "what this run left is kept in another folder"
+    prints(sentence)
+    assert getattr(capsys.readouterr(), stream[3:]) == f"{sentence}\n"  # no terminal
+    monkeypatch.setattr(getattr(sys, stream), "isatty", lambda: True)
+    prints(sentence)
+    assert [line.strip() for line in getattr(capsys.readouterr(), stream[3:]).splitlines()] == [
+        "what this run left is kept in another" if stream == "stderr" else "what this run left is kept in",
+        "folder" if stream == "stderr" else "another folder",
+    ]
+
+
+def test_a_long_name_is_broken_between_its_parts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    say(f"{LONG}: kept")
+    assert capsys.readouterr().out.splitlines() == [
+        "digits-net/",
+        "    growing_by_four_every_second_epoch,",
+        "    network.width=16/seed_0: kept",
+    ]
+
+
+def test_what_is_indented_stays_whole_to_be_copied(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    complain(f"The runs go on.\n  to come back:  adabatch status --watch {LONG}")
+    assert capsys.readouterr().err == f"The runs go on.\n  to come back:  adabatch status --watch {LONG}\n"
+
+
+def test_of_many_the_first_are_listed() -> None:
+    assert listed(["a", "b"], 2) == "a, b"
+    assert listed([f"{number}" for number in range(1500)], 2, "; ", "cells") == "0; 1 and 1,498 more cells"

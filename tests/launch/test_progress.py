@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import os
 import pty
@@ -14,12 +15,13 @@ import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from adabatch.rundir.files import RunDir
 from adabatch.rundir.outcome import mark_done
 from adabatch.rundir.states import State
 from launch.cli import main as launch_main
-from launch.display import PlainDisplay
+from launch.display import LiveDisplay, PlainDisplay
 from launch.run_names import run_names
 from launch.status import read_status
 
@@ -62,6 +64,21 @@ def test_only_done_runs_count_in_the_lines_of_a_queue(tmp_path: Path, capsys: py
     assert lines[4] == "stopping: 2 running runs save their state first"
     assert lines[1] == f"[0/2 done] preempted {CELL}/fixed,{LEVEL}/seed_0 (0 s): stopped by SIGTERM"
     assert lines[3] == f"[1/2] done {CELL}/fixed,{LEVEL}/seed_1 (0 s)"
+
+
+def test_long_names_in_the_lines_of_a_queue_are_broken_between_their_parts(tmp_path: Path) -> None:
+    arm = "growing_by_four_every_second_epoch_from_sixteen_samples_on_with_a_constant_rate"
+    run = write(tmp_path, arm, 0, done=5)
+    console = Console(file=io.StringIO(), width=80, force_terminal=True)
+    display = LiveDisplay(tmp_path, [run], console)
+    display.started(run)
+    display.ended(read_status(tmp_path)[0])
+    lines = [line.strip() for line in plain(console.file.getvalue()).split("\n")]  # type: ignore[attr-defined]
+    assert lines[:3] == [
+        f"[1/1] done {CELL}/growing_by_four_every_second_epoch_from_",
+        "sixteen_samples_on_with_a_constant_rate,optimizer.weight_decay=0.0005/seed_0",
+        "(0 s)",
+    ]
 
 
 def test_runs_are_named_once_by_what_they_differ_in() -> None:
