@@ -32,11 +32,16 @@ RESULTS = ("speedup", "quality_difference")
 #: Of one group: how it came about.
 CURVES_OF_GROUP = (
     "accuracy_by_epoch", "accuracy_by_seconds", "error_by_seconds", "batch_size", "learning_rate", "rate_per_sample",
-    "time_by_span", "throughput",
+    "time_by_span", "throughput", "memory",
 )  # fmt: skip
+#: Hidden while there is nothing to draw, since most runs on CPUs never have it.
+OPTIONAL = frozenset({"memory"})
 FIGURES = (*RESULTS, *CURVES_OF_GROUP)
 #: What stands around a figure: the part of the page, with the property that holds it; see `around`.
-AROUND = {"title": "children", "legend": "children", "notes": "children", "said": "children", "size": "style"}
+AROUND = {
+    "title": "children", "legend": "children", "notes": "children", "said": "children", "size": "style",
+    "card": "hidden",
+}  # fmt: skip
 _SECONDS = "elapsed_seconds"
 #: The place of the trace with the running runs among a figure's traces: below the lines.
 _NOW = 0
@@ -90,7 +95,7 @@ def of_group(data: Data, group: str) -> Data:
 
 def empty_figure() -> dict[str, Any]:
     """Return what stands for a figure while there is nothing to draw."""
-    meta = {"title": "", "notes": "", "samples": [], "said": "", "height": 120}
+    meta = {"title": "", "notes": "", "samples": [], "said": "", "height": 120, "is_empty": True}
     return {"data": [], "layout": {"xaxis": {"visible": False}, "yaxis": {"visible": False}, "meta": meta}}
 
 
@@ -116,6 +121,7 @@ def _meta(frame: Framed, group: str, theme: Theme) -> dict[str, Any]:
         "samples": [[label, _image(sample, theme)] for label, sample in frame.samples],
         "said": f"{frame.alternative} {group}." if is_per_group else frame.alternative,
         "height": frame.height,
+        "is_empty": bool(frame.picture.empty),
     }
 
 
@@ -137,6 +143,7 @@ def around(name: str, figure: dict[str, Any]) -> dict[str, object]:
         f"{name}_notes": breakable(meta["notes"]),
         f"{name}_said": meta["said"],
         f"{name}_size": {"height": f"{meta['height']}px"},
+        f"{name}_card": name in OPTIONAL and meta["is_empty"],
     }
 
 

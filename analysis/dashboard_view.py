@@ -16,6 +16,7 @@ from analysis.dashboard_figures import (
     AROUND,
     CURVES_OF_GROUP,
     FIGURES,
+    OPTIONAL,
     RESULTS,
     Shown,
     around,
@@ -148,7 +149,8 @@ def _graph(name: str) -> html.Div:
         html.Div(graph, id=f"{name}-size", className="plot"),
         html.P(id=f"{name}-notes", className="figure-notes"),
     ]
-    return html.Div(content, className="card", role="figure", **aria_words(labelledby=f"{name}-said"))
+    words: Any = {"role": "figure", **aria_words(labelledby=f"{name}-said")}
+    return html.Div(content, id=f"{name}-card", hidden=name in OPTIONAL, className="card", **words)
 
 
 def view(

@@ -9,9 +9,11 @@ import pytest
 
 import analysis
 from adabatch.errors import ConfigError
+from analysis.dashboard_view import Choice, view
 from analysis.figures.alternative import alternative_text
-from analysis.figures.marks import Points, Rule
+from analysis.figures.marks import Points, Rule, alternative_text
 from analysis.figures.memory import memory
+from analysis.live import Watcher
 from tests.analysis.figures_of import GROUP, picture
 from tests.analysis.runs import edit_epochs, write_run
 from tests.analysis.sweeps import on_a_gpu
@@ -108,6 +110,18 @@ def test_runs_on_a_cpu_have_no_such_picture(tmp_path: Path) -> None:
     assert picture(tmp_path, "memory").empty == "No run of this group recorded memory: runs on GPUs do, since 0.2.0."
     with pytest.raises(ConfigError, match="There is nothing to draw: No run of this group recorded memory"):
         analysis.save_figure(analysis.load(tmp_path), tmp_path / "f.svg", ["memory"])
+
+
+@pytest.mark.parametrize("on_gpu", [True, False])
+def test_the_dashboard_hides_it_while_there_are_no_numbers(tmp_path: Path, on_gpu: bool) -> None:
+    if on_gpu:
+        on_a_gpu(tmp_path)
+    else:
+        write_run(tmp_path, "fixed", 0)
+    parts, _ = view(Watcher(tmp_path, min_seconds=0.0).look(), Choice(), {})
+    assert parts["memory_card"] == (not on_gpu)
+    assert not parts["throughput_card"]
+    assert not parts["speedup_card"]  # which says in a sentence what is missing
 
 
 @pytest.mark.slow
