@@ -106,6 +106,8 @@ def _read_cell(name: str, text: str, unit: Unit, place: str) -> float:
         if text.endswith("%") and name in FRACTIONS:
             unit, text = UNITS["percent"], text[:-1].rstrip()
         value = float(parse_decimal(text) * unit.scale + unit.offset)
+        if name in BYTES and unit is not PLAIN:
+            value = float(round(value))  # larger units are logged as decimals
         if name in FRACTIONS and not 0 <= value <= 1:
             raise ValueError(f"a fraction between 0 and 1, or be mapped as percent: --map COLUMN={name}:percent")
         if name in (*COUNTS, "epoch") and not (value.is_integer() and value >= 0):

@@ -357,6 +357,21 @@ def test_a_span_that_some_epochs_lack_is_unknown(run_import: Run, capsys: pytest
     assert analysis.load(output).runs.forward_seconds.isna().all()
 
 
+def test_memory_is_read_in_its_unit_and_may_be_known_of_some_epochs(run_import: Run) -> None:
+    rows = [f"{row},{memory}" for row, memory in zip(rows_of(), ("0.1", ""), strict=True)]
+    output = run_import(log(*rows, header=f"{HEADER},mem"), "--map", "mem=peak_memory_bytes:GiB")
+    # 0.1 * 2**30 = 107,374,182.4
+    assert analysis.load(output).epochs.peak_memory_bytes.fillna(-1).tolist() == [107374182, -1]
+
+
+@pytest.mark.parametrize(("memory", "allowed"), [("0", "at least 1"), ("1.5", "a whole number")])
+def test_memory_that_cannot_have_been_is_refused(
+    run_import: Run, capsys: pytest.CaptureFixture[str], memory: str, allowed: str
+) -> None:
+    run_import(log(*(f"{row},{memory}" for row in rows_of()), header=f"{HEADER},peak_memory_bytes"), status=2)
+    assert f"peak_memory_bytes is {memory}; it must be {allowed}" in capsys.readouterr().err
+
+
 # Runs
 
 

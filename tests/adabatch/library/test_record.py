@@ -84,6 +84,18 @@ def test_the_config_says_what_is_known_and_nothing_else(tmp_path: Path) -> None:
     assert values["schedule"]["batch_growth"] == 2.0
 
 
+def test_memory_is_what_the_program_tells(tmp_path: Path) -> None:
+    with recording(tmp_path / "told") as run:
+        for epoch in (1, 2, 3):
+            run.epoch(test_accuracy=0.5, peak_memory_bytes=1000.0 * epoch)
+    assert [row["peak_memory_bytes"] for row in read_rows(RunDir(tmp_path / "told"))] == ["1000", "2000", "3000"]
+    assert read_summary(RunDir(tmp_path / "told"))["peak_memory_bytes"] == 3000
+    with recording(tmp_path / "untold") as run:
+        for _ in (1, 2, 3):
+            run.epoch(test_accuracy=0.5)
+    assert read_summary(RunDir(tmp_path / "untold"))["peak_memory_bytes"] is None
+
+
 def test_a_schedule_that_is_applied_and_never_moved_is_refused(tmp_path: Path) -> None:
     """Otherwise the rows would tell of batches that were never used."""
     schedule = growing()
