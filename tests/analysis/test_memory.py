@@ -11,7 +11,7 @@ import analysis
 from adabatch.errors import ConfigError
 from analysis.dashboard_view import Choice, view
 from analysis.figures.alternative import alternative_text
-from analysis.figures.marks import Points, Rule, alternative_text
+from analysis.figures.marks import Points, Rule
 from analysis.figures.memory import memory
 from analysis.live import Watcher
 from tests.analysis.figures_of import GROUP, picture
