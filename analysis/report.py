@@ -22,7 +22,7 @@ from adabatch.reading import printable
 from analysis.comparison import Comparison
 from analysis.embedded import packed, packed_csv
 from analysis.figures.marks import Picture
-from analysis.figures.page import Framed, framed
+from analysis.figures.page import Framed, framed_parts
 from analysis.figures.registry import PICTURES, build
 from analysis.figures.screen import dark_colours, draw
 from analysis.figures.source import Source, groups, level_names, source_of
@@ -134,7 +134,7 @@ def _by_group(source: Source) -> dict[str, list[Framed]]:
 
 def _framed(pictures: Mapping[str, Picture]) -> list[Framed]:
     """Return pictures by their place in the page; those that have nothing to show are left out."""
-    return [framed(place, picture) for place, picture in pictures.items() if not picture.empty]
+    return [part for place, one in pictures.items() if not one.empty for part in framed_parts(place, one)]
 
 
 def _figures(shown: Sequence[Framed]) -> str:

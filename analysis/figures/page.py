@@ -9,7 +9,11 @@ from markupsafe import Markup
 from analysis.figures.alternative import alternative_text
 from analysis.figures.arm_styles import ArmStyle, PartStyle, has_marker
 from analysis.figures.marks import Bar, Entry, Line, Picture, legend, notes_text
-from analysis.figures.screen import height_of
+from analysis.figures.parts import parts_of
+from analysis.figures.screen import height_of, rows_within
+
+#: In pixels: of a picture that has room on a printed page with its title, legend and notes.
+MOST_HEIGHT = 860
 
 _DASHES = {
     "solid": "",
@@ -63,6 +67,14 @@ def framed(place: str, picture: Picture) -> Framed:
     """Return a picture with legend and alternative text."""
     samples = tuple((entry.label, _sample(entry)) for entry in legend(picture))
     return Framed(place, picture, height_of(picture), samples, alternative_text(picture), notes_text(picture.notes))
+
+
+def framed_parts(place: str, picture: Picture) -> list[Framed]:
+    """Return a picture as `framed`; one that is higher than a printed page in several, each of which fits."""
+    return [
+        framed(place if number == 0 else f"{place}-{number + 1}", part)
+        for number, part in enumerate(parts_of(picture, rows_within(picture, MOST_HEIGHT)))
+    ]
 
 
 def _sample(entry: Entry) -> Markup:

@@ -14,10 +14,10 @@ from adabatch.files import output
 from analysis.figures.marks import Entry, Picture, legend, notes_text
 from analysis.figures.paper_axes import set_axis
 from analysis.figures.paper_fit import fit
-from analysis.figures.paper_marks import draw_marks, plain, sample
+from analysis.figures.paper_marks import draw_marks, panel_inches, plain, sample
 from analysis.figures.paper_style import font_size, page_colours, style_context, theme_of
 from analysis.figures.themes import Theme
-from analysis.figures.words import wrapped
+from analysis.figures.words import name_lines, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,6 +28,9 @@ SUFFIXES = (".pdf", ".svg", ".png")
 COLUMN_INCHES = {"1-column": 3.3, "2-column": 7.0}
 #: Narrower panels cannot be read.
 _PANEL_INCHES = 1.9
+#: Those of one kind that name their rows need more.
+_NAMED_INCHES = 3.2
+_MOST_COLUMNS = 6
 _ROW_INCHES = 0.3
 
 
@@ -75,25 +78,30 @@ def save(blocks: Sequence[Block], path: Path, sheet: Sheet) -> Path:
     return path
 
 
+@dataclass(frozen=True)
+class _Panel:
+    heading: str
+    picture: Picture
+
+
 def _figure(blocks: Sequence[Block], sheet: Sheet) -> Figure:
     from matplotlib.figure import Figure
 
     rows = _rows(blocks, sheet.width_inches)
-    pictures = [picture for _, row in rows for picture in row]
-    num_columns = max(len(row) for _, row in rows)
-    heights = [max(_height(picture, sheet.width_inches / num_columns) for picture in row) for _, row in rows]
+    pictures = [panel.picture for row in rows for panel in row]
+    heights = [max(_height(panel, sheet.width_inches / len(row)) for panel in row) for row in rows]
     figure = Figure(figsize=(sheet.width_inches, sheet.height_inches or sum(heights) + 0.4), layout="constrained")
+    # Panels of a short last row share its width.
+    num_columns = math.lcm(*(len(row) for row in rows))
     grid = figure.add_gridspec(len(rows), num_columns, height_ratios=heights)
     theme = theme_of(figure)
     panels = []
-    for place, (heading, row) in enumerate(rows):
-        for column, picture in enumerate(row):
-            is_alone = len(row) == 1 and num_columns > 1 and picture.y.scale == "categories"
-            axes = figure.add_subplot(grid[place, :] if is_alone else grid[place, column])
-            _panel(axes, picture, theme)
-            panels.append((axes, picture))
-            if column == 0 and heading:
-                axes.set_title(plain(heading), loc="left", fontsize="medium")
+    for place, row in enumerate(rows):
+        share = num_columns // len(row)
+        for column, panel in enumerate(row):
+            axes = figure.add_subplot(grid[place, column * share : (column + 1) * share])
+            _draw_panel(axes, panel, theme)
+            panels.append((axes, panel.picture))
     num_lines = _add_head(figure, sheet.title, legend(*pictures), theme) + _add_notes(figure, pictures, theme)
     if sheet.height_inches is None:
         line = font_size() / 72 * 1.5
@@ -104,20 +112,49 @@ def _figure(blocks: Sequence[Block], sheet: Sheet) -> Figure:
     return figure
 
 
-def _rows(blocks: Sequence[Block], width_inches: float) -> list[tuple[str, Sequence[Picture]]]:
-    """Return the panels in rows, each with its heading: a block's pictures side by side, as many as can be read."""
-    most = max(1, int(width_inches / _PANEL_INCHES))
-    found: list[tuple[str, Sequence[Picture]]] = []
-    for block in blocks:
-        for start in range(0, len(block.pictures), most):
-            found.append((block.heading if start == 0 else "", block.pictures[start : start + most]))
+def _rows(blocks: Sequence[Block], width_inches: float) -> list[list[_Panel]]:
+    """Return the panels in rows, as many side by side as can be read, and about as many in each row.
+
+    The panels of a block begin a row of their own; blocks of one picture each, such as one curve of each group of a
+    grid, stand side by side.
+    """
+    found: list[list[_Panel]] = []
+    for panels in _series(blocks):
+        has_rows = any(panel.picture.y.scale == "categories" for panel in panels)
+        narrowest = _NAMED_INCHES if has_rows and len({panel.picture.name for panel in panels}) == 1 else _PANEL_INCHES
+        num_rows = math.ceil(len(panels) / min(_MOST_COLUMNS, max(1, int(width_inches / narrowest))))
+        fewest, longer = divmod(len(panels), num_rows)
+        start = 0
+        for row in range(num_rows):
+            end = start + fewest + (row < longer)
+            found.append(panels[start:end])
+            start = end
     return found
 
 
-def _height(picture: Picture, width_inches: float) -> float:
+def _series(blocks: Sequence[Block]) -> list[list[_Panel]]:
+    """Return the panels that share rows."""
+    found = [
+        [_Panel(block.heading if place == 0 else "", picture) for place, picture in enumerate(block.pictures)]
+        for block in blocks
+    ]
+    alone = [panels for panels in found if len(panels) == 1 and panels[0].heading]
+    if len(alone) < 2:
+        return found
+    return [[panel for panels in alone for panel in panels], *(panels for panels in found if panels not in alone)]
+
+
+def _heading_lines(panel: _Panel, width_inches: float) -> list[str]:
+    """Return a panel's heading in lines above its axes, which take about two thirds of its width."""
+    return name_lines(panel.heading, max(8, int(0.67 * width_inches * 72 / (0.56 * font_size()))))
+
+
+def _height(panel: _Panel, width_inches: float) -> float:
+    picture = panel.picture
+    heading = 1.2 * font_size() / 72 * len(_heading_lines(panel, width_inches)) if panel.heading else 0.0
     if picture.y.scale == "categories" and not picture.empty:
-        return 0.7 + _ROW_INCHES * len(picture.y.categories) + (0.4 if picture.colours else 0)
-    return min(2.3, max(1.5, 0.75 * width_inches))
+        return heading + 0.7 + _ROW_INCHES * len(picture.y.categories) + (0.4 if picture.colours else 0)
+    return heading + min(2.3, max(1.5, 0.75 * width_inches))
 
 
 def _check_size(figure: Figure, sheet: Sheet) -> None:
@@ -134,7 +171,11 @@ def _check_size(figure: Figure, sheet: Sheet) -> None:
         )
 
 
-def _panel(axes: Axes, picture: Picture, theme: Theme) -> None:
+def _draw_panel(axes: Axes, panel: _Panel, theme: Theme) -> None:
+    picture = panel.picture
+    if panel.heading:
+        lines = _heading_lines(panel, panel_inches(axes))
+        axes.set_title("\n".join(map(plain, lines)), loc="left", fontsize="medium")
     if picture.empty:
         axes.set_axis_off()
         text = "\n".join(wrapped(picture.empty, 34))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from analysis.figures.marks import Axis, Picture
 from analysis.figures.paper_marks import panel_inches, plain
-from analysis.figures.ticks import axis_values, end_from_zero, limits, ticks
+from analysis.figures.ticks import axis_values, end_from_zero, limits, number_text, ticks
 from analysis.figures.words import balanced, name_lines
 
 if TYPE_CHECKING:
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 #: Panels of this width have room for more ticks.
 _WIDE_INCHES = 3.0
+#: And those of this one for labels of twice the length.
+_WIDE_LABEL_INCHES = 5.5
 #: In letters: of the name of a row, and of an axis' label.
 NAME_WIDTH, _LABEL_WIDTH = 24, 36
 
@@ -25,7 +27,9 @@ def set_axis(axes: Axes, picture: Picture, name: str) -> None:
     axis = picture.x if name == "x" else picture.y
     drawn = axes.xaxis if name == "x" else axes.yaxis
     set_limits = axes.set_xlim if name == "x" else axes.set_ylim
-    (axes.set_xlabel if name == "x" else axes.set_ylabel)("\n".join(balanced(axis.label, _LABEL_WIDTH)))
+    is_wide = name == "x" and panel_inches(axes) >= _WIDE_LABEL_INCHES
+    label = "\n".join(balanced(axis.label, _LABEL_WIDTH * (1 + is_wide)))
+    (axes.set_xlabel if name == "x" else axes.set_ylabel)(label)
     ends = limits(picture, name)
     before = (axes.get_xlim if name == "x" else axes.get_ylim)()
     if ends is None:
@@ -33,8 +37,7 @@ def set_axis(axes: Axes, picture: Picture, name: str) -> None:
     places = ticks(axis, axis_values(picture, name))
     if places is None:
         drawn.set_major_locator(MaxNLocator(_most_ticks(axes, name), integer=axis.integer, steps=[1, 2, 2.5, 5, 10]))
-        if axis.suffix:
-            drawn.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}{axis.suffix}"))
+        drawn.set_major_formatter(FuncFormatter(lambda value, _: number_text(round(value, 9)) + axis.suffix))
     else:
         inside = [(place, text) for place, text in zip(*places, strict=True) if min(ends) <= place <= max(ends)]
         drawn.set_major_locator(FixedLocator([place for place, _ in inside]))

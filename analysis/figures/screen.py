@@ -56,6 +56,11 @@ def height_of(picture: Picture) -> int:
     return _HEIGHT
 
 
+def rows_within(picture: Picture, height: int) -> int:
+    """Return how many of a picture's rows fit into a height in pixels."""
+    return (height - _AROUND) // _row_height(picture) if picture.y.categories else 1
+
+
 def _row_height(picture: Picture) -> int:
     """Return a row's height in pixels, which the longest name fits, and a text above a mark."""
     lines = max(len(name_lines(name, _NAME_WIDTH)) for name in picture.y.categories)

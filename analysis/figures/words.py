@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 
-_PARTS = re.compile(r"[^\s_\-.,/=]*[\s_\-.,/=]*")
+_PARTS = re.compile(r"[^\s_\-.,/=]*(?:\s%|[\s_\-.,/=])*")
 
 
 def wrapped(text: str, width: int) -> list[str]:
     """Return a text in lines of at most ``width`` characters, broken behind spaces, "_", "-", ".", "," , "/" and "=".
 
-    A part that is longer than a line has one of its own.
+    A part that is longer than a line has one of its own. A number and its "%" are one part.
     """
     lines = [""]
     for part in filter(None, _PARTS.findall(text)):

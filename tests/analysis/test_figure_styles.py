@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from analysis.figures.arm_styles import COLOURS, style_at
+from analysis.figures.themes import LIGHT
 from tests.analysis.commands import run
 from tests.analysis.sweeps import kind_of, level, two_arms, write_arm
 
@@ -82,7 +83,8 @@ def test_a_heat_map_takes_the_map_of_a_style(tmp_path: Path, own: Path, capsys: 
         for arm, size in (("fixed", 10), ("large", 40)):
             write_arm(tmp_path / "grid", level(arm, swept), [size] * 3, 0.9, range(2), **kind_of(swept))
     path = tmp_path / "f.png"
-    yellow, blue = (253, 231, 36), (33, 102, 172)  # the upper ends of viridis and of our own map
+    # the upper ends of viridis and of our own map
+    yellow, blue = (253, 231, 36), tuple(int(LIGHT.high[place : place + 2], 16) for place in (1, 3, 5))
     for words, wanted, other in ((("--style", own), yellow, blue), ((), blue, yellow)):
         run(capsys, "figure", tmp_path / "grid", "--pictures", "speedup_grid", *words, "-o", path)
         pixels = np.asarray(Image.open(path).convert("RGB"), dtype=int)
