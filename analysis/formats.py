@@ -86,13 +86,24 @@ def _escape_markdown(text: str) -> str:
 
 
 def to_html(tables: Sequence[Table]) -> str:
-    """Return the tables as HTML, escaped."""
+    """Return the tables as HTML, escaped; words stand at the left, also in a notebook, which sets all to the right."""
     parts = []
     for table in tables:
-        body = table.frame.to_html(index=False, border=0, classes=f"table {table.name}", justify="left")
+        head = _html_row(table, "th", table.columns)
+        rows = "\n".join(_html_row(table, "td", row) for row in table.rows)
+        body = f'<table class="table {table.name}">\n<thead>{head}</thead>\n<tbody>\n{rows}\n</tbody>\n</table>'
         notes = "".join(f"<li>{html.escape(note)}</li>" for note in table.notes)
         parts.append(f"<h3>{html.escape(table.title)}</h3>\n{body}\n<ul class='notes'>{notes}</ul>")
     return "\n".join(parts)
+
+
+def _html_row(table: Table, tag: str, cells: Sequence[str]) -> str:
+    sides = ("right" if is_number(table, column) else "left" for column in table.columns)
+    row = (
+        f'<{tag} style="text-align: {side}">{html.escape(cell)}</{tag}>'
+        for side, cell in zip(sides, cells, strict=True)
+    )
+    return f"<tr>{''.join(row)}</tr>"
 
 
 def numbers(comparison: Comparison) -> pd.DataFrame:

@@ -339,6 +339,13 @@ def test_html_escapes_cells() -> None:
     assert "&lt;script&gt; &amp; &lt;b&gt;" in text
 
 
+def test_html_sets_words_to_the_left_and_numbers_to_the_right() -> None:
+    text = to_html([Table("t", "T", ["arm", "pairs"], [["fixed", "3"]])])
+    assert re.findall(r'text-align: (\w+)">([^<]+)<', text) == [
+        ("left", "arm"), ("right", "pairs"), ("left", "fixed"), ("right", "3"),
+    ]  # fmt: skip
+
+
 def test_the_batch_of_an_arm_is_that_of_its_finished_runs(tmp_path: Path) -> None:
     write_run(tmp_path, "grown", 0, batches=(10, 20))
     write_run(tmp_path, "grown", 1, accuracies=(0.1,), batches=(10,), state="running", changes={"num_epochs": 2})
