@@ -11,7 +11,7 @@ from analysis.frames import tuples
 from analysis.names import plain_arm
 from analysis.quality import quality_decisions
 from analysis.remarks import mark_notes
-from analysis.speedup import EXACT, QUANTITIES
+from analysis.speedup import EXACT, NOT_MEASURED, QUANTITIES
 from analysis.table import GROUP, Table, make_table
 from analysis.verdicts import BETTER, EQUIVALENT, NOT_WORSE, UNDECIDED, WORSE
 
@@ -40,14 +40,18 @@ def speedup_table(comparison: Comparison) -> Table:
 
 
 def parts_table(comparison: Comparison) -> Table:
-    """Return the speedups by part, each with its interval and verdict."""
+    """Return the speedups by part, each with its interval and verdict; parts that nobody measured are named below."""
     columns = [GROUP, "arm", "against", "part", "speedup", "95 % CI", "verdict", "pairs"]
     rows = []
-    for row in tuples(comparison.speedup[comparison.speedup.quantity != "total"]):
+    parts = comparison.speedup[comparison.speedup.quantity != "total"]
+    measured = set(parts.quantity[parts.decision != NOT_MEASURED])
+    for row in tuples(parts[parts.quantity.isin(measured)]):
         ends = "" if row.decision == EXACT else ratio_interval(row.low, row.high)
         cells = [row.group, row.arm, row.baseline, QUANTITIES[row.quantity].label, times(row.value), ends]
         rows.append([*cells, verdict_text(row), number_text(row.n)])
     notes = ["with tests: training, growth and tests; updates: optimizer steps, a count without noise."]
+    missing = [QUANTITIES[name].label for name in dict.fromkeys(parts.quantity) if name not in measured]
+    notes += [f"Not measured in any run: {', '.join(missing)}."] if missing else []
     return make_table("parts", "Speedup by part", columns, rows, notes)
 
 

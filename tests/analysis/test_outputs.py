@@ -24,7 +24,7 @@ from analysis.tables import make_tables
 from analysis.tables_of_runs import batch_ranges
 from tests.analysis.commands import run
 from tests.analysis.runs import write_run
-from tests.analysis.sweeps import two_arms
+from tests.analysis.sweeps import imported, two_arms
 from tests.analysis.test_latex import grid_sweep
 
 
@@ -337,6 +337,15 @@ def test_html_escapes_cells() -> None:
     text = to_html([Table("t", "<script>", ["<script>"], [["<script>"]], ["<script> & <b>"])])
     assert "<script>" not in text
     assert "&lt;script&gt; &amp; &lt;b&gt;" in text
+
+
+def test_parts_that_nobody_measured_are_named_once(tmp_path: Path) -> None:
+    [parts] = [one for one in make_tables(analysis.compare(analysis.load(imported(tmp_path)))) if one.name == "parts"]
+    assert parts.rows == [
+        ["growing", "updates", "1.71x", "", "exact", "3"],
+        ["large", "updates", "4.00x", "", "exact", "3"],
+    ]
+    assert parts.notes[-1] == "Not measured in any run: with tests, forward, backward."
 
 
 def test_html_sets_words_to_the_left_and_numbers_to_the_right() -> None:
