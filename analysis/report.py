@@ -37,8 +37,8 @@ from analysis.tables_of_runs import provenance
 MOST_EPOCHS_CHARACTERS = 2_500_000
 #: Spaces at which no line ends, such as those of "n = 2" and "95 %".
 _WITHIN_A_NUMBER = re.compile(r" (?==)|(?<==) |(?<=\d) (?=%)")
-#: In letters: cells of more words than these are not squeezed on a phone.
-_LONG = 24
+#: In letters: longer names, and cells of more words than these, are not squeezed.
+_LONG_NAME, _LONG = 12, 24
 #: plotly's own buttons would send the figure to a server.
 _PLOT_CONFIG = {"displaylogo": False, "responsive": True, "showSendToCloud": False, "plotlyServerURL": ""}
 #: What the table of runs says of each, by column of the frame.
@@ -112,7 +112,8 @@ def _kind(column: str, table: Table, cell: str = "") -> Markup:
     """Return the class of a cell: where it stands, and in which colour."""
     kinds = ["number" if is_number(table, column) else "name" if column == table.columns[0] else ""]
     kinds.append("words" if is_number(table, column) and has_words(cell) else "")
-    kinds.append("long" if not is_number(table, column) and len(cell) > _LONG else "")
+    most = _LONG_NAME if column == table.columns[0] else _LONG
+    kinds.append("long" if not is_number(table, column) and len(cell) > most else "")
     kinds.append("bad" if is_bad(cell) else "good" if is_good(cell) else "")
     said = " ".join(filter(None, kinds))
     return Markup(f' class="{said}"' if said else "")
