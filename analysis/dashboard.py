@@ -6,6 +6,7 @@ import hmac
 import logging
 import socket
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ _log = logging.getLogger(__name__)
 
 DEFAULT_PORT = 8050
 _BACKLOG = 128
+_LOOK_AGAIN_SECONDS = 1.0
 _MAX_REQUEST_BYTES = 1 << 20
 _UPDATE = "_dash-update-component"
 #: Dash's own route; answers OK while the server lives.
@@ -61,9 +63,12 @@ def serve(folder: Path, port: int = DEFAULT_PORT, prefix: str = "/", host_names:
 
 
 def _look_ahead(watcher: Watcher, made: Made) -> None:
-    """Make what the first reader will most likely see."""
+    """Compare the arms, then make what the first reader will most likely see."""
+    # A reader who is faster makes the figures himself; making them here meanwhile would slow both down.
+    while (snapshot := watcher.look()).comparing and snapshot.comparison is None:
+        time.sleep(_LOOK_AGAIN_SECONDS)
     for theme in THEMES:
-        view(watcher.look(), Choice(theme=theme), {}, made)
+        view(snapshot, Choice(theme=theme), {}, made)
 
 
 def _listen(port: int) -> socket.socket:

@@ -85,7 +85,11 @@ def _digest(key: object) -> str:
 
 
 def answer(
-    parts: Mapping[str, Part], shown: Mapping[str, str], made: Made, seconds: float = math.inf
+    parts: Mapping[str, Part],
+    shown: Mapping[str, str],
+    made: Made,
+    seconds: float = math.inf,
+    pause: float = REFRESH_SECONDS,
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the contents of the parts that an answer holds, and what identifies those of all parts.
 
@@ -97,11 +101,11 @@ def answer(
             same again is left out.
         made: keeps what is made.
         seconds: after which the heavy parts that are not made yet wait for the next request; one is made in any case.
+        pause: seconds until the next request if nothing waits for it.
     """
     content: dict[str, Any] = {}
     digests = dict(shown)
     until = time.monotonic() + seconds
-    pause = REFRESH_SECONDS
     weight = 0
     for name, part in _longest_waiting_first(parts, shown):
         found = f"{part.digest} {part.live_digest}"

@@ -127,13 +127,14 @@ def _run_row(row: RunRow, style: ArmStyle | None, is_chosen: bool) -> html.Tr:
         f"{row.epochs}/{'?' if row.num_epochs is None else row.num_epochs}",
         NONE if row.batch_size is None else number_text(row.batch_size),
         percent(row.accuracy),
-        f"{row.seconds:,.1f}",
+        f"{row.seconds:,.1f}" if row.seconds else NONE,
         rough_duration(row.eta_seconds),
         html.Div(breakable(row.cause), title=row.cause) if row.cause else "",
     )
     named = zip(cells, _COLUMNS.items(), strict=True)
     content = [
-        html.Td(cell, className=kind, role="cell", **data_words(column=column)) for cell, (column, kind) in named
+        html.Td(cell, className=f"{kind} none" if cell == NONE else kind, role="cell", **data_words(column=column))
+        for cell, (column, kind) in named
     ]
     return html.Tr(content, className="run chosen" if is_chosen else "run", role="row", **data_words(run=row.name))
 

@@ -52,6 +52,7 @@ from analysis.tables_of_runs import batch_ranges, provenance
 #: Runs beyond these are counted, not listed.
 MAX_RUNS = 200
 LOG_LINES = 12
+_FIRST_TABLES_SECONDS = 1.0
 #: What changes: the name of each part of `view`, with the component and the property that hold it.
 PARTS: dict[str, tuple[str, str]] = {
     "read": ("read", "children"),
@@ -161,7 +162,9 @@ def view(
     Args:
         shown, made, seconds: see `answer`.
     """
-    content, digests = answer(_parts(snapshot, choice), shown, made or Made(), seconds)
+    # The first tables are there as soon as the arms are compared.
+    pause = _FIRST_TABLES_SECONDS if snapshot.comparing and snapshot.comparison is None else REFRESH_SECONDS
+    content, digests = answer(_parts(snapshot, choice), shown, made or Made(), seconds, pause)
     return dict.fromkeys(PARTS, no_update) | content, digests
 
 

@@ -117,7 +117,8 @@ class Watcher:
 class _Comparer:
     """Compares in a thread of its own, because with a thousand runs that takes seconds."""
 
-    #: A comparison of so few runs is worth waiting for; that of more begins after the page has had its answer.
+    #: A comparison of so few runs is worth waiting for. That of more begins after the page has had its answer, but for
+    #: the first one, without which there are no tables.
     FEW_RUNS = 300
     PATIENCE_SECONDS = 0.5
     DELAY_SECONDS = 2.0
@@ -135,9 +136,9 @@ class _Comparer:
         key = _results_digest(data)
         if not self._busy and key != self._asked and time.monotonic() >= self._rest_until:
             self._asked = key
-            delay, patience = (
-                (0.0, self.PATIENCE_SECONDS) if len(data.runs) <= self.FEW_RUNS else (self.DELAY_SECONDS, 0.0)
-            )
+            is_quick = len(data.runs) <= self.FEW_RUNS
+            delay = self.DELAY_SECONDS if self._number and not is_quick else 0.0
+            patience = self.PATIENCE_SECONDS if is_quick else 0.0
             self._thread = threading.Thread(target=self._compare, args=(data, delay), name="compare", daemon=True)
             self._thread.start()
             self._thread.join(patience)
