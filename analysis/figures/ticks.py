@@ -15,6 +15,8 @@ _MOST_TICKS = 8
 _APART = 1.25
 #: An axis of powers of two whose ends are less than so many times apart has a tick between any two of them.
 _FEW_POWERS = 8
+#: Ratios that reach below this are read in powers of ten: 0.01x, not 0.0078125x.
+_SMALL_RATIO = 0.25
 #: The room behind the last mark of an axis that begins at 0, as a share of the axis.
 _BEHIND = 0.05
 
@@ -48,6 +50,7 @@ def _power_text(value: float) -> str:
 def log_ticks(low: float, high: float, base: int) -> list[float]:
     """Return the ticks of a logarithmic axis around two positive ends: powers of its base, or finer where few fit."""
     ratio = high / low
+    base = 10 if low < _SMALL_RATIO else base
     if ratio < (2 if base == 2 else 5):
         return [tick for tick in linear_ticks(low, high) if tick > 0]
     first, last = math.floor(math.log(low, base) + 1e-9), math.ceil(math.log(high, base) - 1e-9)

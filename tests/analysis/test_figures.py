@@ -268,6 +268,8 @@ def test_numbers_of_ticks(value: float, text: str) -> None:
         (2, 50, 10, [1, 2, 5, 10, 20, 50]),
         (0.9, 3.2, 2, [0.5, 0.75, 1, 1.5, 2, 3]),
         (1.0, 1.5, 2, [1.0, 1.1, 1.2, 1.3, 1.4, 1.5]),
+        (0.002, 600, 2, [0.001, 0.01, 0.1, 1, 10, 100]),
+        (0.3, 9, 2, [0.25, 0.5, 1, 2, 4, 8]),
     ],
 )
 def test_ticks_of_logarithmic_axes(low: float, high: float, base: int, wanted: list[float]) -> None:
