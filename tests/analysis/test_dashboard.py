@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import signal
@@ -488,6 +489,15 @@ def test_a_slow_part_waits_for_the_next_request(sweep: Path) -> None:
             break
     assert found == set(PARTS)
     assert pauses == [30, 3000]
+
+
+def test_the_first_tables_are_asked_for_soon(sweep: Path) -> None:
+    snapshot = look_when_compared(Watcher(sweep, min_seconds=0.0))
+    asked_again_ms = [
+        view(dataclasses.replace(snapshot, **changes), Choice(), {})[0]["pause"]
+        for changes in ({"comparing": True, "comparison": None}, {"comparing": True}, {})
+    ]
+    assert asked_again_ms == [1000, 3000, 3000]
 
 
 def test_the_runs_come_before_few_figures_at_a_time(sweep: Path) -> None:
