@@ -28,7 +28,7 @@ def forecasts_text(cells: Sequence[CellForecast]) -> RenderableType:
     alike: dict[CellForecast, list[CellForecast]] = {}
     for cell in cells:
         alike.setdefault(_without_levels(cell), []).append(cell)
-    blocks = [_block(cell, members) for cell, members in alike.items()]
+    blocks = [_block(cell, members, [one.baseline for one in cells]) for cell, members in alike.items()]
     return Output(*(part for place, block in enumerate(blocks) for part in ([Text(""), *block] if place else block)))
 
 
@@ -38,8 +38,8 @@ def _without_levels(cell: CellForecast) -> CellForecast:
     return dataclasses.replace(cell, baseline=arm_and_levels(cell.baseline)[0], arms=arms, counterpart=other)
 
 
-def _block(cell: CellForecast, members: Sequence[CellForecast]) -> list[RenderableType]:
-    points = points_text([one.baseline for one in members], _SHOWN_POINTS)
+def _block(cell: CellForecast, members: Sequence[CellForecast], among: Sequence[str]) -> list[RenderableType]:
+    points = points_text([one.baseline for one in members], among, _SHOWN_POINTS)
     alike = f"{len(members):,} grid points that are alike ({points})" if len(members) > 1 else points
     where = f" at {alike}" if points else ""
     title = f"forecast for {cell.cell}{where}, from micro-batches timed on {cell.device_model} at {cell.measured_at}"

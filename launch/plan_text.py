@@ -34,7 +34,7 @@ def plan_text(plan: Plan, allowed: Sequence[str]) -> RenderableType:
     ]
     for arms in _alike(plan.arms):
         arm = arms[0]
-        parts += [Text(""), Sentence(_title(arms), "bold"), _stage_table(arm.stages)]
+        parts += [Text(""), Sentence(_title(arms, [one.arm for one in plan.arms]), "bold"), _stage_table(arm.stages)]
         if arm.chain:
             parts.append(Sentence(chain_text(arm.chain)))
         if arm.listens_to_signals:
@@ -59,14 +59,13 @@ def _alike(arms: Sequence[ArmPlan]) -> list[list[ArmPlan]]:
     return list(groups.values())
 
 
-def _title(arms: Sequence[ArmPlan]) -> str:
+def _title(arms: Sequence[ArmPlan], all_arms: Sequence[str]) -> str:
     first = arms[0]
     name, points = first.arm, ""
     if len(arms) > 1:
         name = first.arm.partition(",")[0]
-        points = (
-            f" at {len(arms):,} grid points that are alike ({points_text([arm.arm for arm in arms], _SHOWN_CELLS)})"
-        )
+        named = points_text([arm.arm for arm in arms], all_arms, _SHOWN_CELLS)
+        points = f" at {len(arms):,} grid points that are alike ({named})"
     cells = listed(list(dict.fromkeys(cell for arm in arms for cell in arm.cells)), _SHOWN_CELLS, of="cells")
     dropped = f", {counted(first.samples_dropped, 'sample')} dropped" if first.samples_dropped else ""
     runs = counted(sum(arm.num_runs for arm in arms), "run")

@@ -87,15 +87,16 @@ def run_names(run_dirs: Sequence[Path]) -> RunNames | None:
     return RunNames(list(columns), cells, ", ".join(shared))
 
 
-def points_text(folders: Sequence[str], most: int) -> str:
-    """Return the grid points of some arms' folders: the swept values in which they differ.
+def points_text(folders: Sequence[str], among: Sequence[str], most: int) -> str:
+    """Return the grid points of some arms' folders: the swept values that tell them from others.
 
     Args:
+        among: the folders of all arms.
         most: of more points, so many are named.
     """
-    levels = [arm_and_levels(folder)[1] for folder in folders]
-    keys = list(dict.fromkeys(key for one in levels for key in one))
-    differ = [key for key in keys if len({one.get(key) for one in levels}) > 1] or keys
+    levels, all_levels = ([arm_and_levels(folder)[1] for folder in some] for some in (folders, among))
+    keys = list(dict.fromkeys(key for one in all_levels for key in one))
+    differ = [key for key in keys if len({one.get(key) for one in all_levels}) > 1] or keys
     points = [", ".join(f"{short_name(key, keys)}={one[key]}" for key in differ if key in one) for one in levels]
     return listed(points, most, "; ")
 

@@ -169,7 +169,8 @@ def test_grid_points_that_are_alike_are_shown_once(launch, plan):
     titles = [line for line in answer.out.splitlines() if " epochs on " in line]
     assert len(titles) == 4  # two arms, with two learning rates each
     assert titles[0].startswith("fixed: 12 runs of 100 epochs on cifar100-resnet20 at 6 grid points that are alike (")
-    assert "and 2 more points); each 39,000 updates" in titles[0]
+    points = "; ".join(f"momentum=0.{number}, learning_rate=0.01" for number in range(1, 5))
+    assert f"({points} and 2 more); each 39,000 updates" in titles[0]
     alone = launch("plan", "sweep=golden", "sweep.grid.optimizer.momentum=[0.1]").out
     assert "fixed,optimizer.momentum=0.1: 2 runs of 100 epochs on cifar100-resnet20; each 39,000 updates" in alone
 
