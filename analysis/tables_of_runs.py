@@ -10,6 +10,8 @@ from adabatch.terminal import counted, number_text
 from analysis.cells import seeds_text, time_text
 from analysis.comparison import Comparison
 from analysis.frames import is_final, shown_state, tuples
+from analysis.names import plain_arm
+from analysis.order import arm_names
 from analysis.table import GROUP, Table, make_table
 
 #: Of more runs that have the same state for the same reason, the first seeds are named.
@@ -20,7 +22,8 @@ def cost_table(comparison: Comparison) -> Table:
     """Return what every arm cost, failed and lost work included."""
     columns = [GROUP, "arm", "runs", "device time", "of it unfinished"]
     rows = []
-    for row in tuples(comparison.cost):
+    places = {arm: place for place, arm in enumerate(arm_names(comparison.data))}
+    for row in sorted(tuples(comparison.cost), key=lambda row: places[plain_arm(row.arm)]):
         hours = (row.device_hours, row.unfinished_hours)
         rows.append([row.group, row.arm, number_text(row.runs), *(time_text(3600 * number) for number in hours)])
     notes = [

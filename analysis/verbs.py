@@ -32,8 +32,8 @@ def report() -> int:
 def figure() -> int:
     """Write pictures as a file for a paper.
 
-    adabatch figure runs/demo -o figure.pdf --pictures batch_size,accuracy_by_seconds
-    adabatch figure runs/demo -o figure.svg --width 1-column --label growing="Growing batch"
+    adabatch figure runs/demo --pictures batch_size,accuracy_by_seconds
+    adabatch figure runs/demo -o figure.svg --label growing="Growing batch"
     """
     return _run("figure")
 
@@ -78,7 +78,7 @@ def read_wandb() -> int:
 def import_csv() -> int:
     """Write logs of another trainer as run directories; see docs/analysis.md.
 
-    adabatch import-csv own.csv -o runs/theirs --trainer "their_loop 1.2" --baseline fixed
+    adabatch import-csv own.csv -o runs/theirs --trainer "their_loop 1.2"
     """
     return _run("import-csv")
 

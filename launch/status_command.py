@@ -111,11 +111,15 @@ def _stream(folders: Sequence[Path], seconds: float, shown: Shown, list_all: boo
     """Print a line of JSON for each run, and another one each time that it changes."""
     found: _ByFolder = {}
     printed: dict[Path, RunStatus] = {}
-    for found in watch(folders, seconds, complain):
-        for one in itertools.chain(*shown.of(found).values()):
-            if printed.get(one.run_dir) != _without_clock(one):
-                print(json.dumps(one.as_dict()), flush=True)
-                printed[one.run_dir] = _without_clock(one)
+    try:
+        for found in watch(folders, seconds, complain):
+            for one in itertools.chain(*shown.of(found).values()):
+                if printed.get(one.run_dir) != _without_clock(one):
+                    print(json.dumps(one.as_dict()), flush=True)
+                    printed[one.run_dir] = _without_clock(one)
+    except KeyboardInterrupt:
+        complain(farewell("status --format json --watch", folders, _all(found)))
+        return EXIT_INTERRUPTED
     return _exit_status(found)
 
 

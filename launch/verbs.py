@@ -29,7 +29,7 @@ def submit() -> int:
     error that --allow does not name; 3 none failed and not all are done.
 
     adabatch submit sweep=demo cluster=local
-    adabatch submit sweep=mine --config-dir my cluster=slurm cluster.partition=gpu --wait
+    adabatch submit sweep=mine cluster=slurm cluster.partition=gpu --wait
     adabatch submit sweep=mine --config-dir my --only adaptive
     """
     return _run("submit")
@@ -84,7 +84,7 @@ def rerun() -> int:
     What they left is kept in the folder .earlier/ of each run. Exit status: as of submit.
 
     adabatch rerun runs/demo/digits-tiny_cnn/adaptive/seed_0
-    adabatch rerun runs/mine/cifar10-resnet20/adaptive cluster=slurm cluster.partition=gpu
+    adabatch rerun runs/mine/cifar10-resnet20/adaptive cluster=slurm
     """
     return _run("rerun")
 

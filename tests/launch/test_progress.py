@@ -166,6 +166,20 @@ def test_who_stops_watching_is_told_how_to_come_back(sweep: Path) -> None:
 
 
 @pytest.mark.slow
+def test_who_stops_a_stream_of_json_is_told_how_to_come_back_beside_it(sweep: Path) -> None:
+    command = [sys.executable, "-m", "launch", "status", str(sweep), "--watch", "0.2", "--format", "json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(4)]
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert [json.loads(line)["state"] for line in lines] == ["done", "missing", "running", "running"]
+    assert (out, err.splitlines()[0]) == ("", "The runs go on.")
+    assert f"  to come back:  adabatch status --format json --watch {sweep}\n" in err
+
+
+@pytest.mark.slow
 def test_who_stops_waiting_is_told_how_to_come_back(sweep: Path) -> None:
     command = [sys.executable, "-m", "launch", "wait", str(sweep)]
     status, printed = in_a_terminal(command, columns=80, lines=40, stop_at="about 6 min 40 s left")
