@@ -206,7 +206,8 @@ def option_path(group: str, name: str, config_dir: Path | None) -> Path:
         if SAFE_NAME.fullmatch(name) and (folder / f"{name}.yaml").is_file():
             return folder / f"{name}.yaml"
     known = sorted({path.stem for folder in folders for path in folder.glob("*.yaml")})
-    raise ConfigError(f"{group} is {name}; it must be one of {', '.join(known)}.{suggestion(name, known)}")
+    own = "" if config_dir else f" With --config-dir DIR it can also be one of your own, DIR/{group}/NAME.yaml."
+    raise ConfigError(f"{group} is {name}; it must be one of {', '.join(known)}.{suggestion(name, known)}{own}")
 
 
 def _load(schema: type[Group], group: str, name: str, words: Words, config_dir: Path | None) -> Group:

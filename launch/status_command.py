@@ -75,8 +75,10 @@ def _refresh(folders: Sequence[Path], seconds: float, shown: Shown, list_all: bo
     found: _ByFolder = {}
     console = Console(highlight=False)
     try:
+        watching = watch(folders, seconds, complain)
+        first = next(watching)  # a wrong folder is told before anything is drawn
         with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
-            for found in watch(folders, seconds, complain):
+            for found in itertools.chain([first], watching):
                 live.update(_fitting(console, found, shown, list_all), refresh=True)
             # What stays is all of it: nothing is drawn over these lines any more.
             live.update(_view(found, shown, list_all))

@@ -32,7 +32,7 @@ Measure = Callable[[str], float]
 def wrapped(text: str, width: float, measure: Measure = cell_len) -> list[str]:
     """Return a text in lines of at most a width: cut at spaces, and a long name at `PLACES` or `MORE_PLACES`."""
     lines = [""]
-    for word in re.split(r"(?<=\S)\s+(?=\S)", text.strip()):
+    for word in _words(text.strip()):
         between = " " if lines[-1] else ""
         for piece in _pieces(word, width, measure):
             if lines[-1] and measure(lines[-1] + between + piece) > width:
@@ -41,6 +41,11 @@ def wrapped(text: str, width: float, measure: Measure = cell_len) -> list[str]:
                 lines[-1] += between + piece
             between = ""
     return lines
+
+
+def _words(text: str) -> list[str]:
+    """Return the words of a text; a number and its percent sign are one."""
+    return re.split(r"(?<=\S)\s+(?=[^\s%])", text)
 
 
 def _pieces(word: str, width: float, measure: Measure) -> Iterator[str]:
@@ -64,7 +69,7 @@ def _chopped(word: str, width: float, measure: Measure) -> Iterator[str]:
 
 def longest_piece(text: str, measure: Measure = cell_len) -> float:
     """Return the width in which a text is cut at spaces and between the parts of long names only."""
-    parts = [part for word in text.split() for part in PLACES.split(word)]
+    parts = [part for word in _words(text.strip()) for part in PLACES.split(word)]
     pieces = [piece for part in parts for piece in (part[:_UNBROKEN], *_unbroken(part))]
     return max(map(measure, pieces), default=0)
 

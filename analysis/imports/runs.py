@@ -10,12 +10,16 @@ import pandas as pd
 
 from adabatch.config.keys import suggestion
 from adabatch.errors import ConfigError
+from adabatch.terminal import listed
 from analysis.imports.epochs import first_epoch_of
 from analysis.imports.names import IDENTITY, REPEATS
 from analysis.imports.options import Options
 from analysis.imports.rows import Rows, missing_numbers, missing_text, read_rows
 from analysis.imports.text import Unusable
 from analysis.imports.writing import FILE, Report, Run, write_run
+
+#: A sentence on several runs names so many.
+_MOST_NAMED = 3
 
 
 @dataclass
@@ -54,13 +58,20 @@ def import_logs(
     runs = _divide(sources)
     baselines = _baselines(runs, options.baselines, Path(output))
     firsts = {str(source.path): first_epoch_of(source.cells, source.units) for source in sources}
+    named: dict[str, list[str]] = {}
     for run in runs:
+
+        def note(text: str, name: str = run.name) -> None:
+            named.setdefault(text, []).append(name)
+
         try:
-            path = write_run(run, Path(output), trainer, baselines.get(run.cell), options, firsts, report)
+            path = write_run(run, Path(output), trainer, baselines.get(run.cell), options, firsts, note)
             imported.paths.append(path)
         except (Unusable, OSError) as error:
             report(f"{run.sources}: {run.name} is left out: {error}")
             imported.left_out += 1
+    for text, names in named.items():
+        report(f"{listed(names, _MOST_NAMED)}: {text}.")
     return imported
 
 
@@ -94,12 +105,12 @@ def _read_all(files: Sequence[Path], options: Options, imported: Imported, repor
 
 def _report_notes(sources: Sequence[Rows], report: Report) -> None:
     """Say once what holds for several files."""
-    paths: dict[str, list[Path]] = {}
+    paths: dict[str, list[str]] = {}
     for source in sources:
         for note in source.notes:
-            paths.setdefault(note, []).append(source.path)
+            paths.setdefault(note, []).append(str(source.path))
     for note, which in paths.items():
-        report(f"{which[0]}{f' and {len(which) - 1} more' if len(which) > 1 else ''}: {note}")
+        report(f"{listed(which, 1)}: {note}")
 
 
 def _listed(paths: Iterable[Path]) -> str:

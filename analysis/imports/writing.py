@@ -72,9 +72,12 @@ def write_run(
     baseline: str | None,
     options: Options,
     firsts: dict[str, int],
-    report: Report,
+    note: Report,
 ) -> Path:
     """Write a run directory and return its path; it is there as a whole or not at all.
+
+    Args:
+        note: takes what was assumed of the run, without its name.
 
     Raises:
         Unusable: if the rows are no run; nothing is written then.
@@ -86,9 +89,7 @@ def write_run(
     if path.exists():
         raise Unusable(f"{path} exists already; it must be a new folder.")
     declared = _declared(run)
-    epochs = make_epochs(
-        run.rows, _reading(run, declared, options, firsts), lambda note: report(f"{run.name}: {note}.")
-    )
+    epochs = make_epochs(run.rows, _reading(run, declared, options, firsts), note)
     if declared.get("world_size") is not None:
         epochs["world_size"] = declared["world_size"]
     count = len(epochs) if not options.results_only else declared["num_epochs"]

@@ -307,6 +307,16 @@ def test_rows_that_contradict_one_another_are_repeats_or_an_error(
     assert epochs_of(output, folder="seed_0-2").elapsed_seconds.tolist() == [11, 22]
 
 
+def test_what_is_assumed_of_several_runs_is_said_once(run_import: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [
+        row for seed in range(5) for row in rows_of(seed=seed, forward_seconds=lambda epoch: "" if epoch == 1 else 3)
+    ]
+    run_import(log(*rows, header=f"{HEADER},forward_seconds"))
+    names = ", ".join(f"{CELL}/fixed/seed_{seed}" for seed in range(3))
+    said = f"{names} and 2 more: forward_seconds is missing in 1 of 2 epochs, and left out as unknown.\n"
+    assert capsys.readouterr().err == said
+
+
 def test_missing_numbers_follow_from_batch_size_and_samples_per_epoch(
     run_import: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -213,6 +213,12 @@ def test_wrong_calls_cost_a_sentence(launch, plan, words, sentence):
     assert "Traceback" not in answer.err
 
 
+def test_who_forgets_the_folder_of_own_sweeps_is_told_of_it(capsys):
+    assert main(["plan", "sweep=mine"]) == 2
+    own = "With --config-dir DIR it can also be one of your own, DIR/sweep/NAME.yaml."
+    assert own in " ".join(capsys.readouterr().err.split())
+
+
 PATIENT = """
 from adabatch import Decision, Schedule
 

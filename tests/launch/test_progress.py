@@ -180,6 +180,14 @@ def test_who_stops_a_stream_of_json_is_told_how_to_come_back_beside_it(sweep: Pa
 
 
 @pytest.mark.slow
+def test_a_watched_folder_that_does_not_exist_costs_a_sentence_and_no_blank_line(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "launch", "status", str(tmp_path / "no"), "--watch"]
+    status, printed = in_a_terminal(command, columns=200, lines=24, stop_at="never")
+    assert status == 2
+    assert plain(printed) == f"{tmp_path / 'no'} does not exist; it must be a sweep's folder or a run directory.\r\n"
+
+
+@pytest.mark.slow
 def test_who_stops_waiting_is_told_how_to_come_back(sweep: Path) -> None:
     command = [sys.executable, "-m", "launch", "wait", str(sweep)]
     status, printed = in_a_terminal(command, columns=80, lines=40, stop_at="about 6 min 40 s left")

@@ -140,6 +140,15 @@ def test_sentences_are_indented_below_their_first_line() -> None:
     assert shown(Sentence("one two three", indent=4), 13) == ["one two three"]
 
 
+def test_a_number_is_not_parted_from_its_percent_sign() -> None:
+    table = TextTable(["arm", "95 % CI", "pairs", "verdict"], [["growing", "–", "3", "undecided: at least 2 seeds"]])
+    for width in range(20, 60):
+        heads = [line for line in shown(table, width) if "95" in line]
+        assert len(heads) == 1
+        assert "95 %" in heads[0]
+    assert shown(Sentence("reached by 44 % of runs"), 14) == ["reached by", "44 % of runs"]
+
+
 WORDS = st.text(alphabet="ab_-=,/. 0中é", max_size=40)
 
 
