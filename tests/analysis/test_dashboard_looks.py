@@ -28,7 +28,7 @@ DRAWN = """
 
 #: Of every figure how wide plotly has drawn it, and what stands beside its marks.
 DRAWN_LAYOUTS = """
-() => Array.from(document.querySelectorAll(".js-plotly-plot"), (e) => ({
+() => Array.from(document.querySelectorAll(".card:not([hidden]) .js-plotly-plot"), (e) => ({
   width: e._fullLayout.width,
   beside: e._fullLayout.annotations.filter((one) => one.name === "beside").map((one) => one.text),
 }))
