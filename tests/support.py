@@ -8,11 +8,16 @@ from typing import Any
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 240.0) -> Any:
-    """Wait until a condition is true and return its value; the limit only ends a test that hangs."""
+    """Wait until a condition is true and return its value; the limit only ends a test that hangs.
+
+    A condition that takes long, such as one that asks SLURM, is looked at less often: what it asks about also computes.
+    """
     deadline = time.monotonic() + seconds
     while True:
+        started = time.monotonic()
         value = condition()
         if value:
             return value
-        assert time.monotonic() < deadline, "the test hangs"
-        time.sleep(0.1)
+        now = time.monotonic()
+        assert now < deadline, "the test hangs"
+        time.sleep(min(max(0.1, 3 * (now - started)), 1.0))

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import sys
 
 import pytest
 
@@ -24,13 +25,31 @@ pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm chains")]  # on 
 #: Batches of 8, 16 and 32, two epochs each, on 1 rank, 2 ranks, and 2 nodes with 2 ranks each.
 CHAIN = """
 name: chain
-overrides: [network=alexnet, dataset=synthetic, dataset.num_train_samples=640, dataset.num_test_samples=20,
+overrides: ["network=slow_nets:Slow", dataset=synthetic, dataset.num_train_samples=640, dataset.num_test_samples=20,
   dataset.image_size=8, dataset.num_channels=1, dataset.num_classes=3, num_epochs=6, schedule.every_epochs=2,
   hardware.precision=fp64, hardware.num_threads=1, checkpoint.every_seconds=0.2, hardware.num_nodes=2,
   hardware.num_devices=2, "hardware.devices={8: 1, 16: 2, 32: 4}"]
 seeds: [SEEDS]
 baseline: adaptive
 arms: {adaptive: [schedule=adabatch, schedule.batch_size=8]}
+"""
+#: A network without BatchNorm, so that ranks change nothing but rounding. In a job it computes little and takes its
+#: time, in which a test can act.
+SLOW_NETS = """
+import os
+import time
+
+from torch import Tensor, nn
+
+
+class Slow(nn.Sequential):
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, num_classes))
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self.training and "SLURM_JOB_ID" in os.environ:
+            time.sleep(0.03)
+        return super().forward(images)
 """
 #: The first two stages of it, both on one node.
 SHORT = ("num_epochs=4", "hardware.num_nodes=1", "hardware.devices={8: 1, 16: 2}")
@@ -40,7 +59,10 @@ TOLERANCE = 1e-10
 
 
 @pytest.fixture
-def chain(cluster, launch):
+def chain(cluster, launch, tmp_path, monkeypatch):
+    (tmp_path / "slow_nets.py").write_text(SLOW_NETS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "slow_nets", raising=False)
     write_sweep(launch.config_dir, "chain", CHAIN.replace("SEEDS", "0"))
     return launch
 
