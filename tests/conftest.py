@@ -7,6 +7,7 @@ import multiprocessing.process
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,6 +19,7 @@ from adabatch.config.compose import compose
 from adabatch.run import run_config
 from adabatch.rundir.files import RunDir
 from tests.adabatch.support import TINY
+from tests.warm_python import warm_python
 
 Train = Callable[..., RunDir]
 #: What keeps a fast test from starting processes.
@@ -32,6 +34,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # pytest loads readline, which tells processes that it starts how wide the terminal is: those of xdist, for example.
 for _name in ("COLUMNS", "LINES"):
     os.environ.pop(_name, None)
+
+# The threads of a process that a test starts would otherwise spin while they wait for one that has no core.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 # How long an example takes depends on what else the machine does.
@@ -75,6 +80,12 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 def pytest_runtest_teardown(item: pytest.Item) -> None:
     """Let fixtures that other tests shared stop their processes after this one, the last of its worker."""
     item.stash[_PATCH].undo()
+
+
+@pytest.fixture
+def warm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let ranks and runs that this process starts have torch already; not for tests that send them signals."""
+    monkeypatch.setattr(sys, "executable", warm_python())
 
 
 @pytest.fixture

@@ -41,14 +41,16 @@ def not_none(value: _T | None) -> _T:
     return value
 
 
-def adabatch_command(*words: str) -> list[str]:
-    return [sys.executable, "-m", "adabatch", *words]
+def adabatch_command(*words: str, python: str = sys.executable) -> list[str]:
+    return [python, "-m", "adabatch", *words]
 
 
-def run_command(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_command(
+    *words: str, cwd: Path, python: str = sys.executable, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Run ``python -m adabatch`` as a user would."""
     return subprocess.run(
-        adabatch_command(*words),
+        adabatch_command(*words, python=python),
         cwd=cwd,
         env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
         capture_output=True,

@@ -12,7 +12,7 @@ from tests.adabatch.support import (
     without_seconds,
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("warm")]
 
 FP64 = ("hardware.precision=fp64", "network=alexnet", "num_epochs=2")
 #: Rounding of float64 over a few updates.

@@ -11,7 +11,7 @@ from adabatch.run import run_config
 from adabatch.rundir.files import RunDir
 from tests.adabatch.support import read_rows
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("warm")]
 
 OWN_WORK = Path(__file__).parents[2] / "own_work"
 COUNTED = (
