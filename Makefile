@@ -3,7 +3,7 @@ PY := .venv/bin/python
 # Both come before anything imports torch, so that a run's own number of threads is the one that counts.
 export PYTHONUTF8 = 1
 
-.PHONY: demo test test-fast test-oldest test-bench test-adapters test-tex check bench bench-gpu gpu-check clean
+.PHONY: demo test test-long test-fast test-oldest test-bench test-adapters test-tex check bench bench-gpu gpu-check clean
 
 # Ready once all packages of setup.cfg are installed in the versions of constraints.txt.
 .venv/ready: setup.cfg constraints.txt
@@ -20,13 +20,17 @@ demo: .venv/ready
 # Everything but the soaks and the tiers below. A test trains with one thread; one process more than two cores need,
 # because the tests with SLURM and with a browser mostly wait.
 test: .venv/ready
-	$(PY) -m pytest -n 3 --dist loadgroup -m "not soak and not adapters and not tex and not bench"
+	$(PY) -m pytest -n 3 --dist loadgroup -m "not long and not slurm and not soak and not adapters and not tex and not bench"
+
+# What needs a real SLURM cluster, and every other test that takes more than about ten seconds of CPU time.
+test-long: .venv/ready
+	$(PY) -m pytest -n 3 --dist loadgroup -m "(long or slurm) and not soak"
 
 # What needs neither processes nor training (config, schedules, plan, lint, tables, ...): a minute and a half on two free cores.
 test-fast: .venv/ready
 	$(PY) -m pytest -n 2 -m "not slow and not slurm and not soak and not adapters and not tex"
 
-# Like test, with the oldest versions that setup.cfg allows, torch 2.6 among them, in an environment of their own.
+# Like test and test-long together, with the oldest versions that setup.cfg allows, torch 2.6 among them, in an environment of their own.
 test-oldest: .venv-oldest/ready
 	.venv-oldest/bin/python -m pytest -n 3 --dist loadgroup -m "not soak and not adapters and not tex and not bench"
 

@@ -33,6 +33,7 @@ def write_pets(folder: Path) -> None:
             Image.fromarray(pixels).save(folder / "pets" / place / f"{number}.png")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_works_as_it_is_written(page: str, tmp_path: Path) -> None:
     write_pets(tmp_path)

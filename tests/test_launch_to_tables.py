@@ -56,6 +56,7 @@ def test_a_run_that_goes_on_under_other_circumstances_says_so(launch: Launch, mo
     assert (row.concurrent_runs, row.runs_per_job) == ("2, then 4", "1, then 4")
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.usefixtures("own_cache")
 def test_a_forecast_stands_beside_what_came_out(launch: Launch) -> None:
@@ -73,6 +74,7 @@ def test_a_forecast_stands_beside_what_came_out(launch: Launch) -> None:
     assert [row[0] for row in tables["forecast"].rows] == ["adaptive", "fixed"]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.usefixtures("own_cache")
 def test_a_run_that_goes_on_keeps_what_was_predicted_before_it_started(launch: Launch) -> None:
@@ -124,6 +126,7 @@ def test_a_sweep_of_which_nothing_is_done_says_so(
         assert "There is nothing to draw: no run is done and comparable." in capsys.readouterr().err
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_ranks_that_grow_with_the_batch_are_compared_in_both_currencies(launch: Launch) -> None:
     """A fixed batch of 8 has one rank, the growing one two from 16 on; the sweep declares both by one value."""

@@ -123,6 +123,7 @@ def rows(config: TrainConfig) -> list[EpochRow]:
     return written
 
 
+@pytest.mark.long
 @settings(max_examples=25, deadline=None)
 @given(found=arms())
 def test_what_lint_lets_pass_tables_accept_and_what_tables_refuse_lint_has_named(found: dict[str, Any]) -> None:

@@ -350,6 +350,7 @@ def test_a_run_goes_on_with_an_edited_tracker(folder: Path) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.xdist_group("own sweep")
 def test_a_sweep_trains_what_was_submitted_and_tables_compare_it(trained_folder: Path) -> None:
     folder = trained_folder
@@ -390,6 +391,7 @@ def test_runs_with_other_code_are_not_compared(folder: Path) -> None:
     assert "network_code" in [row["key"] for row in json.loads(tables.stdout)["refused"]]
 
 
+@pytest.mark.long
 @pytest.mark.xdist_group("own sweep")
 def test_analysis_imports_no_code_of_the_users(trained_folder: Path, tmp_path: Path) -> None:
     folder = tmp_path / "mine"

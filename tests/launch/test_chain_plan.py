@@ -95,6 +95,7 @@ def test_the_averaging_of_gradients_is_added_where_it_was_measured(pair):
     assert averaging_sentence(cell).endswith("to average their gradients is not included.")
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_averaging_of_gradients_is_measured_between_ranks_of_this_machine(launch, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

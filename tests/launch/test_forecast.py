@@ -147,6 +147,7 @@ def test_no_arm_exceeds_the_largest_speedup(some_runs, fixed, per_sample, update
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm")
 def test_plan_forecasts_every_arm_and_runs_nothing(launch, runs):
     answer = launch("plan", "sweep=twelve", "--forecast", "max_micro_batch_size=auto", "--format", "json")
     assert answer.status == 0, answer.err

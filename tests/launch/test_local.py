@@ -123,6 +123,7 @@ def test_a_terminal_that_goes_takes_its_queue_and_its_runs_with_it(launch):
     assert [record["event"] for record in launch.submissions("long")] == ["local", "local_end"]
 
 
+@pytest.mark.long
 def test_ctrl_c_stops_gently_and_repeating_goes_on(launch):
     shell = launch.process("submit", "sweep=long", LOCAL, *NEVER_ENDING, start_new_session=True)
     wait_until(lambda: launch.epoch("long") >= 2)
@@ -180,6 +181,7 @@ def test_killed_trainer_and_killed_queue_are_told_and_repaired(launch):
     assert launch("status", str(launch.runs_dir / "endless")).status == 3
 
 
+@pytest.mark.usefixtures("warm")
 def test_measured_micro_batch_is_the_same_for_all_arms(launch, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     words = ("sweep=two", "max_micro_batch_size=auto", "sweep.seeds=[0]")

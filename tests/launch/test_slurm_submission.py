@@ -24,7 +24,7 @@ from tests.launch.support import Launch
 from tests.launch.test_slurm import QUICK, held, job_ids, submit_one, wait_for_state, write_script
 from tests.support import wait_until
 
-pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
+pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm chains")]  # that group is done sooner
 
 __all__ = ["held"]  # a fixture
 EIGHT = ("submit", "sweep=two", "sweep.seeds=[0,1,2,3]", *QUICK)

@@ -55,6 +55,7 @@ def test_a_sweep_arm_by_arm_then_one_run_again(launch: Launch) -> None:
     assert launch("status", str(folder)).status == 0
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_run_is_watched_and_stopped_while_its_queue_goes_on(launch: Launch) -> None:
     words = ("submit", "sweep=long", "sweep.seeds=[0,1,2]", LOCAL, *NEVER_ENDING, "--detach", "--only")
@@ -125,6 +126,7 @@ def test_a_run_that_shares_a_job_in_turn_is_cancelled_alone(launch: Launch) -> N
     assert [name for name, run in states.items() if run["cause"] == "before it started"] == [waiting]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_run_that_shares_a_device_is_cancelled_alone(launch: Launch) -> None:
     words = ("submit", "sweep=two", "sweep.seeds=[0]", LOCAL, "cluster.runs_per_job=2", *NEVER_ENDING, "--detach")

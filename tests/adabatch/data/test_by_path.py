@@ -321,6 +321,7 @@ def test_data_that_change_after_composing_are_refused(module, monkeypatch):
         load_dataset(config, CPU, True)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_run_on_random_samples_resumes_exactly(tmp_path: Path):
     noisy_images = """

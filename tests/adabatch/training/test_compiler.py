@@ -25,6 +25,7 @@ class Small(nn.Module):
         return self.linear(values).relu()
 
 
+@pytest.mark.long
 def test_a_network_is_compiled_though_an_equal_one_was():
     """Two equal networks, of which the second uses nothing that the first has compiled, and keeps nothing of it."""
     hardware = compose([*TINY, "hardware.compile=true"]).hardware

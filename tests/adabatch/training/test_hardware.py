@@ -27,6 +27,7 @@ class Normed(nn.Sequential):
 """
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_compiling_is_charged_to_the_epoch_that_needs_it(train, tmp_path, monkeypatch):
     """With a capped micro-batch growth is accumulation, so the growing batch compiles nothing new."""

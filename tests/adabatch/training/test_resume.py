@@ -22,6 +22,7 @@ from adabatch.tools.verify_resume import verify
 from adabatch.training.loop import TrainingLoop
 from adabatch.training.reporting import MainReporter
 from tests.adabatch.support import TINY, assert_equal_bits, read_rows, read_summary, without_seconds
+from tests.warm_python import warm_python
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("resume")]  # so that they share one stopped run
 
@@ -133,10 +134,12 @@ def go_on(stop_after):
     return run
 
 
-def test_three_ranks_go_on_bit_for_bit(train, tmp_path):
+@pytest.mark.long
+def test_three_ranks_go_on_bit_for_bit(train, tmp_path, monkeypatch):
     """With two ranks any order of adding up is the same; with three it is not."""
     words = (*TINY, "hardware.num_devices=3", "schedule=fixed", "schedule.batch_size=12")
     pieces = preempt(words, tmp_path / "pieces", num_epochs=30)
+    monkeypatch.setattr(sys, "executable", warm_python())  # from here on no process is sent a signal
     assert resume_run(pieces.path) == 0
     whole = train(*words, "checkpoint.every_epochs=1", "num_epochs=30", name="whole")
     assert without_seconds(whole) == without_seconds(pieces)

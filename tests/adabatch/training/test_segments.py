@@ -24,6 +24,7 @@ from tests.adabatch.support import (
     run_command,
     without_seconds,
 )
+from tests.warm_python import warm_python
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("segments")]  # so that they share one undisturbed run
 
@@ -38,10 +39,14 @@ TOLERANCE = 1e-12
 COUNTED = ("updates", "samples", "batch_size", "learning_rate", "samples_dropped", "train_accuracy", "test_accuracy")
 
 
+def run(*words, cwd, **environment):
+    return run_command(*words, cwd=cwd, python=warm_python(), **environment)
+
+
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("undisturbed")
-    assert run_command(*GROWING, *RANKS, "run_dir=run", cwd=folder).returncode == 0
+    assert run(*GROWING, *RANKS, "run_dir=run", cwd=folder).returncode == 0
     return RunDir(folder / "run")
 
 
@@ -50,7 +55,7 @@ def state_of(run_dir):
 
 
 def test_growing_ranks_change_nothing_but_rounding(undisturbed, tmp_path):
-    assert run_command(*GROWING, "run_dir=one", cwd=tmp_path).returncode == 0
+    assert run(*GROWING, "run_dir=one", cwd=tmp_path).returncode == 0
     one = RunDir(tmp_path / "one")
     assert largest_difference(one, undisturbed) < TOLERANCE
     for first, second in zip(read_rows(one), read_rows(undisturbed), strict=True):
@@ -85,6 +90,7 @@ PLACES = ("epoch 1/6", "epoch 3 is trained by 2 ranks", "continues in epoch 3", 
           "continues in epoch 5")  # fmt: skip
 
 
+@pytest.mark.long
 def test_a_run_that_is_killed_in_each_segment_and_at_each_boundary_ends_the_same(undisturbed, tmp_path):
     run_dir = RunDir(tmp_path / "run")
     words = (*GROWING, *RANKS, "checkpoint.every_seconds=0.01", "run_dir=run")
@@ -102,7 +108,7 @@ def test_a_run_that_is_killed_in_each_segment_and_at_each_boundary_ends_the_same
         process.kill()
         process.wait()
         assert not run_dir.done.exists()
-    assert run_command(*words, cwd=tmp_path).returncode == 0
+    assert run(*words, cwd=tmp_path).returncode == 0
     assert_equal_bits(undisturbed, run_dir)
     assert without_seconds(run_dir) == without_seconds(undisturbed)
     assert read_summary(run_dir)["ledger"] == read_summary(undisturbed)["ledger"]
@@ -112,7 +118,7 @@ def test_a_rank_that_a_job_started_ends_where_another_number_goes_on(tmp_path):
     """As on SLURM: the next job has two ranks, and nobody has started it."""
     words = (*GROWING, *RANKS, "run_dir=run")
     alone = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29511"}
-    assert run_command(*words, cwd=tmp_path, **alone).returncode == 76
+    assert run(*words, cwd=tmp_path, **alone).returncode == 76
     run_dir = RunDir(tmp_path / "run")
     assert read_summary(run_dir)["state"] == "segment-end"
     assert [row["epoch"] for row in read_rows(run_dir)] == ["1", "2"]
@@ -138,17 +144,17 @@ def test_rows_never_say_that_a_segment_is_finished_before_a_checkpoint_does(tmp_
     alone = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29512"}
     run_dir = RunDir(tmp_path / "run")
     run_dir.fresh_checkpoint.mkdir(parents=True)  # what a checkpoint is written to cannot be
-    assert run_command(*words, cwd=tmp_path, **alone).returncode == 1
+    assert run(*words, cwd=tmp_path, **alone).returncode == 1
     assert not run_dir.checkpoint.exists()
     assert [row["epoch"] for row in read_rows(run_dir)] == ["1"]
     run_dir.fresh_checkpoint.rmdir()
-    assert run_command(*words, cwd=tmp_path, **alone).returncode == 76
+    assert run(*words, cwd=tmp_path, **alone).returncode == 76
     assert [row["epoch"] for row in read_rows(run_dir)] == ["1", "2"]
 
 
 def test_several_nodes_are_refused_on_one_machine_before_anything_is_trained(tmp_path):
     several = ("hardware.num_nodes=2", "hardware.num_devices=2", "hardware.devices={8: 1, 16: 2, 32: 4}")
-    answer = run_command(*GROWING, *several, "run_dir=run", cwd=tmp_path)
+    answer = run(*GROWING, *several, "run_dir=run", cwd=tmp_path)
     assert answer.returncode == 2
     assert "hardware.num_nodes is 2; start one process per rank with SLURM" in answer.stderr
     assert not (tmp_path / "run").exists()
