@@ -86,6 +86,7 @@ def test_a_users_own_options_are_found(tmp_path):
     assert "batch_size: 5" in answer.stdout
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 75), (signal.SIGUSR2, 75), (signal.SIGINT, 130)])
 def test_a_signal_saves_and_the_same_command_finishes(number, status, tmp_path):
     # Small batches, so that the run is far from its end when the signal comes.

@@ -90,6 +90,7 @@ def visit(page: Page, served: Served, width: int, theme: Any = "light") -> None:
     page.wait_for_function(DRAWN)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 1920])
 def test_every_column_of_the_runs_is_on_the_page(served: Served, page: Page, width: int, theme: str) -> None:
@@ -123,6 +124,7 @@ def test_a_swept_value_is_named_once(served: Served, page: Page) -> None:
     assert page.get_by_role("option").all_inner_texts() == ["small", LONG, "growing"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_a_phone_shows_a_card_for_each_run(served: Served, page: Page, theme: str) -> None:
     visit(page, served, 390, theme)
@@ -172,6 +174,7 @@ def test_a_phone_shows_a_card_for_each_run(served: Served, page: Page, theme: st
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
 def test_texts_have_contrast(served: Served, page: Page, theme: str, width: int) -> None:
@@ -274,6 +277,7 @@ def test_nothing_moves_for_those_who_ask(served: Served, page: Page) -> None:
     assert moving == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_on_paper_all_runs_stand_and_no_controls(served: Served, page: Page, theme: Any) -> None:
     visit(page, served, 1280, theme)

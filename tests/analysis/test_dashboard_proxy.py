@@ -72,6 +72,7 @@ def served(sweep: Path) -> Iterator[Served]:
         yield served
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("keeps_prefix", [False, True])
 def test_a_page_behind_a_proxy_lives(served: Served, keeps_prefix: bool) -> None:
     wrong: list[str] = []

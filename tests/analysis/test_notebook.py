@@ -39,6 +39,7 @@ def unfinished(root: Path) -> Path:
     return root
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("write", [two_arms, unfinished, imported, grid_of_six])
 def test_it_runs_on_any_sweep_by_changing_one_line(tmp_path: Path, write: Callable[[Path], Path]) -> None:

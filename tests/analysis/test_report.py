@@ -292,6 +292,7 @@ _CENTRES = """(place) => [...document.querySelectorAll(`#${place} .scatterlayer 
 })"""
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.xdist_group("browser")
 @pytest.mark.parametrize(("width", "theme"), [(390, "dark"), (1280, "light"), (1920, "dark")])
@@ -357,6 +358,7 @@ def test_what_all_runs_have_in_common_is_said_once(tmp_path: Path) -> None:
     assert "All runs: torch 2.14.1, device a processor." in table
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.xdist_group("browser")
 @pytest.mark.parametrize(("width", "theme"), [(390, "light"), (1280, "dark")])
@@ -372,6 +374,7 @@ def test_reference_lines_end_at_texts(
     assert found["seen"] == []
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.xdist_group("browser")
 @pytest.mark.parametrize("width", [390, 1280])
@@ -386,6 +389,7 @@ def test_no_arm_is_hidden_in_the_throughput(
     assert min(math.dist(one, other) for one, other in itertools.combinations(centres, 2)) >= least
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.xdist_group("browser")
 @pytest.mark.parametrize("name", ["twelve", "grid"])

@@ -84,6 +84,7 @@ def is_gone(pid):
     return start_time(pid) is None  # so it is of a zombie, which not every first process of a container fetches
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 75), (signal.SIGUSR2, 75), (signal.SIGINT, 130)])
 def test_a_stop_while_the_ranks_start_is_no_failure(number, status, start, run_dir, tmp_path):
     process = start()
