@@ -59,7 +59,8 @@ def log_ticks(low: float, high: float, base: int) -> list[float]:
     if base == 2 and ratio < _FEW_POWERS:
         return [part * 2.0**power for power in range(first, last + 1) for part in (1, 1.5)]
     step = max(1, math.ceil((last - first + 1) / _MOST_TICKS))
-    return [float(base) ** power for power in range(first, last + 1, step)]
+    # The power 0 is among them: a ratio of 1 says that there is no difference.
+    return [float(base) ** power for power in range(first - first % step, last + 1, step)]
 
 
 def linear_ticks(low: float, high: float, integer: bool = False) -> list[float]:
