@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 from adabatch.errors import ConfigError
 from adabatch.fields import require
 from adabatch.files import output
-from analysis.figures.marks import Entry, Picture, legend, notes_text
+from analysis.figures.marks import Entry, Picture, Rule, legend, notes_text
 from analysis.figures.paper_axes import set_axis
 from analysis.figures.paper_fit import fit
 from analysis.figures.paper_marks import draw_marks, panel_inches, plain, sample
 from analysis.figures.paper_style import font_size, page_colours, style_context, theme_of
+from analysis.figures.parts import parts_of
 from analysis.figures.themes import Theme
 from analysis.figures.words import name_lines, wrapped
 
@@ -31,6 +32,8 @@ _PANEL_INCHES = 1.9
 #: Those of one kind that name their rows need more.
 _NAMED_INCHES = 3.2
 _MOST_COLUMNS = 6
+#: Of one panel: about nine inches.
+_MOST_ROWS = 28
 _ROW_INCHES = 0.3
 
 
@@ -134,14 +137,23 @@ def _rows(blocks: Sequence[Block], width_inches: float) -> list[list[_Panel]]:
 
 def _series(blocks: Sequence[Block]) -> list[list[_Panel]]:
     """Return the panels that share rows."""
-    found = [
-        [_Panel(block.heading if place == 0 else "", picture) for place, picture in enumerate(block.pictures)]
-        for block in blocks
-    ]
+    found = [_panels(block) for block in blocks]
     alone = [panels for panels in found if len(panels) == 1 and panels[0].heading]
     if len(alone) < 2:
         return found
     return [[panel for panels in alone for panel in panels], *(panels for panels in found if panels not in alone)]
+
+
+def _panels(block: Block) -> list[_Panel]:
+    """Return a block's panels; a picture with more rows than a page has room for is in several."""
+    found = []
+    for place, picture in enumerate(block.pictures):
+        parts = parts_of(picture, _MOST_ROWS)
+        for number, part in enumerate(parts, start=1):
+            heading = [block.heading] if place == 0 and number == 1 and block.heading else []
+            heading += [f"{number} of {len(parts)}"] if len(parts) > 1 else []
+            found.append(_Panel(", ".join(heading), part))
+    return found
 
 
 def _heading_lines(panel: _Panel, width_inches: float) -> list[str]:
@@ -175,7 +187,11 @@ def _draw_panel(axes: Axes, panel: _Panel, theme: Theme) -> None:
     picture = panel.picture
     if panel.heading:
         lines = _heading_lines(panel, panel_inches(axes))
-        axes.set_title("\n".join(map(plain, lines)), loc="left", fontsize="medium")
+        # Above the labels of reference lines, if there are any.
+        pad = 4 + font_size() * sum(
+            isinstance(mark, Rule) and mark.axis == "x" and bool(mark.label) for mark in picture.marks
+        )
+        axes.set_title("\n".join(map(plain, lines)), loc="left", fontsize="medium", pad=pad)
     if picture.empty:
         axes.set_axis_off()
         text = "\n".join(wrapped(picture.empty, 34))

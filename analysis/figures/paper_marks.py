@@ -125,7 +125,7 @@ def _interval(axes: Axes, mark: Interval, picture: Picture, theme: Theme) -> Non
         markeredgewidth=0.9,
     )  # fmt: skip
     if mark.text:
-        _write(axes, mark.value, mark.row, mark.text, 3.5, anchor(picture, mark.value, mark.text), theme)
+        _write(axes, mark.value, mark.row, mark.text, 5, anchor(picture, mark.value, mark.text), theme)
 
 
 def _bar(axes: Axes, mark: Bar, picture: Picture, theme: Theme) -> None:

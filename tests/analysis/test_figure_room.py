@@ -102,3 +102,31 @@ def test_texts_beside_marks_keep_off_the_names_of_rows(twelve: analysis.Comparis
         panel = max(x + _LETTER_OF_NAME * len(text) for text, x, _, _ in names)
         assert min(x for _, x, _, _ in beside) > panel - 12
         assert all(x + _LETTER * len(text) <= right + 3 for text, x, _, _ in beside)
+
+
+def test_a_picture_of_many_rows_is_in_parts_side_by_side(twelve: analysis.Comparison, tmp_path: Path) -> None:
+    texts, right = texts_of(twelve, tmp_path, ["speedup_parts"], 7.0)
+    # nine arms with four factors each: 45 rows in two parts
+    assert [text for text, *_ in texts if re.fullmatch(r"\d of \d", text)] == ["1 of 2", "2 of 2"]
+    rows = [(x, y) for text, x, y, _ in texts if text == "throughput"]
+    assert len(rows) == 9
+    [first, *_] = [y for text, _, y, _ in texts if text == "1 of 2"]
+    [label, *_] = [y for text, _, y, _ in texts if text == "as fast"]
+    assert label - first >= 6  # the labels of lines are below the heading
+    assert min(x for x, _ in rows) < right / 2 < max(x for x, _ in rows)
+    axes = [text for text, *_ in texts if text == "speedup"]
+    assert len(axes) == 2
+
+
+@pytest.mark.parametrize(("count", "rows"), [(3, [3]), (4, [2, 2]), (5, [3, 2]), (7, [3, 2, 2])])
+def test_panels_fill_their_rows(twelve: analysis.Comparison, tmp_path: Path, count: int, rows: list[int]) -> None:
+    pictures = ["batch_size", "learning_rate", "rate_per_sample", "accuracy_by_epoch", "accuracy_by_samples",
+                "error_by_epoch", "accuracy_by_updates"]  # fmt: skip
+    texts, right = texts_of(twelve, tmp_path, pictures[:count], 7.0)
+    labels = sorted((y, x) for text, x, y, _ in texts if text in ("epoch", "updates", "samples seen"))
+    found: list[list[float]] = []
+    for (y, x), (before, _) in zip(labels, [(-99.0, 0.0), *labels], strict=False):
+        found = [*found[:-1], [*found[-1], x]] if y - before < 12 else [*found, [x]]
+    assert [len(row) for row in found] == rows
+    # the last panel of each row ends near the right end: its label is in its middle
+    assert all(row[-1] > right * (1 - 1 / len(row)) for row in found)
