@@ -10,6 +10,7 @@ from analysis.figures.marks import Axis, Picture
 from analysis.figures.paper_axes import NAME_WIDTH, in_lines
 from analysis.figures.paper_marks import BESIDE
 from analysis.figures.paper_style import font_size
+from analysis.figures.words import balanced
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,6 +23,8 @@ _MOST_LINES = 5
 _GAP, _LETTER, _LINE = 0.4, 0.6, 1.2
 #: A text beside a mark may stand out of its panel at the right by this share of its width.
 _BEYOND = 0.05
+#: In letters: of a line of an axis' label, where there is less and less room.
+_LABEL_WIDTHS = (26, 20, 14)
 #: Without room for all of it, only the number of a longer text is left; the tables have the rest.
 _WORD = 14
 
@@ -42,7 +45,16 @@ def fit(figure: Figure, panels: Sequence[tuple[Axes, Picture]]) -> float:
         else:
             _thin(axes)
         _fit_beside(axes)
+        _fit_label(axes, picture.x.label)
     return extra
+
+
+def _fit_label(axes: Axes, label: str) -> None:
+    """Break the label along x into more lines, if it is longer than its axis: beside long names it would be cut."""
+    for letters in _LABEL_WIDTHS:
+        if axes.xaxis.label.get_window_extent().width <= axes.get_window_extent().width:
+            return
+        axes.set_xlabel("\n".join(balanced(label, letters)))
 
 
 def _touch(axes: Axes) -> bool:

@@ -130,3 +130,11 @@ def test_panels_fill_their_rows(twelve: analysis.Comparison, tmp_path: Path, cou
     assert [len(row) for row in found] == rows
     # the last panel of each row ends near the right end: its label is in its middle
     assert all(row[-1] > right * (1 - 1 / len(row)) for row in found)
+
+
+def test_a_label_is_no_longer_than_its_axis(twelve: analysis.Comparison, tmp_path: Path) -> None:
+    texts, right = texts_of(twelve, tmp_path, ["time_by_stage"], 3.3)
+    lines = [(text, x) for text, x, *_ in texts if text and text in "mean time of an epoch, s" and len(text) > 3]
+    assert " ".join(text for text, _ in lines).startswith("mean time of")
+    assert len(lines) >= 2
+    assert all(x + _LETTER_OF_NAME * len(text) <= right for text, x in lines)
