@@ -466,13 +466,13 @@ def test_a_run_is_watched_by_itself(sweep: Path) -> None:
 def test_groups_are_called_by_what_tells_them_apart() -> None:
     assert group_labels(["a-b"]) == {"a-b": "a-b"}
     assert group_labels(["a-b x.y=1 z=0", "a-b x.y=2 z=0"]) == {
-        "a-b x.y=1 z=0": "y\u00a0=\u00a01",
-        "a-b x.y=2 z=0": "y\u00a0=\u00a02",
+        "a-b x.y=1 z=0": "y=1",
+        "a-b x.y=2 z=0": "y=2",
     }
     assert group_labels(["a-b x.y=1", "c-b x.y=1"]) == {"a-b x.y=1": "a-b", "c-b x.y=1": "c-b"}
     assert group_labels(["a-b x.y=1", "c-b w.y=2"]) == {
-        "a-b x.y=1": "a-b, x.y\u00a0=\u00a01",
-        "c-b w.y=2": "c-b, w.y\u00a0=\u00a02",
+        "a-b x.y=1": "a-b, x.y=1",
+        "c-b w.y=2": "c-b, w.y=2",
     }
 
 
