@@ -77,7 +77,7 @@ def command(*words: str | Path) -> str:
 
 def test_commands_and_frames_read_recorded_runs(sweep: Path, tmp_path: Path) -> None:
     status = command("launch", "status", sweep)
-    assert "4 runs: 4 done" in status
+    assert "4 runs: 4 done" in " ".join(status.split())  # the path of the folder may be long
     assert status.count("3/3") == 4
     tables = command("analysis", "tables", sweep)
     assert "Speedup: digits-linear, against small" in tables
