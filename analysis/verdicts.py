@@ -271,8 +271,10 @@ def _power_of_one(n: int, distance: float, deviation: float, resolution: float) 
         return float(distance > resolution)
     shift = distance / deviation * math.sqrt(n)
     threshold = float(stats.t.ppf(1 - LEVEL, n - 1))
-    # So far beyond the threshold the distribution's tail is not worth computing, and cannot be.
-    power = 1.0 if shift > threshold + 50 else float(stats.nct.sf(threshold, n - 1, shift))
+    # Far beyond the threshold the distribution's tail is not worth computing, and cannot be by old versions of SciPy.
+    with np.errstate(invalid="ignore"):
+        power = 1.0 if shift > threshold + 50 else float(stats.nct.sf(threshold, n - 1, shift))
+    power = 1.0 if math.isnan(power) else power
     return min(power, float(stats.norm.cdf((distance - resolution) / deviation * math.sqrt(n))))
 
 
