@@ -197,7 +197,7 @@ def test_forest_plots_and_heat_maps_are_in_the_order_of_the_verdicts(
     table = verdict_table(comparison)
     swept = [column for column in ("momentum", "weight_decay") if column in table.columns]
     # a value that is that of the row above is not repeated
-    rows = table.frame.mask(table.frame[[*swept, "arm"]] == "").ffill()
+    rows = table.frame.mask(table.frame[[*swept, "arm"]] == "").infer_objects().ffill()
     said = [
         f"momentum = {row.momentum}, weight decay = {row.weight_decay}" if swept else "" for row in rows.itertuples()
     ]
