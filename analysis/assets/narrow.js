@@ -3,8 +3,12 @@
 const NARROW = 520; // pixels
 const NARROW_TICKS = 4;
 
-// Beside its marks only the number of a text has room; the tables have the rest.
-const shortened = (text) => (/^[-+\d]/.test(text) || text.length > 14 ? text.split(" ")[0].replace(/[:,]$/, "") : text);
+// Beside its marks only the number of a text has room, and the star of Holm's correction; the tables have the rest.
+function shortened(text) {
+  if (!/^[-+\d]/.test(text) && text.length <= 14) return text;
+  const [first, ...others] = text.split(" ");
+  return first.replace(/[:,]$/, "") + (others.at(-1)?.endsWith("*") ? "*" : "");
+}
 
 // Changes a figure's layout and data so that it fits a width; once, however often it is called. Says whether it did.
 const fitTo = (width, layout, data) => {
