@@ -453,6 +453,22 @@ def test_a_phones_speedups_have_a_tick_at_no_difference(
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("browser")
+def test_a_phones_texts_keep_the_star_that_a_note_explains(
+    written: Callable[[str], Path], browser_page: BrowserPage
+) -> None:
+    texts = "[...document.querySelectorAll('#figure-quality_difference .annotation-text')].map((one) => one.textContent)"
+    found = []
+    for width in (1280, 390):
+        browser_page.set_viewport_size({"width": width, "height": 900})
+        open_and_draw(browser_page, written("twelve"))
+        found.append([text for text in browser_page.evaluate(texts) if text.endswith("*")])
+    wide, narrow = found
+    assert wide
+    assert narrow == [f"{text.split()[0]}*" for text in wide]
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("browser")
 def test_a_phones_speedups_wrap_their_words_and_no_number(
     written: Callable[[str], Path], browser_page: BrowserPage
 ) -> None:
