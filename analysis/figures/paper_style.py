@@ -42,7 +42,7 @@ def style_context(name: str | None, font_size: float | None) -> AbstractContextM
     Raises:
         ConfigError: for a style that matplotlib cannot read.
     """
-    from cycler import cycler
+    from matplotlib import cycler
     from matplotlib import style
 
     layers: list[Any] = [_SETTINGS, {"axes.prop_cycle": cycler(color=_NO_CYCLE)}]
