@@ -42,8 +42,8 @@ def style_context(name: str | None, font_size: float | None) -> AbstractContextM
     Raises:
         ConfigError: for a style that matplotlib cannot read.
     """
-    from matplotlib import cycler
     from matplotlib import style
+    from matplotlib.rcsetup import cycler
 
     layers: list[Any] = [_SETTINGS, {"axes.prop_cycle": cycler(color=_NO_CYCLE)}]
     if name is not None:

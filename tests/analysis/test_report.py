@@ -456,7 +456,9 @@ def test_a_phones_speedups_have_a_tick_at_no_difference(
 def test_a_phones_texts_keep_the_star_that_a_note_explains(
     written: Callable[[str], Path], browser_page: BrowserPage
 ) -> None:
-    texts = "[...document.querySelectorAll('#figure-quality_difference .annotation-text')].map((one) => one.textContent)"
+    texts = (
+        "[...document.querySelectorAll('#figure-quality_difference .annotation-text')].map((one) => one.textContent)"
+    )
     found = []
     for width in (1280, 390):
         browser_page.set_viewport_size({"width": width, "height": 900})
