@@ -11,6 +11,7 @@ it: slurmctld slurmd slurm-client munge slurmdbd mariadb-server.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import secrets
@@ -20,8 +21,10 @@ import socket
 import string
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 PACKAGES = "slurmctld slurmd slurm-client munge slurmdbd mariadb-server"
@@ -87,14 +90,15 @@ class Cluster:
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         for part in (self.folder, *self.folder.iterdir()):
             part.chmod(0o755)
-        self._write_configuration()
-        self._start_munge()
-        self._start_accounting()
-        self._start("slurmctld", ["slurmctld", "-D", "-f", str(self.config)])
-        self._wait_for("slurmctld", lambda: self._succeeds("scontrol", "ping"))
-        for node in _NODES:
-            self.start_node(node)
-        self._wait_for("slurmctld", self._nodes_idle)
+        with _starting_alone():
+            self._write_configuration()
+            self._start_munge()
+            self._start_accounting()
+            self._start("slurmctld", ["slurmctld", "-D", "-f", str(self.config)])
+            self._wait_for("slurmctld", lambda: self._succeeds("scontrol", "ping"))
+            for node in _NODES:
+                self.start_node(node)
+            self._wait_for("slurmctld", self._nodes_idle)
 
     def stop(self) -> None:
         """End every job and daemon and check that none is left.
@@ -343,6 +347,14 @@ def _until(condition: Callable[[], bool], seconds: float) -> bool:
             return False
         time.sleep(0.05)
     return True
+
+
+@contextmanager
+def _starting_alone() -> Iterator[None]:
+    """Wait until no other process starts a cluster: ports that are free now must be free until they are listened on."""
+    with open(Path(tempfile.gettempdir()) / "adabatch-slurm-start.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _free_ports(count: int) -> list[int]:
