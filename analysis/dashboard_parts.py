@@ -12,12 +12,12 @@ from adabatch.rundir.states import State
 from adabatch.terminal import counted
 from analysis.comparison import Comparison
 from analysis.dashboard_runs import aria_words, breakable, data_words
-from analysis.formats import is_bad, is_good
 from analysis.frames import Data, shown_state
 from analysis.live import STATES
 from analysis.names import plain_arm
 from analysis.table import Table, has_words, is_number
 from analysis.tables import make_tables
+from analysis.tones import tones
 
 #: Rows of a table beyond these are counted, not listed.
 MAX_ROWS = 100
@@ -115,7 +115,8 @@ def _table(table: Table) -> list[object]:
         [html.Th(name, className=kind, scope="col") for name, kind in zip(table.columns, kinds, strict=True)]
     )
     body = [
-        html.Tr([_cell(cell, kind) for cell, kind in zip(row, kinds, strict=True)]) for row in table.rows[:MAX_ROWS]
+        html.Tr([_cell(*parts) for parts in zip(row, kinds, tones(table, row), strict=True)])
+        for row in table.rows[:MAX_ROWS]
     ]
     hidden = len(table.rows) - MAX_ROWS
     left_out = f"Not listed: {counted(hidden, 'more row')}; filters narrow the table."
@@ -138,13 +139,7 @@ def _kind(table: Table, column: str) -> str:
     return "name" if column == named else "number" if is_number(table, column) else ""
 
 
-def _cell(cell: str, kind: str) -> html.Td:
+def _cell(cell: str, kind: str, tone: str) -> html.Td:
     is_count = kind == "number"
     words = "words" if is_count and has_words(cell) else ""
-    return html.Td(cell if is_count else breakable(cell), className=" ".join(filter(None, (kind, words, _tone(cell)))))
-
-
-def _tone(cell: str) -> str:
-    if is_bad(cell):
-        return "bad"
-    return "good" if is_good(cell) else ""
+    return html.Td(cell if is_count else breakable(cell), className=" ".join(filter(None, (kind, words, tone))))

@@ -22,12 +22,14 @@ from analysis.latex import to_latex
 from analysis.table import JOINED, Table, is_number
 from analysis.tables import make_tables
 from analysis.tables_of_runs import provenance
+from analysis.tones import BAD, GOOD, tones
 
 FORMATS = ("text", "markdown", "latex", "csv", "json")
 _TARGET_NUMBERS = (
     "target", "reached", "n", "reached_low", "reached_high", "baseline_reached", "baseline_n", "median_seconds",
     "baseline_median_seconds", "median_samples", "p_value",
 )  # fmt: skip
+_STYLES = {GOOD: "green", BAD: "red", "": ""}
 #: Of the frames, what identifies a row.
 _KEYS = ("group", "arm", "baseline")
 
@@ -43,27 +45,12 @@ def to_text(tables: Sequence[Table], closing: Sequence[str] = ()) -> RenderableT
 
 
 def _text_table(table: Table) -> TextTable:
-    rows = [[Text(cell, style=_style(cell)) for cell in row] for row in table.rows]
+    rows = [
+        [Text(cell, style=_STYLES[tone]) for cell, tone in zip(row, tones(table, row), strict=True)]
+        for row in table.rows
+    ]
     right = [one for one in table.columns if is_number(table, one)]
     return TextTable(table.columns, rows, table.num_names, right, JOINED)
-
-
-def _style(cell: str) -> str:
-    if is_bad(cell):
-        return "red"
-    return "green" if is_good(cell) else ""
-
-
-def is_bad(cell: str) -> bool:
-    """Return whether a cell is a verdict against an arm, or a failure."""
-    return cell.startswith(("worse", "slower", "later", "not reached", "failed", "damaged", "contradicted"))
-
-
-def is_good(cell: str) -> bool:
-    """Return whether a cell is a verdict for an arm; a speedup with a mark is none."""
-    if " less)" in cell or "undecided" in cell or "failed" in cell:
-        return False
-    return cell.startswith(("better", "equivalent", "not worse", "faster", "sooner", "reproduced"))
 
 
 def to_markdown(tables: Sequence[Table], closing: Sequence[str] = ()) -> str:

@@ -26,12 +26,13 @@ from analysis.figures.page import Framed, framed_parts
 from analysis.figures.registry import PICTURES, build
 from analysis.figures.screen import dark_colours, draw
 from analysis.figures.source import Source, groups, level_names, source_of
-from analysis.formats import is_bad, is_good, numbers
+from analysis.formats import numbers
 from analysis.names import pieces
 from analysis.paths import Shortener
 from analysis.table import Table, has_words, is_number
 from analysis.tables import make_tables
 from analysis.tables_of_runs import provenance
+from analysis.tones import tones
 
 #: Of the page, what the epochs may take, compressed and as text. With all else, a page of 1,000 runs stays below 6 MB.
 MOST_EPOCHS_CHARACTERS = 2_500_000
@@ -96,6 +97,7 @@ def _environment() -> Environment:
     )
     environment.filters["breakable"] = _breakable
     environment.filters["kind"] = _kind
+    environment.globals["tones"] = tones
     return environment
 
 
@@ -108,14 +110,13 @@ def _breakable(text: str) -> Markup:
     return Markup("<wbr>").join(pieces(_WITHIN_A_NUMBER.sub("\N{NO-BREAK SPACE}", text)))
 
 
-def _kind(column: str, table: Table, cell: str = "") -> Markup:
+def _kind(column: str, table: Table, cell: str = "", tone: str = "") -> Markup:
     """Return the class of a cell: where it stands, and in which colour."""
     kinds = ["number" if is_number(table, column) else "name" if column == table.columns[0] else ""]
     kinds.append("words" if is_number(table, column) and has_words(cell) else "")
     most = _LONG_NAME if column == table.columns[0] else _LONG
     kinds.append("long" if not is_number(table, column) and len(cell) > most else "")
-    kinds.append("bad" if is_bad(cell) else "good" if is_good(cell) else "")
-    said = " ".join(filter(None, kinds))
+    said = " ".join(filter(None, [*kinds, tone]))
     return Markup(f' class="{said}"' if said else "")
 
 
