@@ -127,7 +127,10 @@ def _table(table: Table) -> list[object]:
         html.H3(table.title),
         html.Div(html.Table([html.Thead(head), html.Tbody(body)], **data_words(table=table.name)), **region),
         html.Ul(
-            [html.Li(breakable(note), className="mark" if note.startswith("!") else "") for note in notes],
+            [
+                html.Li(breakable(note.removeprefix("! ")), className="remark" if note.startswith("! ") else "")
+                for note in notes
+            ],
             className="notes",
         ),
     ]

@@ -8,6 +8,8 @@ from analysis.table import Table, has_words
 
 GOOD, BAD = "good", "bad"
 _FOR = ("better", "equivalent", "not worse", "faster", "sooner", "reproduced")
+#: Holm's correction takes back what a comparison says on its own.
+_UNDECIDED_TOGETHER = "with Holm: undecided"
 _AGAINST = ("worse", "slower", "later", "not reached", "failed", "damaged", "contradicted")
 
 
@@ -21,6 +23,8 @@ def tones(table: Table, row: Sequence[str]) -> list[str]:
 
 
 def _tone(cell: str) -> str:
+    if _UNDECIDED_TOGETHER in cell:
+        return ""
     if cell.startswith(_AGAINST):
         return BAD
     has_mark = " less)" in cell or "undecided" in cell or "failed" in cell

@@ -35,6 +35,8 @@ def test_a_speedup_with_a_mark_speaks_for_no_arm(speedup: str, verdict: str, ton
         ("faster (1.82x, at 3.07 points less)", ""),
         ("faster (1.23x, test accuracy undecided)", ""),
         ("equivalent within 1 point (+0.09)", "good"),
+        ("equivalent within 1 point; with Holm: undecided among 9 comparisons (-0.13)", ""),
+        ("worse; with Holm: undecided among 9 comparisons (-2.07)", ""),
         ("not reached", "bad"),
         ("worse (-3.07)", "bad"),
     ],
