@@ -37,7 +37,7 @@ def set_axis(axes: Axes, picture: Picture, name: str) -> None:
     places = ticks(axis, axis_values(picture, name))
     if places is None:
         drawn.set_major_locator(MaxNLocator(_most_ticks(axes, name), integer=axis.integer, steps=[1, 2, 2.5, 5, 10]))
-        drawn.set_major_formatter(FuncFormatter(lambda value, _: number_text(round(value, 9)) + axis.suffix))
+        drawn.set_major_formatter(FuncFormatter(lambda value, _: _number(value) + axis.suffix))
     else:
         inside = [(place, text) for place, text in zip(*places, strict=True) if min(ends) <= place <= max(ends)]
         drawn.set_major_locator(FixedLocator([place for place, _ in inside]))
@@ -52,6 +52,11 @@ def set_axis(axes: Axes, picture: Picture, name: str) -> None:
 def _most_ticks(axes: Axes, name: str) -> int:
     """Return how many intervals an axis is divided into at most, so that the texts of its ticks have room."""
     return 5 if name == "y" or panel_inches(axes) < _WIDE_INCHES else 7
+
+
+def _number(value: float) -> str:
+    """Return a number of an axis with the minus of print, as on the screen."""
+    return number_text(round(value, 9)).replace("-", "\N{MINUS SIGN}")
 
 
 def _tick_text(axis: Axis, text: str) -> str:
