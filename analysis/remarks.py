@@ -121,7 +121,8 @@ def outlier_remark(found: pd.DataFrame, groups: Sequence[str]) -> Iterator[str]:
         texts.append(", ".join(arms) + (f" ({labels[str(group)]})" if len(labels) > 1 else ""))
     if texts:
         are = "are an outlier" if len(found) == 1 else "are outliers"
-        yield f"the seconds of {counted(len(found), 'run')} {are}, and counted: {listed(texts, _MOST_GROUPS, '; ')}"
+        named = listed(texts, _MOST_GROUPS, "; ")
+        yield f"the seconds of {counted(len(found), 'run')} {are}; they stay in the numbers: {named}"
 
 
 def remarks(data: Data, matching: Matching, measure: Measure) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -33,8 +33,7 @@ FINE, COARSE = 1e-3, 2e-2
 PAPER_STAGES = (
     "schedule.batch_size=128", "schedule.every_epochs=1", "num_epochs=5", "dataset.num_train_samples=8192",
 )  # fmt: skip
-#: For the five stages. In bf16 5 s were wanted as well; an H100 took 7.5 s, and 10.6 s in the machine's first process.
-MOST_GROWTH_SECONDS = {"fp32": 5.0, "bf16": 12.0}
+MOST_GROWTH_SECONDS = 5.0
 #: By how much graphs may differ from eager runs, in differences between two eager runs.
 _MOST_SPREADS = 3.0
 #: Memory with graphs over memory without, for the same run.
@@ -78,9 +77,18 @@ def graphs_equal_eager(place: Place, name: str, words: tuple[str, ...], toleranc
     """Check that a run with CUDA graphs ends as one without them."""
     eager = place.train(f"{name}-eager", *words, "hardware.cuda_graphs=false")
     replayed = place.train(f"{name}-graphs", *words)
-    require_graphs(replayed)
-    epochs = replayed_epochs(replayed)
-    text = f"{compared(eager, replayed).within(tolerance)}, {epochs} of {len(rows_of(replayed))} epochs replayed"
+    return _replayed_text(replayed, compared(eager, replayed).within(tolerance))
+
+
+def _replayed_text(run_dir: RunDir, text: str) -> str:
+    """Return ``text`` with the number of epochs that a run replayed.
+
+    Raises:
+        CheckFailed: if there are none.
+    """
+    require_graphs(run_dir)
+    epochs = replayed_epochs(run_dir)
+    text = f"{text}, {epochs} of {len(rows_of(run_dir))} epochs replayed"
     if not epochs:
         raise CheckFailed(text)
     return text
@@ -91,10 +99,9 @@ def searched_kernels_equal_eager(place: Place) -> str:
     words = ("hardware.deterministic=false",)
     eager, again = (place.train(f"searched-eager-{k}", *words, "hardware.cuda_graphs=false") for k in (1, 2))
     replayed = place.train("searched-graphs", *words)
-    require_graphs(replayed)
     spread = compared(eager, again)
     tolerance = max(COARSE, _MOST_SPREADS * max(spread.losses, spread.weights))
-    return f"{compared(eager, replayed).within(tolerance)}; two eager runs: {spread}"
+    return f"{_replayed_text(replayed, compared(eager, replayed).within(tolerance))}; two eager runs: {spread}"
 
 
 def compiled_equals_eager(place: Place) -> str:
@@ -178,18 +185,18 @@ def resumes_exactly(place: Place) -> str:
     return text
 
 
-def growth_costs_little(place: Place, most_seconds: Mapping[str, float] = MOST_GROWTH_SECONDS) -> str:
+def growth_costs_little(place: Place, most_seconds: float = MOST_GROWTH_SECONDS) -> str:
     """Check what the paper's five stages cost for being five, in processes that have searched no kernels yet."""
-    texts, is_ok = [], True
-    for precision, most in most_seconds.items():
+    texts, worst = [], 0.0
+    for precision in ("fp32", "bf16"):
         rows = rows_of(place.train_in_child(f"growth-{precision}", *PAPER_STAGES, f"hardware.precision={precision}"))
         seconds = [row.growth_seconds for row in rows]
+        worst = max(worst, sum(seconds))
         stages = " + ".join(f"{one:.2f}" for one in seconds)
-        texts.append(f"{precision} {sum(seconds):.2f} s of at most {most:g} ({stages})")
-        is_ok = is_ok and sum(seconds) <= most
+        texts.append(f"{precision} {sum(seconds):.2f} s ({stages})")
     text = f"{', '.join(texts)} for batches of {' '.join(str(row.batch_size) for row in rows)}"
-    if not is_ok:
-        raise CheckFailed(text)
+    if worst > most_seconds:
+        raise CheckFailed(f"{text}; at most {most_seconds:g} s are wanted")
     return text
 
 
